@@ -1,0 +1,140 @@
+"""The base classes of everything that is sent: `Message`, the typed `Request`, and `Pairs`, a frozen mapping."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+)
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = ["Message", "Pairs", "Request", "registered"]
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+_TAG: Final = re.compile(r"^([a-z][a-z0-9_.]*)\.v([1-9][0-9]*)$")
+_MUTABLE: Final = (list, dict, set, bytearray, Any, object)
+_registry: dict[str, type[Message]] = {}
+
+
+class Pairs(Mapping[str, V]):
+    """An immutable, hashable mapping: a tuple of pairs with a dict's reading face. Travels as the tuple."""
+
+    __slots__ = ("_index", "items_")
+
+    def __init__(self, source: Mapping[str, V] | tuple[tuple[str, V], ...] = ()) -> None:
+        pairs = tuple(source.items()) if isinstance(source, Mapping) else tuple((k, v) for k, v in source)
+        self.items_: tuple[tuple[str, V], ...] = pairs
+        self._index: dict[str, V] = dict(pairs)
+
+    def __getitem__(self, key: str) -> V:
+        return self._index[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.items_))
+
+    def __eq__(self, other: object) -> bool:
+        return self._index == dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"Pairs({self._index!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Pairs, (self.items_,)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        (value_type,) = get_args(source) or (str,)
+        pairs = handler.generate_schema(tuple[tuple[str, value_type], ...])
+
+        def to_pairs(value: Any) -> Any:
+            if isinstance(value, Pairs):
+                return value.items_
+            return tuple(value.items()) if isinstance(value, Mapping) else value
+
+        return core_schema.chain_schema(
+            [
+                core_schema.no_info_before_validator_function(to_pairs, pairs),
+                core_schema.no_info_plain_validator_function(cls),
+            ]
+        )
+
+
+class Message(BaseModel):
+    """An immutable message with a stable, versioned tag: `class Ping(Message, tag="ping.v1"): …`.
+
+    Frozen, strict, keyword-only; unknown fields are refused. Fields hold scalars, tuples, other messages, `Pairs` or
+    `Payload`, so a message is immutable to its leaves and hashable; a class with any other field is refused when it
+    is defined. New fields of a released message need a default; a tag is never reused, a field never renamed or
+    retyped (make a new version and an upcaster, see `codec.upcaster`).
+
+    A class without a tag is abstract: it cannot be sent.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    tag: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, tag: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, tag: str = "", **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        cls.tag = tag
+        for name, field in cls.model_fields.items():
+            _refuse_mutable(cls, name, field.annotation)
+        if tag:
+            _register(cls, tag)
+
+
+class Request(Message, Generic[R]):
+    """A message that wants a reply of type `R`: `class GetStats(Request[StreamStats], tag="stats.get.v1"): …`."""
+
+
+def _register(cls: type[Message], tag: str) -> None:
+    if not _TAG.match(tag):
+        raise TypeError(f"{cls.__qualname__}: tag {tag!r} has no version; write it as 'area.what.v1'")
+    known = _registry.get(tag)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise TypeError(f"{cls.__qualname__}: tag {tag!r} belongs to {known.__qualname__}; a tag is never reused")
+    _registry[tag] = cls
+
+
+def registered() -> Mapping[str, type[Message]]:
+    """Every message class by its tag."""
+    return types.MappingProxyType(_registry)
+
+
+def _refuse_mutable(cls: type[Message], name: str, annotation: Any) -> None:
+    origin = get_origin(annotation)
+    if annotation in _MUTABLE or origin in _MUTABLE or origin in (typing.Callable, Mapping):
+        raise TypeError(
+            f"{cls.__qualname__}.{name}: {annotation} is mutable; use a tuple, Pairs, a Message or a Payload"
+        )
+    if origin is Literal:
+        return
+    arguments = get_args(annotation)[:1] if origin is Annotated else get_args(annotation)
+    for argument in arguments:
+        if argument is not Ellipsis:
+            _refuse_mutable(cls, name, argument)

@@ -1,0 +1,113 @@
+"""Events: what happened, in the past tense."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from .base import Message
+from .payload import Payload
+
+__all__ = ["EVENT_TYPES", "LIVE_EVENTS", "Event", "EventFilter", "EventsMissed", "PublishEvents"]
+
+LIVE_EVENTS: Final = frozenset(
+    {"llm_text_delta", "llm_reasoning_delta", "client_output_delta", "node_internal_output", "execution_progress"}
+)
+"""Published as they happen and nowhere kept: `seq` is None, no replay."""
+
+EVENT_TYPES: Final = LIVE_EVENTS | {
+    "constraint_violation",
+    "client_input_requested",
+    "context_compacted",
+    "custom",
+    "dead_letter",
+    "edge_traversed",
+    "escalation_requested",
+    "execution_cancelled",
+    "execution_completed",
+    "execution_failed",
+    "execution_paused",
+    "execution_quarantined",
+    "execution_queued",
+    "execution_recovered",
+    "execution_restarted",
+    "execution_resumed",
+    "execution_started",
+    "executor_blocked",
+    "goal_achieved",
+    "goal_progress",
+    "judge_verdict",
+    "node_input_blocked",
+    "node_loop_completed",
+    "node_loop_iteration",
+    "node_loop_started",
+    "node_retry",
+    "node_stalled",
+    "node_tool_doom_loop",
+    "output_key_set",
+    "state_changed",
+    "state_conflict",
+    "store_available",
+    "store_unavailable",
+    "stream_recovered",
+    "stream_started",
+    "stream_stopped",
+    "stream_tripped",
+    "tool_call_completed",
+    "tool_call_started",
+    "webhook_received",
+}
+"""Every type that Propolis itself emits. `ctx.emit` takes any other name too."""
+
+
+class Event(Message, tag="event.v1"):
+    """Something that happened. `seq` grows by one event at a time over the whole store; None for live-only events."""
+
+    type: str
+    stream_id: str | None = None
+    session_id: str | None = None
+    execution_id: str | None = None
+    node_id: str | None = None
+    graph_id: str | None = None
+    correlation_id: str | None = None
+    timestamp: datetime
+    data_payload: Payload | None = None
+    seq: int | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """A fresh copy of what came with the event."""
+        value: dict[str, Any] = {} if self.data_payload is None else self.data_payload.value()
+        return value
+
+
+class EventFilter(Message, tag="event.filter.v1"):
+    """Which events: of these types (all when empty), and of this stream, node, execution, graph when given."""
+
+    types: tuple[str, ...] = ()
+    stream: str | None = None
+    node: str | None = None
+    execution: str | None = None
+    graph: str | None = None
+
+    def matches(self, event: Event) -> bool:
+        return (
+            (not self.types or event.type in self.types)
+            and (self.stream is None or event.stream_id == self.stream)
+            and (self.execution is None or event.execution_id == self.execution)
+            and (self.node is None or event.node_id == self.node)
+            and (self.graph is None or event.graph_id == self.graph)
+        )
+
+
+class EventsMissed(Message, tag="event.missed.v1"):
+    """Told to a subscriber whose own queue overflowed: so many were dropped, up to this `seq`."""
+
+    count: int
+    last_seq: int | None = None
+
+
+class PublishEvents(Message, tag="event.publish.v1"):
+    """To the EventActor: these were committed (or are live only); hand them to whoever subscribed."""
+
+    events: tuple[Event, ...]

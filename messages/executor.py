@@ -1,0 +1,82 @@
+"""What passes between an executor, in its placement, and the ExecutionActor that wraps it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from .base import Message, Request
+from .events import Event
+from .failure import Failure
+from .payload import Payload
+from .records import Checkpoint, ExecutionSpec
+
+__all__ = [
+    "AttemptEnded",
+    "BeginAttempt",
+    "Checkpointed",
+    "EmitEvents",
+    "Interrupt",
+    "ReportProgress",
+    "SaveCheckpoint",
+]
+
+
+class BeginAttempt(Message, tag="executor.begin.v1"):
+    """To a placement: run the executor once, under this epoch, from this memory."""
+
+    spec: ExecutionSpec
+    epoch: int
+    attempt: int
+    memory: Payload | None = None
+    resume_from: str | None = None
+
+
+class Interrupt(Message, tag="executor.interrupt.v1"):
+    """To a running attempt: `cancel` it now, or `pause` it at its next pause point."""
+
+    kind: Literal["cancel", "pause"]
+    reason: str = ""
+
+
+class AttemptEnded(Message, tag="executor.ended.v1"):
+    """From a placement, once an attempt: how it ended. Exactly one of output and failure for returned and failed."""
+
+    epoch: int
+    how: Literal["returned", "failed", "cancelled", "paused"]
+    output: Payload | None = None
+    failure: Failure | None = None
+    memory: Payload | None = None
+    node: str | None = None
+    progress: Payload | None = None
+
+
+class Checkpointed(Message, tag="executor.checkpointed.v1"):
+    """The checkpoint is committed. `pause_requested`: somebody wants the execution to pause here."""
+
+    checkpoint_id: str
+    pause_requested: bool = False
+
+
+class SaveCheckpoint(Request[Checkpointed], tag="executor.checkpoint.v1"):
+    """From an executor: commit this checkpoint before I go on. Errors: StaleWriter."""
+
+    epoch: int
+    checkpoint: Checkpoint
+    progress: Payload | None = None
+
+
+class EmitEvents(Request[None], tag="executor.emit.v1"):
+    """From an executor: commit these events (or publish them, the live ones). Errors: StaleWriter."""
+
+    epoch: int
+    events: tuple[Event, ...]
+
+
+class ReportProgress(Message, tag="executor.progress.v1"):
+    """From an executor: how far it is. Published live, kept with the next commit."""
+
+    epoch: int
+    fraction: float | None = None
+    note: str = ""
+    at: datetime

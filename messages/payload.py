@@ -1,0 +1,72 @@
+"""User data on the wire: encoded once at the edge, opaque on the way, decoded to a fresh copy by whoever reads it."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from .errors import InvalidInput, PayloadTooLarge
+from .wire import describe_refusal, pack_value, unpack_value
+
+__all__ = ["Payload"]
+
+
+@final
+class Payload:
+    """Immutable msgpack bytes that hold a value of the user's.
+
+    Carries None, bool, int (64 bits), float, str, bytes, list, dict, tuple, set, frozenset, aware datetimes, UUID and
+    Decimal through a round trip. Enums travel as their values; pydantic models and dataclasses as dicts.
+    """
+
+    __slots__ = ("data",)
+    data: bytes
+
+    def __init__(self, data: bytes) -> None:
+        object.__setattr__(self, "data", data)
+
+    @classmethod
+    def of(cls, value: Any, what: str = "value", limit: int | None = None) -> Payload:
+        """Encode `value`; `what` names it in errors.
+
+        Raises:
+            InvalidInput: something in it cannot be carried; the message has its path, `what.ticket.files[3]`.
+            PayloadTooLarge: more than `limit` bytes.
+        """
+        try:
+            data = pack_value(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            path, reason = describe_refusal(value, what, error)
+            raise InvalidInput(what=path, reason=reason, remedy="Pass plain data instead.") from None
+        if limit is not None and len(data) > limit:
+            raise PayloadTooLarge(what=what, size=len(data), limit=limit)
+        return cls(data)
+
+    def value(self) -> Any:
+        """A fresh copy of the value, the reader's own.
+
+        Raises:
+            MessageError: the bytes are damaged.
+        """
+        return unpack_value(self.data)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a Payload is immutable")
+
+    def __eq__(self, other: object) -> bool:
+        return self.data == other.data if isinstance(other, Payload) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.data)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Payload, (self.data,)
+
+    def __repr__(self) -> str:
+        return f"Payload({len(self.data)} bytes)"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.is_instance_schema(cls)

@@ -1,0 +1,114 @@
+"""Questions, and the records that answer them."""
+
+from __future__ import annotations
+
+from .base import Message, Pairs, Request
+from .records import ExecutionContext, ExecutionResult, SessionRecord
+
+__all__ = [
+    "ActorNode",
+    "CircuitState",
+    "GetActive",
+    "GetContext",
+    "GetResult",
+    "GetSession",
+    "GetStats",
+    "GetTree",
+    "RuntimeStats",
+    "StreamStats",
+    "SupervisionTree",
+]
+
+
+class CircuitState(Message, tag="stream.circuit.v1"):
+    """A stream's circuit: `closed` (work flows), `open` (refused), `half_open` (one trial)."""
+
+    state: str = "closed"
+    recent_failures: int = 0
+    retry_after: float = 0.0
+
+
+class StreamStats(Message, tag="stream.stats.v1"):
+    """A stream at one moment. Latencies are of ended executions, acceptance to end, in milliseconds."""
+
+    stream_id: str
+    entry_point: str
+    running: bool
+    total_executions: int = 0
+    completed_executions: int = 0
+    status_counts: Pairs[int] = Pairs()
+    max_concurrent: int = 0
+    available_slots: int = 0
+    queue_depth: int = 0
+    active: int = 0
+    restarts: int = 0
+    quarantined: int = 0
+    detached: int = 0
+    results_held: int = 0
+    circuit: CircuitState = CircuitState()
+    latency_ms: Pairs[float] = Pairs()
+    """Percentiles of recent executions by name: p50, p90, p99."""
+
+
+class GetStats(Request[StreamStats], tag="stream.get_stats.v1"):
+    """To a stream."""
+
+
+class GetResult(Request[ExecutionResult | None], tag="stream.get_result.v1"):
+    """To a stream: the result if it is still held in memory."""
+
+    execution_id: str
+
+
+class GetContext(Request[ExecutionContext | None], tag="stream.get_context.v1"):
+    """To a stream: how an execution stands."""
+
+    execution_id: str
+
+
+class GetActive(Request[tuple[str, ...]], tag="stream.get_active.v1"):
+    """To a stream: the ids of all executions that have not ended."""
+
+
+class GetSession(Request[SessionRecord | None], tag="session.get.v1"):
+    """To the SessionActor: a session as the store has it."""
+
+    session_id: str
+
+
+class RuntimeStats(Message, tag="runtime.stats.v1"):
+    """A runtime at one moment."""
+
+    runtime_id: str
+    store: str
+    running: bool
+    streams: tuple[StreamStats, ...] = ()
+    commits: int = 0
+    rows_written: int = 0
+    writes_waiting: int = 0
+    store_available: bool = True
+    dead_letters: int = 0
+    subscribers: int = 0
+
+
+class ActorNode(Message, tag="tree.actor.v1"):
+    """One actor of the tree: `path` from the root ("runtime/stream:webhook"), mailbox depth, restarts so far."""
+
+    path: str
+    kind: str
+    alive: bool
+    queued: int = 0
+    restarts: int = 0
+    detail: str = ""
+
+
+class SupervisionTree(Message, tag="tree.v1"):
+    """The tree, parents before children."""
+
+    actors: tuple[ActorNode, ...]
+
+
+class GetTree(Request[SupervisionTree], tag="tree.get.v1"):
+    """To any supervisor: itself and what is below it (at most `limit` children of one parent)."""
+
+    limit: int = 100

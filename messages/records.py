@@ -1,0 +1,233 @@
+"""What is kept and shown: executions, sessions, results. Records say how things stand; they change nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from .base import Message, Pairs
+from .failure import Failure
+from .payload import Payload
+
+__all__ = [
+    "Checkpoint",
+    "ExecutionContext",
+    "ExecutionResult",
+    "ExecutionSpec",
+    "ExecutionState",
+    "ExecutionStatus",
+    "IsolationLevel",
+    "Origin",
+    "SessionPolicy",
+    "SessionRecord",
+    "SessionStatus",
+    "Timestamps",
+    "session_status",
+]
+
+ExecutionStatus: TypeAlias = Literal[
+    "pending", "running", "restarting", "parked", "completed", "failed", "cancelled", "paused"
+]
+SessionStatus: TypeAlias = Literal["active", "paused", "completed", "failed", "cancelled"]
+IsolationLevel: TypeAlias = Literal["isolated", "shared", "synchronized"]
+SessionPolicy: TypeAlias = Literal["queue", "reject", "parallel"]
+Origin: TypeAlias = Literal["fresh", "join", "resume"]
+Quality: TypeAlias = Literal["clean", "degraded", "failed"]
+
+ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled", "paused"})
+
+
+def session_status(status: ExecutionStatus) -> SessionStatus:
+    """The status of a session, which is that of the execution that owns it: active until that has ended."""
+    match status:
+        case "completed" | "failed" | "cancelled" | "paused":
+            return status
+        case _:
+            return "active"
+
+
+class ExecutionSpec(Message, tag="execution.spec.v1"):
+    """What an execution is, fixed when it is accepted."""
+
+    execution_id: str
+    session_id: str
+    stream_id: str
+    entry_point: str
+    correlation_id: str
+    origin: Origin = "fresh"
+    isolation_level: IsolationLevel = "isolated"
+    priority: int = 0
+    idempotency_key: str | None = None
+    deadline: datetime | None = None
+    accepted_at: datetime
+    input_data: Payload
+    version: str | None = None
+
+
+class ExecutionState(Message, tag="execution.state.v1"):
+    """How an execution stands. Every write of it carries the epoch that it was made under."""
+
+    execution_id: str
+    status: ExecutionStatus = "pending"
+    epoch: int = 1
+    attempt: int = 0
+    restarts: int = 0
+    lost_attempts: int = 0
+    owner: str | None = None
+    quarantined: bool = False
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    paused_at: datetime | None = None
+    result: bytes | None = None
+    """An encoded ExecutionResult, once it has ended; the same bytes go to the waiters and to the store."""
+
+
+class Checkpoint(Message, tag="checkpoint.v1"):
+    """A point that an execution can be taken up from: the memory of its session at a node."""
+
+    checkpoint_id: str
+    execution_id: str
+    node: str | None = None
+    created_at: datetime
+    memory: Payload
+
+
+class Timestamps(Message, tag="timestamps.v1"):
+    """When things happened to a session (aware, UTC)."""
+
+    started_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None = None
+    paused_at: datetime | None = None
+
+
+class ExecutionContext(Message, tag="execution.context.v1"):
+    """An execution as its stream knows it."""
+
+    id: str
+    session_id: str
+    correlation_id: str
+    stream_id: str
+    entry_point: str
+    input_payload: Payload
+    isolation_level: IsolationLevel
+    status: ExecutionStatus
+    attempt: int = 0
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    paused_at: datetime | None = None
+
+    @property
+    def input_data(self) -> Any:
+        """A fresh copy of the input."""
+        return self.input_payload.value()
+
+    @classmethod
+    def of(cls, spec: ExecutionSpec, state: ExecutionState) -> ExecutionContext:
+        return cls(
+            id=spec.execution_id,
+            session_id=spec.session_id,
+            correlation_id=spec.correlation_id,
+            stream_id=spec.stream_id,
+            entry_point=spec.entry_point,
+            input_payload=spec.input_data,
+            isolation_level=spec.isolation_level,
+            status=state.status,
+            attempt=state.attempt,
+            started_at=state.started_at,
+            completed_at=state.completed_at,
+            paused_at=state.paused_at,
+        )
+
+
+class ExecutionResult(Message, tag="execution.result.v1"):
+    """How an execution ended. `output` and `session_state` are fresh plain objects at every read."""
+
+    execution_id: str
+    session_id: str
+    status: ExecutionStatus
+    success: bool
+    output_payload: Payload | None = None
+    memory_payload: Payload | None = None
+    failure: Failure | None = None
+    paused_at: str | None = None
+    path: tuple[str, ...] = ()
+    steps_executed: int = 0
+    restarts: int = 0
+    total_tokens: int = 0
+    total_latency_ms: int = 0
+    total_retries: int = 0
+    nodes_with_failures: tuple[str, ...] = ()
+    retry_details: Pairs[int] = Pairs()
+    had_partial_failures: bool = False
+    execution_quality: Quality = "clean"
+    node_visit_counts: Pairs[int] = Pairs()
+
+    @property
+    def output(self) -> Any:
+        """What the executor returned; None when it did not end by returning."""
+        return None if self.output_payload is None else self.output_payload.value()
+
+    @property
+    def session_state(self) -> Any:
+        """The session's memory as the execution left it."""
+        return {} if self.memory_payload is None else self.memory_payload.value()
+
+    @property
+    def error(self) -> str | None:
+        """The failure in one line, `Kind: message`; None without one."""
+        return None if self.failure is None else f"{self.failure.kind}: {self.failure.message}"
+
+    @property
+    def is_clean_success(self) -> bool:
+        """Succeeded with no node that failed or was retried."""
+        return self.success and self.execution_quality == "clean"
+
+    @property
+    def is_degraded_success(self) -> bool:
+        """Succeeded, but some node failed or was retried on the way."""
+        return self.success and self.execution_quality == "degraded"
+
+
+class SessionRecord(Message, tag="session.record.v1"):
+    """A session as the store has it. Status, attempt, result and the like are those of the execution that owns it."""
+
+    session_id: str
+    status: SessionStatus
+    entry_point: str
+    stream_id: str
+    correlation_id: str
+    execution_id: str
+    input_payload: Payload
+    isolation_level: IsolationLevel = "isolated"
+    attempt: int = 0
+    restarts: int = 0
+    lost_attempts: int = 0
+    revision: int = 0
+    epoch: int = 1
+    owner: str | None = None
+    quarantined: bool = False
+    timestamps: Timestamps
+    progress_payload: Payload | None = None
+    memory_payload: Payload | None = None
+    result: ExecutionResult | None = None
+    checkpoint_id: str | None = None
+    checkpoint_node: str | None = None
+    version: str | None = None
+
+    @property
+    def input_data(self) -> Any:
+        """A fresh copy of the input of the owning execution."""
+        return self.input_payload.value()
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """A fresh copy of the session's memory as last committed."""
+        value: dict[str, Any] = {} if self.memory_payload is None else self.memory_payload.value()
+        return value
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """The last progress that was committed: `fraction`, `note`, and what the executor's kind adds."""
+        value: dict[str, Any] = {} if self.progress_payload is None else self.progress_payload.value()
+        return value

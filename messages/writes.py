@@ -1,0 +1,175 @@
+"""What the SessionActor commits. Each write is applied whole or not at all, under the epoch that it names."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from .base import Message, Request
+from .events import Event
+from .payload import Payload
+from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
+
+__all__ = [
+    "Advanced",
+    "AdvanceExecution",
+    "AppendEvents",
+    "Appended",
+    "ClearInbox",
+    "DeleteSession",
+    "InboxRow",
+    "OpenExecution",
+    "Opened",
+    "PostToInbox",
+    "RecoverExecutions",
+    "Recovered",
+    "RecoveredExecution",
+    "RuntimeRow",
+    "Write",
+]
+
+
+class Opened(Message, tag="write.opened.v1"):
+    """The execution's row is committed; or, with `duplicate`, was before, under the same idempotency key.
+
+    `may_start` is False while another execution has the session. `memory` is the session's memory to start from,
+    `checkpoint` the one that a resume starts from.
+    """
+
+    execution_id: str
+    session_id: str
+    duplicate: bool = False
+    may_start: bool = True
+    memory: Payload | None = None
+    first_seq: int | None = None
+
+
+class OpenExecution(Request[Opened], tag="write.open.v1"):
+    """Insert an execution, and by `spec.origin` open (`fresh`), join or take over (`resume`) its session.
+
+    Errors: IdempotencyConflict, SessionNotFound (unknown session or checkpoint), SessionBusy (`reject` policy, or a
+    resume of what may not be resumed).
+    """
+
+    spec: ExecutionSpec
+    state: ExecutionState
+    memory: Payload | None = None
+    """fresh: the initial memory. join, resume: pairs to put on top of the session's."""
+    checkpoint_id: str | None = None
+    session_policy: SessionPolicy = "queue"
+    events: tuple[Event, ...] = ()
+
+
+class Advanced(Message, tag="write.advanced.v1"):
+    """The change is committed. `memory` is the session's, when the write claimed the session."""
+
+    execution_id: str
+    first_seq: int | None = None
+    memory: Payload | None = None
+    claimed: bool = True
+    """False: the session is held by another execution; nothing was written. Ask again when it has ended."""
+
+
+class AdvanceExecution(Request[Advanced], tag="write.advance.v1"):
+    """Bring an execution's row to `state` if it is still at `expected_epoch`, with what belongs to the same moment.
+
+    Errors: StaleWriter.
+    """
+
+    state: ExecutionState
+    expected_epoch: int
+    session_id: str
+    claim: bool = False
+    """Take the session for this execution, in the same transaction."""
+    memory: Payload | None = None
+    progress: Payload | None = None
+    checkpoint: Checkpoint | None = None
+    events: tuple[Event, ...] = ()
+
+
+class Appended(Message, tag="write.appended.v1"):
+    """The events are committed, numbered from `first_seq` on."""
+
+    first_seq: int | None
+
+
+class AppendEvents(Request[Appended], tag="write.events.v1"):
+    """Append events; of an execution, if it is still at this epoch. Errors: StaleWriter."""
+
+    events: tuple[Event, ...]
+    execution_id: str | None = None
+    expected_epoch: int | None = None
+
+
+class PostToInbox(Request[Appended], tag="write.inbox.v1"):
+    """Leave a row for the owner of an execution: how anyone but the owner asks for a change."""
+
+    execution_id: str
+    kind: str
+    body: Payload | None = None
+    created_at: datetime
+
+
+class InboxRow(Message, tag="inbox.row.v1"):
+    """A row left for the owner of an execution."""
+
+    id: int
+    execution_id: str
+    kind: str
+    body: Payload | None = None
+    created_at: datetime
+
+
+class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
+    """An unfinished execution that this runtime owns now: under a new epoch, as its last commit left it."""
+
+    spec: ExecutionSpec
+    state: ExecutionState
+    memory: Payload | None = None
+    """Of the session's last checkpoint (at first: its start), which is what a re-run starts from."""
+
+
+class Recovered(Message, tag="write.recovered.v1"):
+    """What was taken over, oldest first; ask again while there is `more`."""
+
+    executions: tuple[RecoveredExecution, ...]
+    more: bool = False
+
+
+class RecoverExecutions(Request[Recovered], tag="write.recover.v1"):
+    """Take over the unfinished executions of an entry point that nobody owns, or only dead runtimes do."""
+
+    entry_point: str
+    stream_id: str
+    dead_owners: tuple[str, ...] = ()
+    limit: int = 500
+    at: datetime
+    mine: bool = False
+    """Also those that this runtime owns already (a restarted StreamActor rebuilding itself)."""
+
+
+class ClearInbox(Request[None], tag="write.clear_inbox.v1"):
+    """These rows of the inbox have been applied."""
+
+    ids: tuple[int, ...]
+
+
+class DeleteSession(Request[bool], tag="write.delete_session.v1"):
+    """Delete a session with its executions and their events. False when there is none. Errors: SessionBusy."""
+
+    session_id: str
+
+
+class RuntimeRow(Message, tag="runtime.row.v1"):
+    """A runtime's own row: who it is, so that a peer on the same machine can see whether it lives, and its beat."""
+
+    runtime_id: str
+    host: str
+    """Name of the machine and of its current boot; a pid means something only where this is the same."""
+    pid: int
+    pid_started: int
+    """When the OS says that the process started (0 where it does not): a pid may be used again."""
+    started_at: datetime
+    beat: int = 0
+
+
+Write = OpenExecution | AdvanceExecution | AppendEvents | PostToInbox | RecoverExecutions | ClearInbox | DeleteSession
