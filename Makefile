@@ -1,0 +1,70 @@
+# Every target works as the first command on a machine with Python 3.11 or newer and pip: it makes its own venv.
+#   make test PYTHON=python3.13 VENV=.venv313     another Python, beside the first
+#   make test PYTEST_ARGS="-k mailbox -x"         arguments for pytest
+
+PYTHON      ?= python3
+VENV        ?= .venv
+PYTEST_ARGS ?=
+SOURCES     := messages actors propolis
+# What is formatted and linted besides, where it exists.
+LINTED      := $(SOURCES) $(wildcard tests benchmarks examples)
+TYPED       := $(SOURCES) $(wildcard tests/typing)
+# Percent, branches included, of the two lower layers.
+COVERAGE_MIN ?= 95
+
+BIN     := $(VENV)/bin
+RUNTIME := $(VENV)/.stamp-runtime
+DEV     := $(VENV)/.stamp-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test coverage lint format types bench clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Propolis needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than pyproject.toml, or what that file asks for is installed again.
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(RUNTIME)
+
+install: $(DEV) ## make the venv with everything for development
+
+demo: $(RUNTIME) ## run the demo
+	$(BIN)/propolis demo
+
+test: $(DEV) ## run the tests with branch coverage, then check the coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory coverage
+
+coverage: $(DEV) ## report on the last run; actors and messages must reach COVERAGE_MIN percent
+	$(BIN)/python -m coverage report
+	$(BIN)/python -m coverage report --include='actors/*,messages/*' --fail-under=$(COVERAGE_MIN) --format=total
+
+lint: $(DEV) ## ruff: rules and format
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
+
+format: $(DEV) ## ruff: mend what can be mended
+	$(BIN)/ruff check --fix $(LINTED)
+	$(BIN)/ruff format $(LINTED)
+
+types: $(DEV) ## mypy (strict) and pyright
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/pyright
+
+bench: $(DEV) ## run the benchmarks side by side with their peers
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the venv, caches and build results
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find $(LINTED) -type d -name __pycache__ -prune -exec rm -rf {} +
