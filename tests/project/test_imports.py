@@ -78,7 +78,10 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("messages/base.py", "from . import codec\nfrom .codec import encode\nimport msgpack"),
-        ("actors/core/loop.py", "from propolis.messages import Message\nfrom ..host import Host\nfrom . import mailbox"),
+        (
+            "actors/core/loop.py",
+            "from propolis.messages import Message\nfrom ..host import Host\nfrom . import mailbox",
+        ),
         ("actors/core/loop.py", "from propolis import messages"),
         ("propolis/cli/main.py", "from ..runtime import Runtime\nfrom propolis.actors import RuntimeActor"),
     ],

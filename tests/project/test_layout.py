@@ -73,6 +73,9 @@ def test_tests_wait_for_conditions_and_do_not_sleep() -> None:
     """A sleep is too short on a loaded machine and too long on every other one. Also not in a script in a string."""
     names = ("time." + "sleep", "from time import " + "sleep")
     found = {
-        str(path.relative_to(ROOT)) for path in Path(ROOT, "tests").rglob("*.py") for name in names if name in path.read_text("utf-8")
+        str(path.relative_to(ROOT))
+        for path in Path(ROOT, "tests").rglob("*.py")
+        for name in names
+        if name in path.read_text("utf-8")
     }
     assert set() == found, "wait for a condition with a deadline, or hold a manual clock"
