@@ -94,6 +94,8 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
     tag: ClassVar[str] = ""
+    control: ClassVar[bool] = False
+    """Whether it travels in the mailbox's control lane, ahead of other messages."""
 
     def __init_subclass__(cls, *, tag: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,0 +1,25 @@
+"""The machinery under everything: actors on one event loop, their mailboxes, replies and references."""
+
+from .actor import AsyncioActor, Handlers
+from .ask import ask
+from .cell import LATER, Cell
+from .defaults import default_loop
+from .future import Reply
+from .loop import ActorLoop, new_event_loop
+from .ref import Ref
+from .waker import on_actor_loop, waker_of
+
+__all__ = [
+    "LATER",
+    "ActorLoop",
+    "AsyncioActor",
+    "Cell",
+    "Handlers",
+    "Ref",
+    "Reply",
+    "ask",
+    "default_loop",
+    "new_event_loop",
+    "on_actor_loop",
+    "waker_of",
+]

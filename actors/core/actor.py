@@ -1,0 +1,199 @@
+"""`AsyncioActor`: an actor on the shared actor loop. An idle one costs a few kilobytes and no thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, cast
+
+import pykka
+from pykka._introspection import get_attr_directly
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
+
+from propolis.messages import Failure, Message, Request
+
+from .ask import ask
+from .cell import LATER, Cell
+from .defaults import default_loop
+from .future import Reply
+from .mailbox import Continuation, Mailbox
+from .ref import Ref
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from ..host import Host
+
+__all__ = ["AsyncioActor", "Handlers"]
+
+R = TypeVar("R")
+A = TypeVar("A", bound="AsyncioActor")
+
+Handlers: TypeAlias = dict[type[Message], Callable[[Any, Any], Any]]
+
+
+class AsyncioActor(pykka.Actor):
+    """A pykka actor whose inbox is drained on an asyncio event loop shared by many.
+
+    `handlers` is a table from message class to method; a class that wants something else overrides `on_receive`.
+    A handler runs on the actor loop, one message at a time, and must not block. It returns the reply (a message or a
+    scalar), `LATER` when it keeps the reply for later, or is an `async def`, during which the actor handles nothing
+    else. A `PropolisError` that it raises is a reply: the asker gets it. Anything else is a crash: the asker gets
+    that too, and the supervisor decides about the actor. Without a supervisor a crashed actor ends.
+
+    `on_start` runs on the loop before the first message; when it raises, that is a crash. `on_stop` runs at an
+    orderly end, and only then; `on_failure` at every crash, before the supervisor hears of it.
+    """
+
+    handlers: ClassVar[Handlers] = {}
+
+    actor_inbox: Cell
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:  # type: ignore[override]
+        """Start on the process's default actor loop, registered with pykka, without a supervisor.
+
+        Any thread. `__init__` runs in the calling thread and its errors are the caller's.
+        """
+        return default_loop().spawn(cls, *args, register=True, **kwargs)
+
+    def bind(self, cell: Cell) -> None:
+        """Take a place behind a mailbox; before `__init__`, so that it may use the reference."""
+        self.actor_inbox = cell
+        self.actor_urn = cell.urn
+        self.actor_stopped = cell.stopped  # type: ignore[assignment]
+        self._actor_ref = cell.ref
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:  # not super().__init__(): bind() has done its work
+        if "actor_inbox" not in self.__dict__:
+            raise TypeError(f"{type(self).__name__} is started by start() or spawn(), not by calling the class")
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:  # type: ignore[override]
+        raise AssertionError("an AsyncioActor gets its mailbox from the loop that spawns it")
+
+    @staticmethod
+    def _create_future() -> Reply[Any]:
+        return Reply()
+
+    def _start_actor_loop(self) -> None:
+        raise AssertionError("an AsyncioActor is run by the loop that spawns it")
+
+    # -- receiving ---------------------------------------------------------------------------------------------------
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle a message by the table; what is not in it becomes a dead letter."""
+        handler = self.handlers.get(type(message))
+        if handler is None:
+            return self.on_unknown(message)
+        return handler(self, message)
+
+    def on_unknown(self, message: Any) -> Any:
+        """A message that the table does not know. An asker is told by name."""
+        current = self.actor_inbox.current
+        if current is not None and current.reply_to is not None:
+            from propolis.messages import MessageError  # noqa: PLC0415 - the rare path
+
+            raise MessageError(
+                reason="unknown_tag", tag=message.tag, detail=f"{type(self).__name__} does not handle it"
+            )
+        self.actor_inbox.dead_letter(message, "unhandled")
+        return None
+
+    def handle_other(self, message: Any) -> Any:
+        """pykka's own messages, which carry live objects and pass as they are."""
+        if type(message) is ProxyCall:
+            return get_attr_directly(self, message.attr_path)(*message.args, **message.kwargs)
+        if type(message) is ProxyGetAttr:
+            return get_attr_directly(self, message.attr_path)
+        if type(message) is ProxySetAttr:
+            parent = get_attr_directly(self, message.attr_path[:-1]) if len(message.attr_path) > 1 else self
+            return setattr(parent, message.attr_path[-1], message.value)
+        return self.on_receive(message)
+
+    def keep_reply(self) -> Reply[Any] | None:
+        """The reply slot of the message at hand, to be set later by a handler that returns `LATER`."""
+        current = self.actor_inbox.current
+        return None if current is None else cast("Reply[Any] | None", current.reply_to)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def request(
+        self,
+        ref: pykka.ActorRef[Any],
+        message: Request[R],
+        then: Callable[[R], None],
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> Reply[R]:
+        """Ask without waiting: `then(answer)` runs as a turn of this actor's own, ahead of its user messages.
+
+        `failed(error)` gets an error answer; without it an error answer crashes this actor. Neither runs when this
+        actor has crashed or stopped in the meantime.
+        """
+        reply: Reply[R] = ask(ref, message, timeout=None)
+        cell = self.actor_inbox
+
+        def deliver() -> None:
+            if cell.actor is self:
+                cell.send_continuation(Continuation(reply, then, failed))
+
+        reply.on_done(deliver)
+        return reply
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Run a function as a turn of this actor's own, soon."""
+        self.actor_inbox.send_call(call)
+
+    # -- family ------------------------------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        """Clock, ids, randomness, threads."""
+        return self.actor_inbox.loop.host
+
+    def spawn(self, actor_class: type[A], *args: Any, name: str, register: bool = False, **kwargs: Any) -> Ref[A]:
+        """Start a child. This actor is its supervisor."""
+        cell = self.actor_inbox
+        return cell.loop.spawn(actor_class, *args, parent=cell, name=name, register=register, **kwargs)
+
+    def children(self) -> dict[str, Ref[Any]]:
+        """The living children by name. They survive a restart of this actor."""
+        return {name: child.ref for name, child in (self.actor_inbox.children or {}).items()}
+
+    def kept(self, key: str, make: Callable[[], R]) -> R:
+        """Something that outlives this instance: made once, found again after a restart."""
+        cell = self.actor_inbox
+        if cell.kept is None:
+            cell.kept = {}
+        if key not in cell.kept:
+            cell.kept[key] = make()
+        return cast(R, cell.kept[key])
+
+    def watch(self, ref: Ref[Any], on_death: Callable[[Failure | None], None]) -> None:
+        """Death watch: `on_death(reason)` runs once as a turn of this actor's when that one ends for good.
+
+        None is the reason of an orderly stop.
+        """
+        cell = self.actor_inbox
+
+        def heard(reason: Failure | None) -> None:
+            if cell.actor is self:
+                cell.send_call(lambda: on_death(reason))
+
+        watched = ref.actor_inbox
+        if watched.stopped.is_set():
+            heard(None)
+        elif watched.watchers is None:
+            watched.watchers = [heard]
+        else:
+            watched.watchers.append(heard)
+
+    def on_child_failure(self, child: Ref[Any], failure: Failure) -> None:
+        """A child crashed and waits for what this actor decides. The default stops it; see `Supervisor`."""
+        child.actor_inbox.terminate(failure)
+
+    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
+        """A child has ended for good; None after an orderly stop. Heard once."""
+
+    def stop_now(self) -> None:
+        """End in this turn; what waits in the mailbox is refused."""
+        self.actor_inbox.stop()

@@ -1,0 +1,250 @@
+"""`Reply`: a pykka future that is also awaitable, from any event loop, without blocking it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import pykka
+
+from propolis.messages import Failure, WouldBlock, decode
+
+from .waker import on_actor_loop, waker_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Reply"]
+
+T = TypeVar("T")
+M = TypeVar("M")
+J = TypeVar("J")
+R = TypeVar("R")
+
+_VALUE, _BYTES, _ERROR = 0, 1, 2
+_PENDING: Final = object()
+
+
+class Reply(pykka.Future[T]):
+    """What a call will answer: `await reply`, or `reply.get(timeout=seconds)` in a thread.
+
+    Set once, by whoever answers; a second `set` raises `asyncio.InvalidStateError`. An answer that travelled as bytes
+    is decoded by the first reader, in the reader's thread. `get()` on an actor loop raises `WouldBlock` unless the
+    answer is there.
+    """
+
+    def __init__(self) -> None:  # pykka's fields are class attributes here: one allocation less for each message
+        self._callbacks: list[Callable[[], None]] = []
+
+    _get_hook = None
+    _get_hook_result = cast(Any, _PENDING)
+    _decoded: Any = _PENDING
+    abandoned = False
+    """Nobody waits for this any more; whoever would answer may save the work."""
+    default_timeout: float | None = None
+
+    # -- the answering side, any thread -----------------------------------------------------------------------------
+
+    def set(self, value: Any = None) -> None:
+        """Answer with a value, as it is."""
+        self._settle((_VALUE, value))
+
+    def set_bytes(self, data: bytes) -> None:
+        """Answer with an encoded message; the reader decodes."""
+        self._settle((_BYTES, data))
+
+    def set_error(self, error: BaseException) -> None:
+        """Answer with an exception."""
+        self._settle((_ERROR, error))
+
+    def set_exception(
+        self,
+        exc_info: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None = None,
+    ) -> None:
+        """As pykka: answer with `exc_info`, by default the exception being handled."""
+        kind, error, trace = exc_info or sys.exc_info()
+        if error is None:
+            error = RuntimeError("set_exception() without an exception") if kind is None else kind()
+        self._settle((_ERROR, error.with_traceback(trace) if trace else error))
+
+    def _settle(self, outcome: tuple[int, Any]) -> None:
+        # setdefault on an instance's dict is atomic: of two that race to answer, one wins
+        if self._get_hook is not None or self.__dict__.setdefault("_outcome", outcome) is not outcome:
+            raise asyncio.InvalidStateError("this reply has been set already")
+        self._run_callbacks()
+
+    def offer_error(self, error: BaseException) -> None:
+        """Answer with an exception unless there is an answer already."""
+        outcome = (_ERROR, error)
+        if self.__dict__.setdefault("_outcome", outcome) is outcome:
+            self._run_callbacks()
+
+    def _run_callbacks(self) -> None:
+        callbacks = self._callbacks
+        while callbacks:
+            try:
+                callback = callbacks.pop()
+            except IndexError:
+                return
+            callback()
+
+    # -- the reading side, any thread --------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether the answer is there."""
+        return "_outcome" in self.__dict__
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once the answer is there: at once, or in the thread that answers. It must not block."""
+        self._callbacks.append(callback)
+        if self.done():
+            self._run_callbacks()
+
+    def result(self) -> T:
+        """The answer, which must be there, or the exception."""
+        kind, value = self.__dict__["_outcome"]
+        if kind == _VALUE:
+            return cast(T, value)
+        if kind == _ERROR:
+            raise value
+        if self._decoded is _PENDING:
+            self._decoded = decode(value)
+        if isinstance(self._decoded, Failure):
+            raise self._decoded.to_error()
+        return cast(T, self._decoded)
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """The answer; blocks the calling thread until it is there.
+
+        Raises:
+            pykka.Timeout: not there within `timeout` seconds.
+            WouldBlock: called on an actor loop, and the answer is not there.
+        """
+        if self._get_hook is not None:
+            return super().get(timeout=timeout)
+        if not self.done():
+            if on_actor_loop():
+                raise WouldBlock(call="Reply.get()")
+            ready = threading.Event()
+            self.on_done(ready.set)
+            if not ready.wait(self.default_timeout if timeout is None else timeout):
+                self._forget(ready.set)
+                self._timed_out(timeout)
+        return self.result()
+
+    def _timed_out(self, timeout: float | None) -> None:
+        raise pykka.Timeout(f"{timeout} seconds")
+
+    def _forget(self, callback: Callable[[], None]) -> None:
+        try:
+            self._callbacks.remove(callback)
+        except ValueError:
+            return  # it is being called right now
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._get_hook is not None:
+            return (yield from asyncio.get_running_loop().run_in_executor(None, self.get).__await__())
+        if not self.done():
+            yield from self._wait_on(asyncio.get_running_loop()).__await__()
+        return self.result()
+
+    __iter__ = __await__
+
+    async def _wait_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = loop.create_future()
+        callback = functools.partial(_release, waker_of(loop), loop, waiting)
+        self.on_done(callback)
+        timer = None
+        if self.default_timeout is not None:
+            timer = loop.call_later(self.default_timeout, waiting.cancel, _TIMED_OUT)
+        try:
+            await waiting
+        except asyncio.CancelledError as error:
+            self._forget(callback)
+            if error.args != (_TIMED_OUT,):
+                raise
+            self._timed_out(self.default_timeout)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # -- pykka's combinators, without a blocked thread in them -------------------------------------------------------
+
+    def map(self, func: Callable[[T], M]) -> Reply[M]:
+        """A reply whose answer is `func` of this one's. `func` runs once, with the first reader, in its thread."""
+        return _Mapped(self, func)
+
+    def filter(self: Reply[Iterable[J]], func: Callable[[J], bool]) -> Reply[Iterable[J]]:  # type: ignore[override]
+        """As pykka's."""
+        return self.map(lambda items: [item for item in items if func(item)])
+
+    def reduce(self: Reply[Iterable[J]], func: Callable[[R, J], R], *args: R) -> Reply[R]:  # type: ignore[override]
+        """As pykka's."""
+        return self.map(lambda items: functools.reduce(func, items, *args))  # type: ignore[arg-type]
+
+    def join(self: Reply[Any], *futures: pykka.Future[Any]) -> Reply[list[Any]]:  # type: ignore[override]
+        """As pykka's: a reply with the list of the answers of all."""
+        return _Joined((self, *futures))
+
+
+_TIMED_OUT: Final = "propolis: no reply in time"
+
+
+def _release(waker: Any, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
+    waker.post(_finish, waiting)
+
+
+def _finish(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+class _Derived(Reply[M]):
+    """A reply computed from others by its first reader."""
+
+    def _compute(self, values: list[Any]) -> M:
+        raise AssertionError("each kind of derived reply computes")
+
+    def __init__(self, sources: tuple[pykka.Future[Any], ...]) -> None:
+        super().__init__()
+        self._sources = sources
+
+    def get(self, *, timeout: float | None = None) -> M:
+        if not self.done():
+            self._settle_with([source.get(timeout=timeout) for source in self._sources])
+        return self.result()
+
+    def __await__(self) -> Generator[Any, None, M]:
+        if not self.done():
+            values = []
+            for source in self._sources:
+                values.append((yield from source.__await__()))
+            self._settle_with(values)
+        return self.result()
+
+    __iter__ = __await__
+
+    def _settle_with(self, values: list[Any]) -> None:
+        try:
+            outcome: tuple[int, Any] = (_VALUE, self._compute(values))
+        except Exception as error:  # noqa: BLE001 - it is the reader's own function: the reader gets its error
+            outcome = (_ERROR, error)
+        self.__dict__.setdefault("_outcome", outcome)
+
+
+class _Mapped(_Derived[M]):
+    def __init__(self, source: Reply[Any], func: Callable[[Any], M]) -> None:
+        super().__init__((source,))
+        self._func = func
+
+    def _compute(self, values: list[Any]) -> M:
+        return self._func(values[0])
+
+
+class _Joined(_Derived[list[Any]]):
+    def _compute(self, values: list[Any]) -> list[Any]:
+        return values

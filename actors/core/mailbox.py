@@ -1,0 +1,90 @@
+"""The mailbox: two lanes of envelopes, the control lane ahead of the user lane, both in order."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from .future import Reply
+
+__all__ = ["Continuation", "Envelope", "Mailbox"]
+
+
+class Envelope:
+    """A message on its way: `message` is bytes (ours) or one of pykka's own, which pass as they are."""
+
+    __slots__ = ("chain", "message", "reply_to")
+
+    def __init__(self, message: Any, reply_to: Any = None, chain: tuple[str, ...] = ()) -> None:
+        self.message = message
+        self.reply_to = reply_to
+        self.chain = chain
+        """The actors that wait for the reply, the first asker first: how a cycle is seen."""
+
+
+class Continuation:
+    """An actor's note to itself: the reply of a request is there, go on with `then`."""
+
+    __slots__ = ("failed", "reply", "then")
+
+    def __init__(
+        self, reply: Reply[Any], then: Callable[[Any], None], failed: Callable[[BaseException], None] | None
+    ) -> None:
+        self.reply = reply
+        self.then = then
+        self.failed = failed
+
+
+_making_lanes: Final = threading.Lock()
+
+
+class Mailbox:
+    """Unread messages of one actor. `push` works from any thread, `pop` on the actor loop alone.
+
+    Lanes are made when first used: an empty deque takes 600 bytes, and most of 100,000 idle actors need none.
+    """
+
+    __slots__ = ("_control", "_user", "limit")
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._user: deque[Envelope] | None = None
+        self._control: deque[Envelope] | None = None
+
+    def push(self, envelope: Envelope) -> None:
+        """Append to the user lane."""
+        (self._user if self._user is not None else self._make_user_lane()).append(envelope)
+
+    def push_control(self, envelope: Envelope) -> None:
+        """Append to the control lane: handled before every message of the user lane."""
+        (self._control if self._control is not None else self._make_control_lane()).append(envelope)
+
+    def pop(self) -> Envelope | None:
+        """The next message, or None."""
+        if self._control:
+            return self._control.popleft()
+        if self._user:
+            return self._user.popleft()
+        return None
+
+    def depth(self) -> int:
+        """How many messages wait in the user lane: what `limit` bounds."""
+        return len(self._user) if self._user is not None else 0
+
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._user and not self._control
+
+    def _make_user_lane(self) -> deque[Envelope]:
+        with _making_lanes:
+            if self._user is None:
+                self._user = deque()
+            return self._user
+
+    def _make_control_lane(self) -> deque[Envelope]:
+        with _making_lanes:
+            if self._control is None:
+                self._control = deque()
+            return self._control

@@ -1,0 +1,115 @@
+"""`Ref`: pykka's ActorRef to an actor of ours. Encodes on the way in, and stays valid across restarts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pykka
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
+
+from propolis.messages import Encoded, MailboxFull, Message, MessageError, WouldBlock, encode
+
+from .future import Reply
+from .mailbox import Envelope
+from .waker import on_actor_loop
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+__all__ = ["Ref"]
+
+A = TypeVar("A", bound=pykka.Actor)
+
+_PYKKA_OWN = (ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop)
+
+
+class Ref(pykka.ActorRef[A]):
+    """Reference to an actor on an actor loop; safe to pass around, usable from any thread.
+
+    Differs from pykka's in what `tell` and `ask` promise: a message is encoded before they return, so the receiver
+    never shares an object with the sender; a full mailbox raises `MailboxFull` at once, from outside of the loop;
+    blocking on an actor loop raises `WouldBlock`.
+    """
+
+    actor_inbox: Cell
+
+    def __init__(self, cell: Cell) -> None:
+        # not super().__init__(): that would tie the reference to one instance, and instances are replaced on a restart
+        self.actor_inbox = cell
+        self.actor_class = cell.actor_class
+        self.actor_urn = cell.urn
+        self.actor_stopped = cell.stopped  # type: ignore[assignment]
+        self._actor_weakref = cell.instance  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, pykka.ActorRef) and self.actor_urn == other.actor_urn
+
+    def __hash__(self) -> int:
+        return hash(self.actor_urn)
+
+    def tell(self, message: Any) -> None:
+        """Send without waiting for an answer.
+
+        What is no message becomes a dead letter: `ActorRegistry.broadcast()` of anything is harmless.
+
+        Raises:
+            pykka.ActorDeadError: the actor has stopped for good.
+            MailboxFull: called from outside of the actor loop, and the mailbox is at its limit.
+            MessageError: a message of ours that cannot be encoded.
+        """
+        cell = self.actor_inbox
+        if cell.stopped.is_set():
+            raise pykka.ActorDeadError(f"{self} not found")
+        if isinstance(message, Message):
+            cell.send(Envelope(encode(message)), control=message.control, original=message)
+        elif isinstance(message, Encoded):
+            cell.send(Envelope(message.data), original=message)
+        elif isinstance(message, _PYKKA_OWN):
+            cell.send(Envelope(message), original=message)
+        else:
+            cell.dead_letter(message, "not_a_message")
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send, and get the answer: as pykka's `ask`, with `Reply` as the future.
+
+        Raises (or, with `block=False`, the reply does):
+            pykka.ActorDeadError: the actor has stopped, or stopped before it came to the message.
+            MessageError: this is no message.
+            WouldBlock: `block=True` on an actor loop.
+        """
+        if block and on_actor_loop():
+            raise WouldBlock(call=f"{self.actor_class.__name__} ref.ask()")
+        reply = self.send_request(message, Reply(), ())
+        return reply.get(timeout=timeout) if block else reply
+
+    def send_request(self, message: Any, reply: Reply[Any], chain: tuple[str, ...]) -> Reply[Any]:
+        """Send a message whose answer goes to `reply`; every error goes there too."""
+        cell = self.actor_inbox
+        try:
+            if cell.stopped.is_set():
+                raise pykka.ActorDeadError(f"{self} not found")
+            if isinstance(message, Message):
+                cell.send(Envelope(encode(message), reply, chain), control=message.control, original=message)
+            elif isinstance(message, Encoded):
+                cell.send(Envelope(message.data, reply, chain), original=message)
+            elif isinstance(message, _PYKKA_OWN):
+                cell.send(Envelope(message, reply, chain), original=message)
+            else:
+                raise MessageError(reason="not_a_message", detail=f"{type(message)} was asked of {self}")
+        except (pykka.ActorDeadError, MessageError, MailboxFull) as error:
+            reply.offer_error(error)
+        return reply
+
+    def stop(self, *, block: bool = True, timeout: float | None = None) -> Any:
+        """As pykka: the stop keeps its place behind the messages sent before it. True unless it was dead already."""
+        if block and on_actor_loop():
+            raise WouldBlock(call=f"{self.actor_class.__name__} ref.stop()")
+        reply: Reply[bool] = Reply()
+        cell = self.actor_inbox
+        if cell.stopped.is_set():
+            reply.set(False)
+        else:
+            cell.send_stop(reply)
+        return reply.get(timeout=timeout) if block else reply
+
+

@@ -1,0 +1,72 @@
+"""Handing calls to an event loop from other threads, many of them for one wake-up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Waker", "mark_actor_loop", "on_actor_loop", "waker_of"]
+
+logger = logging.getLogger("propolis")
+
+_here = threading.local()
+_wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = weakref.WeakKeyDictionary()
+
+
+class Waker:
+    """Posts calls to one loop. A wake-up of a loop is a system call, so only the first of a burst pays for one."""
+
+    __slots__ = ("_awake", "_calls", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._awake = False
+
+    def post(self, call: Callable[..., None], *args: Any) -> None:
+        """Run `call(*args)` on the loop, in order, soon. Dropped when the loop is closed: nobody is left to care."""
+        self._calls.append((call, args))
+        if self._awake:
+            return
+        self._awake = True
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            self._calls.clear()
+            return
+        try:
+            loop.call_soon_threadsafe(self._run)
+        except RuntimeError:
+            self._calls.clear()  # closed between the look and the call
+
+    def _run(self) -> None:
+        self._awake = False  # first: a post from here on schedules again, so none is overlooked
+        calls = self._calls
+        while calls:
+            call, args = calls.popleft()
+            try:
+                call(*args)
+            except Exception:
+                logger.exception("A call posted to an event loop failed: %r", call)
+
+
+def waker_of(loop: asyncio.AbstractEventLoop) -> Waker:
+    """The waker of a loop, made when first asked for."""
+    waker = _wakers.get(loop)
+    if waker is None:
+        waker = _wakers.setdefault(loop, Waker(loop))
+    return waker
+
+
+def mark_actor_loop(owner: object | None) -> None:
+    """Say that this thread is (or, with None, no longer is) an actor loop's."""
+    _here.loop = owner
+
+
+def on_actor_loop() -> bool:
+    """Whether the calling thread is an actor loop's, where nothing may block."""
+    return getattr(_here, "loop", None) is not None

@@ -1,0 +1,61 @@
+"""The seam: everything that is not deterministic goes through one Host.
+
+Clock, ids, random numbers, threads and sleeping are read here and nowhere else, so that a test, or a simulation of a
+whole runtime, can hold them still by handing down another Host.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+__all__ = ["Host"]
+
+
+class Host:
+    """The real world. Every method may be called from any thread."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - for jitter and ids, not for secrets
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+        return datetime.now(UTC)
+
+    def draw(self) -> float:
+        """A random number in [0, 1)."""
+        return self._random.random()
+
+    def new_urn(self) -> str:
+        """A name for an actor, unique in the world."""
+        return uuid.UUID(int=self._random.getrandbits(128), version=4).urn
+
+    def new_session_id(self) -> str:
+        """`session_YYYYMMDD_HHMMSS_` and 16 hex digits."""
+        return f"{self.now():session_%Y%m%d_%H%M%S}_{self._random.getrandbits(64):016x}"
+
+    def new_execution_id(self) -> str:
+        """`exec_`, the time in milliseconds and 12 hex digits: new rows land at the end of the store's index."""
+        return f"exec_{int(self.now().timestamp() * 1000):011x}{self._random.getrandbits(48):012x}"
+
+    def new_id(self, prefix: str) -> str:
+        """`prefix_` and 16 hex digits."""
+        return f"{prefix}_{self._random.getrandbits(64):016x}"
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread."""
+        time.sleep(seconds)
+
+    def spawn_thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        """Start a daemon thread."""
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        return thread
