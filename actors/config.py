@@ -1,0 +1,42 @@
+"""How a runtime as a whole behaves: its limits and its patience, each with its unit."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from .specs import Backoff, Intensity
+from .validated import NotNegative, Seconds, Validated
+
+__all__ = ["RuntimeConfig"]
+
+
+class RuntimeConfig(Validated):
+    """The settings of one Runtime; the defaults fit one process on one machine.
+
+    Frozen, and checked when it is made: a bad or unknown field raises `InvalidInput` with its name.
+    """
+
+    lease_seconds: Seconds = 15.0
+    """A runtime whose beat stands still for so long counts as gone, and what it left is taken over (D5, D6)."""
+    mailbox_limit: int = Field(default=10_000, ge=1)
+    """Messages that an actor's mailbox holds before an external `tell` raises MailboxFull. Stops and cancels travel
+    in a lane of their own, which has no limit."""
+    ask_timeout: Seconds = 30.0
+    """Seconds that an ask of ours waits for its reply, unless the call says otherwise."""
+    grace_seconds: NotNegative = 5.0
+    """How long a stop or a cancel waits for executors to end before it names them as stragglers."""
+    max_payload_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
+    """Encoded size of one piece of user data (input, output, memory, a step's result); beyond: PayloadTooLarge."""
+    subscriber_queue: int = Field(default=1_000, ge=1)
+    """Events that wait for one subscriber before it misses some and is told how many."""
+    event_history: int = Field(default=10_000, ge=0)
+    """Recent events kept in memory for subscribers that start a little way back; older ones come from the store."""
+    commit_batch_max: int = Field(default=512, ge=1)
+    """Writes in one transaction. More wait for the next one."""
+    store_retry: Backoff = Backoff(initial=0.02, maximum=2.0, jitter=0.5, immediate_first=False)
+    """Waits, in seconds, between attempts on a store that is locked, full or away. There is no last attempt (D7)."""
+    system_intensity: Intensity = Intensity()
+    """How often one of our own actors may crash before its supervisor gives up."""
+    snapshot_interval_seconds: NotNegative = 0.1
+    """A stream that works without replying to anybody publishes its snapshot at most this often; 0: at every change.
+    A snapshot that explains a reply is always published before it."""
