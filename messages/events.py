@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from .base import Message
+from .base import Message, Request
 from .payload import Payload
 
-__all__ = ["EVENT_TYPES", "LIVE_EVENTS", "Event", "EventFilter", "EventsMissed", "PublishEvents"]
+__all__ = ["EVENT_TYPES", "LIVE_EVENTS", "Event", "EventFilter", "EventsMissed", "PublishEvents", "WatchEvents"]
 
 LIVE_EVENTS: Final = frozenset(
     {"llm_text_delta", "llm_reasoning_delta", "client_output_delta", "node_internal_output", "execution_progress"}
@@ -105,6 +105,12 @@ class EventsMissed(Message, tag="event.missed.v1"):
 
     count: int
     last_seq: int | None = None
+
+
+class WatchEvents(Request[None], tag="event.watch.v1"):
+    """To the SessionActor: somebody (or, with `on` False, nobody any more) wants to see what is committed."""
+
+    on: bool
 
 
 class PublishEvents(Message, tag="event.publish.v1"):

@@ -10,13 +10,16 @@ from .payload import Payload
 from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
 
 __all__ = [
-    "Advanced",
     "AdvanceExecution",
+    "Advanced",
     "AppendEvents",
     "Appended",
+    "AwaitTurn",
     "ClearInbox",
     "DeleteSession",
     "InboxRow",
+    "LeaseWasLost",
+    "LeaveTurn",
     "OpenExecution",
     "Opened",
     "PostToInbox",
@@ -157,6 +160,26 @@ class DeleteSession(Request[bool], tag="write.delete_session.v1"):
     """Delete a session with its executions and their events. False when there is none. Errors: SessionBusy."""
 
     session_id: str
+
+
+class AwaitTurn(Request[None], tag="session.await_turn.v1"):
+    """To the SessionActor: reply when it is this execution's turn to try to claim its session. It may be too early."""
+
+    session_id: str
+    execution_id: str
+
+
+class LeaveTurn(Message, tag="session.leave_turn.v1"):
+    """To the SessionActor: this execution no longer wants its session."""
+
+    session_id: str
+    execution_id: str
+
+
+class LeaseWasLost(Message, tag="runtime.lease_lost.v1"):
+    """To the root: a peer has declared this runtime dead; nothing more can be committed under its name."""
+
+    runtime_id: str
 
 
 class RuntimeRow(Message, tag="runtime.row.v1"):

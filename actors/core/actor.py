@@ -130,6 +130,13 @@ class AsyncioActor(pykka.Actor):
         actor has crashed or stopped in the meantime.
         """
         reply: Reply[R] = ask(ref, message, timeout=None)
+        self.follow(reply, then, failed)
+        return reply
+
+    def follow(
+        self, reply: Reply[R], then: Callable[[R], None], failed: Callable[[BaseException], None] | None = None
+    ) -> None:
+        """As `request`, for a reply that is there already."""
         cell = self.actor_inbox
 
         def deliver() -> None:
@@ -137,7 +144,6 @@ class AsyncioActor(pykka.Actor):
                 cell.send_continuation(Continuation(reply, then, failed))
 
         reply.on_done(deliver)
-        return reply
 
     def later(self, call: Callable[[], None]) -> None:
         """Run a function as a turn of this actor's own, soon."""

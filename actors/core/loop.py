@@ -121,6 +121,14 @@ class ActorLoop:
         assert self._waker is not None, "the actor loop has not been started"
         self._waker.post(call, *args)
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Run a function when the actors that are ready now have had their turns. On the loop only."""
+        self.event_loop.call_soon(call)
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Run a function on the loop after a time. On the loop only."""
+        return self.event_loop.call_later(seconds, call)
+
     def schedule(self, cell: Cell) -> None:
         """Give an actor a turn."""
         cell.scheduled = True

@@ -1,0 +1,105 @@
+"""The commit thread and the read thread: the only places where the store is touched while a runtime runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from propolis.messages import RuntimeStopped
+
+from ..core import Reply
+
+if TYPE_CHECKING:
+    from propolis.messages import Write
+
+    from ..host import Host
+    from ..stores import Store
+
+__all__ = ["StoreThread", "StoreThreads"]
+
+R = TypeVar("R")
+
+
+class StoreThread:
+    """One thread that runs jobs in order; each job's outcome goes to its `Reply`."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Reply[Any]] | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = host.spawn_thread(name, self._run)
+
+    def submit(self, job: Callable[[], R]) -> Reply[R]:
+        """Run `job` on the thread. Any thread may call; the reply gets RuntimeStopped after `close()`."""
+        reply: Reply[R] = Reply()
+        with self._closing:  # so that nothing is queued behind the end mark
+            if not self._closed:
+                self._jobs.put((job, reply))
+                return reply
+        reply.set_error(RuntimeStopped())
+        return reply
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, reply = item
+            try:
+                value = job()
+            except BaseException as error:  # noqa: BLE001 - whoever asked decides; the thread goes on
+                reply.set_error(error)
+            else:
+                reply.set(value)
+            del item, job, reply  # or the last job's closure would live until the next one
+
+    def close(self) -> None:
+        """End the thread after the jobs that are queued. Not from the thread itself."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
+
+
+class StoreThreads:
+    """A store with a thread to write and one to read, so that a long list does not hold up a commit."""
+
+    def __init__(self, host: Host, open_store: Callable[[], Store]) -> None:
+        self.store: Store | None = None
+        self._open_store = open_store
+        self._writing = StoreThread(host, "propolis-commit")
+        self._reading = StoreThread(host, "propolis-read")
+
+    def open(self) -> Reply[Store]:
+        """Open the store, on the commit thread."""
+
+        def job() -> Store:
+            self.store = self._open_store()
+            return self.store
+
+        return self._writing.submit(job)
+
+    def write(self, job: Callable[[Store], R]) -> Reply[R]:
+        """Run a job that may write, in order with the commits."""
+        return self._writing.submit(lambda: job(self._opened()))
+
+    def commit(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> Reply[list[Any]]:
+        """Commit a batch."""
+        return self._writing.submit(lambda: self._opened().commit(runtime_id, batch, writes))
+
+    def read(self, job: Callable[[Store], R]) -> Reply[R]:
+        """Run a job that only reads."""
+        return self._reading.submit(lambda: job(self._opened()))
+
+    def _opened(self) -> Store:
+        if self.store is None:
+            raise RuntimeStopped(reason="not started")
+        return self.store
+
+    def close(self) -> None:
+        """Finish what is queued, close the store, end the threads. Blocks; not from an actor."""
+        self._reading.close()
+        if self.store is not None:
+            self._writing.submit(self.store.close)
+        self._writing.close()

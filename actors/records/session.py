@@ -1,0 +1,274 @@
+"""The SessionActor: the only writer of a runtime. Every change of state is a row that it commits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from propolis.messages import (
+    ENDED,
+    AdvanceExecution,
+    AppendEvents,
+    AwaitTurn,
+    ClearInbox,
+    DeleteSession,
+    Event,
+    GetSession,
+    LeaseLost,
+    LeaseWasLost,
+    LeaveTurn,
+    OpenExecution,
+    Opened,
+    PostToInbox,
+    PropolisError,
+    PublishEvents,
+    RecoverExecutions,
+    StoreUnavailable,
+    WakeMe,
+    WatchEvents,
+    Write,
+    encode,
+)
+
+from ..core import LATER, AsyncioActor, Handlers, Ref, Reply
+from .ledger import Ledger, Pending
+from .turns import Turns
+
+if TYPE_CHECKING:
+    from ..config import RuntimeConfig
+    from .committer import StoreThreads
+
+__all__ = ["SessionActor"]
+
+TURN_POLL_SECONDS = 0.25
+"""How often the first in a session's queue looks again: another process may have held the session."""
+
+
+class SessionActor(AsyncioActor):
+    """Collects the writes in its mailbox into one transaction while the previous one commits (group commit).
+
+    Order of what it does with a batch (D3): commit, then the replies, then the events. A write that fails for itself
+    (a stale epoch, a key in conflict) is answered with its own error; a store that cannot be written to keeps the
+    batch, which is tried again until it can be.
+    """
+
+    def __init__(
+        self, runtime_id: str, config: RuntimeConfig, threads: StoreThreads, wakeups: Ref[Any], events: Ref[Any]
+    ) -> None:
+        super().__init__()
+        self.runtime_id = runtime_id
+        self._config = config
+        self._threads = threads
+        self._wakeups = wakeups
+        self._events = events
+        self._ledger = self.kept("ledger", Ledger)
+        self._turns = self.kept("turns", Turns)
+        self._turn_waiters: dict[str, Reply[None]] = self.kept("turn_waiters", dict)
+        self._watched: dict[str, bool] = self.kept("watched", lambda: {"on": False})
+        self._flush_scheduled = False
+        self._available = True
+        self._beats = 0
+        self._lost = False
+        self._polling = False
+
+    def on_start(self) -> None:
+        """Take up what an earlier instance had in flight; start the beat."""
+        if self._ledger.in_flight:
+            self._commit_again()
+        elif self._ledger.waiting:
+            self._flush()
+        self._schedule_beat()
+
+    # -- writes ------------------------------------------------------------------------------------------------------
+
+    def write(self, message: Write) -> object:
+        """Queue a write; the reply comes once it is committed."""
+        if self._lost:
+            raise LeaseLost(runtime_id=self.runtime_id)
+        self._ledger.add(message, self.keep_reply())
+        self._flush_soon()
+        return LATER
+
+    def _flush_soon(self) -> None:
+        # at the end of the loop's round, so that a batch holds what all the mailboxes had ready
+        if not self._flush_scheduled and not self._ledger.in_flight:
+            self._flush_scheduled = True
+            self.actor_inbox.loop.call_soon(lambda: self.later(self._flush))
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._ledger.waiting and not self._ledger.in_flight and not self._lost:
+            self._submit(self._ledger.take(self._config.commit_batch_max))
+
+    def _submit(self, writes: Sequence[Write]) -> None:
+        reply = self._threads.commit(self.runtime_id, self._ledger.batch, writes)
+        self.follow(reply, self._landed, self._not_committed)
+
+    def _commit_again(self) -> None:
+        if self._ledger.in_flight and not self._lost:
+            self._submit([pending.write for pending in self._ledger.flying])
+
+    def _landed(self, outcomes: list[Any]) -> None:
+        if not self._available:
+            self._available = True
+            self._announce("store_available")
+        batch = self._ledger.landed()
+        self._flush_soon()
+        self._answer(batch, outcomes)
+        if self._watched["on"]:
+            self._publish(batch, outcomes)
+
+    def _answer(self, batch: Sequence[Pending], outcomes: Sequence[Any]) -> None:
+        for (write, reply), outcome in zip(batch, outcomes, strict=True):
+            self._keep_turns(write, outcome)
+            if reply is None:
+                continue
+            if isinstance(outcome, PropolisError):
+                reply.offer_error(outcome)
+            elif isinstance(outcome, bool) or outcome is None:
+                reply.set(outcome)
+            else:
+                reply.set_bytes(encode(outcome))
+
+    def _publish(self, batch: Sequence[Pending], outcomes: Sequence[Any]) -> None:
+        events: list[Event] = []
+        for (write, _), outcome in zip(batch, outcomes, strict=True):
+            first = getattr(outcome, "first_seq", None)
+            if first is not None:
+                drafts: tuple[Event, ...] = write.events  # type: ignore[union-attr] # who has a first_seq has events
+                events += [event.model_copy(update={"seq": first + i}) for i, event in enumerate(drafts)]
+        if events:
+            self._events.tell(PublishEvents(events=tuple(events)))
+
+    # -- a store that cannot be written to ---------------------------------------------------------------------------
+
+    def _not_committed(self, error: BaseException) -> None:
+        if isinstance(error, LeaseLost):
+            self._give_up(error)
+        elif isinstance(error, StoreUnavailable):
+            self._wait_for_store(error)
+        else:
+            raise error  # a bug, or a damaged store: a crash, with the ledger kept
+
+    def _wait_for_store(self, error: StoreUnavailable) -> None:
+        if self._available:
+            self._available = False
+            self._events.tell(PublishEvents(events=(self._event("store_unavailable", str(error)),)))
+        self._ledger.attempts += 1
+        wait = self._config.store_retry.delay(self._ledger.attempts, self.host.draw())
+        self.request(self._wakeups, WakeMe(after=wait), lambda _: self._commit_again())
+
+    def _give_up(self, error: LeaseLost) -> None:
+        self._lost = True
+        for pending in self._ledger.abandon():
+            if pending.reply is not None:
+                pending.reply.offer_error(error)
+        parent = self.actor_inbox.parent
+        if parent is not None:
+            parent.ref.tell(LeaseWasLost(runtime_id=self.runtime_id))
+
+    def _announce(self, kind: str, reason: str = "") -> None:
+        self._ledger.add(AppendEvents(events=(self._event(kind, reason),)), None)
+
+    def _event(self, kind: str, reason: str) -> Event:
+        from propolis.messages import Payload  # noqa: PLC0415
+
+        return Event(type=kind, timestamp=self.host.now(), data_payload=Payload.of({"reason": reason}))
+
+    # -- the beat ----------------------------------------------------------------------------------------------------
+
+    def _schedule_beat(self) -> None:
+        self.request(self._wakeups, WakeMe(after=self._config.lease_seconds / 3), lambda _: self._beat())
+
+    def _beat(self) -> None:
+        if self._lost:
+            return
+        if not self._ledger.in_flight and self._ledger.commits == self._beats:
+            self._submit(self._ledger.take(self._config.commit_batch_max))
+        self._beats = self._ledger.commits
+        self._schedule_beat()
+
+    # -- turns on a session ------------------------------------------------------------------------------------------
+
+    def _keep_turns(self, write: Write, outcome: Any) -> None:
+        if isinstance(write, OpenExecution):
+            spec = write.spec
+            if spec.origin != "fresh" and write.session_policy != "parallel" and isinstance(outcome, Opened):
+                if not outcome.duplicate:
+                    self._turns.join(spec.session_id, spec.execution_id)
+        elif isinstance(write, AdvanceExecution) and write.state.status in ENDED:
+            self._turns.leave(write.session_id, write.state.execution_id)
+            self._wake_first(self._turns.first(write.session_id))
+
+    def await_turn(self, message: AwaitTurn) -> object:
+        """Reply when this execution may try to claim its session: at the end of another one, and now and then."""
+        reply = self.keep_reply()
+        if reply is None:
+            return None
+        self._turns.join(message.session_id, message.execution_id)
+        self._turn_waiters[message.execution_id] = reply
+        if not self._polling:
+            self._polling = True
+            self.request(self._wakeups, WakeMe(after=TURN_POLL_SECONDS), lambda _: self._poll_turns())
+        return LATER
+
+    def leave_turn(self, message: LeaveTurn) -> None:
+        """Somebody no longer waits."""
+        self._turn_waiters.pop(message.execution_id, None)
+        self._turns.leave(message.session_id, message.execution_id)
+        self._wake_first(self._turns.first(message.session_id))
+
+    def _wake_first(self, execution_id: str | None) -> None:
+        reply = self._turn_waiters.pop(execution_id, None) if execution_id is not None else None
+        if reply is not None:
+            reply.set(None)
+
+    def _poll_turns(self) -> None:
+        self._polling = False
+        for execution_id in self._turns.firsts():
+            self._wake_first(execution_id)
+        if self._turn_waiters:
+            self._polling = True
+            self.request(self._wakeups, WakeMe(after=TURN_POLL_SECONDS), lambda _: self._poll_turns())
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    def watch_events(self, message: WatchEvents) -> None:
+        """From the EventActor: publish what is committed from now on, or stop."""
+        self._watched["on"] = message.on
+
+    def get_session(self, message: GetSession) -> object:
+        """Read a session, on the read thread."""
+        reply = self.keep_reply()
+        session_id = message.session_id
+        if reply is not None:
+            relay(self._threads.read(lambda store: store.get_session(session_id)), reply)
+        return LATER
+
+    handlers: ClassVar[Handlers] = {
+        OpenExecution: write,
+        AdvanceExecution: write,
+        AppendEvents: write,
+        PostToInbox: write,
+        RecoverExecutions: write,
+        ClearInbox: write,
+        DeleteSession: write,
+        WatchEvents: watch_events,
+        AwaitTurn: await_turn,
+        LeaveTurn: leave_turn,
+        GetSession: get_session,
+    }
+
+
+def relay(source: Reply[Any], target: Reply[Any]) -> None:
+    """Pass one reply's outcome on to another."""
+
+    def pass_on() -> None:
+        try:
+            value = source.result()
+        except Exception as error:  # noqa: BLE001 - passed on, whatever it is
+            target.offer_error(error)
+        else:
+            target.set(value)
+
+    source.on_done(pass_on)
