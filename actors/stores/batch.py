@@ -1,0 +1,96 @@
+"""One batch in one transaction: what a write needs of the others around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from propolis.messages import AdvanceExecution, Event
+
+from .rows import event_row, state_row
+from .statements import NUMBER_EVENTS, SET_LAST_SEQ, Statements
+
+__all__ = ["Batch", "advance_row", "session_change_row"]
+
+
+class Batch:
+    """The open transaction, and the numbers and rows of the events of the batch, which go in together at its end.
+
+    Numbers are drawn for all events of the batch at once, before the first write; those of writes that fail are given
+    back, so the numbers of what was committed have no gap.
+    """
+
+    def __init__(
+        self, connection: Connection, statements: Statements, runtime_id: str, now: int, expected_events: int
+    ) -> None:
+        self.connection = connection
+        self.statements = statements
+        self.runtime_id = runtime_id
+        self.now = now
+        self._rows: list[tuple[Any, ...]] = []
+        self._drawn = self._next = 1
+        if expected_events:
+            last: int = connection.execute(NUMBER_EVENTS, {"count": expected_events}).scalar_one()
+            self._next = last - expected_events + 1
+            self._drawn = last + 1
+
+    def add_events(self, events: Sequence[Event]) -> int | None:
+        """Number these; the first number, None when there are none."""
+        if not events:
+            return None
+        first = self._next
+        self._rows += [event_row(seq, event) for seq, event in enumerate(events, first)]
+        self._next += len(events)
+        return first
+
+    def mark(self) -> int:
+        """Where the events stand, for `back_to`."""
+        return self._next
+
+    def back_to(self, mark: int) -> None:
+        """Take back the events since then."""
+        taken = self._next - mark
+        if taken:
+            del self._rows[-taken:]
+        self._next = mark
+
+    def flush_events(self) -> None:
+        """Insert the events so far."""
+        if self._rows:
+            self.statements.insert_events.run(self.connection, self._rows)
+            self._rows = []
+
+    def finish(self) -> None:
+        """Insert what is left, and give back the numbers that were not used."""
+        self.flush_events()
+        if self._next != self._drawn:
+            self.connection.execute(SET_LAST_SEQ, {"last": self._next - 1})
+
+
+def advance_row(write: AdvanceExecution) -> tuple[Any, ...]:
+    """The row of `Statements.advance_executions`."""
+    return (write.state.execution_id, write.expected_epoch, *state_row(write.state))
+
+
+def session_change_row(write: AdvanceExecution, now: int, checkpoint_at: int | None) -> tuple[Any, ...]:
+    """The row of `Statements.advance_sessions`."""
+    checkpoint = write.checkpoint
+    return (
+        write.session_id,
+        now,
+        None if write.memory is None else write.memory.data,
+        None if write.progress is None else write.progress.data,
+        *(
+            (None, None, None, None, None)
+            if checkpoint is None
+            else (
+                checkpoint.execution_id,
+                checkpoint.checkpoint_id,
+                checkpoint.node,
+                checkpoint_at,
+                checkpoint.memory.data,
+            )
+        ),
+    )

@@ -1,0 +1,138 @@
+"""What is particular to SQLite: its files, its pragmas, its error codes. Nothing else in the store knows."""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from propolis.messages import InvalidInput
+
+__all__ = ["IMMEDIATE", "Fault", "make_engine", "parse_url", "prepare_file", "tell_fault"]
+
+BUSY_MS: Final = 50
+"""How long SQLite itself waits for a lock. Short: of several writers its waiting can starve one, ours has jitter."""
+
+IMMEDIATE: Final = {"propolis_begin": "BEGIN IMMEDIATE"}
+"""Execution options of a connection that writes: it takes the write lock at once, and so never has to upgrade."""
+
+_WRITER_CACHE_KB: Final = 32_000
+
+
+class Fault(enum.Enum):
+    """What kind of trouble an exception of the driver is."""
+
+    BUSY = "somebody else has the lock"
+    CONFLICT = "a row with that key exists"
+    VALUE = "a value cannot be stored"
+    CORRUPT = "the file is damaged"
+    UNAVAILABLE = "the store cannot be used now"
+    BUG = "nothing that the store can explain"
+
+
+_FAULTS: Final = {
+    sqlite3.SQLITE_BUSY: Fault.BUSY,
+    sqlite3.SQLITE_LOCKED: Fault.BUSY,
+    sqlite3.SQLITE_CONSTRAINT: Fault.CONFLICT,
+    sqlite3.SQLITE_TOOBIG: Fault.VALUE,
+    sqlite3.SQLITE_CORRUPT: Fault.CORRUPT,
+    sqlite3.SQLITE_NOTADB: Fault.CORRUPT,
+    sqlite3.SQLITE_AUTH: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_CANTOPEN: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_FULL: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_INTERRUPT: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_IOERR: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_NOLFS: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_NOMEM: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_PERM: Fault.UNAVAILABLE,
+    sqlite3.SQLITE_PROTOCOL: Fault.BUSY,
+    sqlite3.SQLITE_READONLY: Fault.UNAVAILABLE,
+}
+
+
+def tell_fault(error: BaseException) -> tuple[Fault, str]:
+    """The kind of an exception, by SQLite's own error code and never by its text; and a reason for people."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, (OverflowError, UnicodeError)):  # raised by the driver before SQLite sees the value
+        return Fault.VALUE, str(cause)
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is None:
+        return Fault.BUG, str(cause)
+    name = getattr(cause, "sqlite_errorname", "")
+    return _FAULTS.get(code & 0xFF, Fault.BUG), f"{cause} ({name})"  # the low byte of an extended code is its kind
+
+
+def parse_url(url: str) -> Path | None:
+    """The file that a store's URL names; None for one in memory.
+
+    Raises:
+        InvalidInput: it is no URL of a store that can be opened.
+    """
+    kinds = 'Use "memory:", "sqlite:///name.db" or "sqlite:////folder/name.db".'
+    if url == "memory:":
+        return None
+    if url.startswith(("postgresql:", "postgresql+", "postgres:")):
+        raise InvalidInput(what=f"store {url!r}", reason="PostgreSQL is not built yet", remedy=kinds)
+    prefix = "sqlite:///"
+    name = url.removeprefix(prefix)
+    if not url.startswith(prefix) or not name or "\0" in name:
+        raise InvalidInput(what=f"store {url!r}", reason="this is no URL of a store", remedy=kinds)
+    path = Path(name).absolute()
+    if path.is_dir():
+        raise InvalidInput(what=f"store {url!r}", reason=f"{path} is a folder", remedy="Name a file in it.")
+    if not path.parent.is_dir():
+        raise InvalidInput(what=f"store {url!r}", reason=f"there is no folder {path.parent}", remedy="Create it first.")
+    return path
+
+
+def make_engine(path: Path | None, *, read_only: bool) -> Engine:
+    """An engine that opens connections to an existing file, or shares the one that holds a database in memory."""
+    if path is None:
+        engine = create_engine("sqlite://", creator=lambda: _connect(":memory:"), poolclass=StaticPool, hide_parameters=True)
+    else:
+        # Never "rwc": a file that is gone must be an error, not a new and empty store.
+        target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rw'}"
+        engine = create_engine(
+            "sqlite://",
+            creator=lambda: _connect(target),
+            poolclass=QueuePool,
+            pool_size=4,
+            max_overflow=-1,
+            hide_parameters=True,  # an error must not carry user data into a log
+        )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("propolis_begin", "BEGIN"))
+
+    return engine
+
+
+def prepare_file(path: Path) -> None:
+    """Create the file where there is none, and switch it to write-ahead logging: readers then never block a writer."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rwc", uri=True, timeout=BUSY_MS / 1000, isolation_level=None
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    finally:
+        connection.close()
+
+
+def _connect(target: str) -> Any:
+    connection = sqlite3.connect(
+        target,
+        uri=target.startswith("file:"),
+        timeout=BUSY_MS / 1000,
+        isolation_level=None,  # transactions begin where we say so
+        check_same_thread=False,
+        cached_statements=512,
+    )
+    connection.execute("PRAGMA synchronous=FULL")  # D1: in WAL mode only FULL syncs at every commit
+    connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KB}")
+    return connection

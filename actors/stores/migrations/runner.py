@@ -1,0 +1,55 @@
+"""Which version a store has, and how it gets to today's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, insert, inspect, select, update
+
+from propolis.messages import StoreCorrupt, StoreTooNew
+
+from ..schema import VERSION_KEY, meta
+from . import m0001
+
+__all__ = ["LATEST", "find_version", "migrate"]
+
+_STEPS: Final[tuple[Callable[[Connection], None], ...]] = (m0001.upgrade,)
+
+LATEST: Final = len(_STEPS)
+"""The schema version that this code reads and writes."""
+
+
+def find_version(connection: Connection, store: str) -> int:
+    """The schema version of a store; 0 for an empty database.
+
+    Raises:
+        StoreCorrupt: it holds tables, and not ours.
+        StoreTooNew: written by a newer Propolis.
+    """
+    tables = inspect(connection).get_table_names()
+    if not tables:
+        return 0
+    found = None
+    if {meta.name, "executions", "sessions"} <= set(tables):
+        found = connection.scalar(select(meta.c.value).where(meta.c.key == VERSION_KEY))
+    if not isinstance(found, int) or found < 1:
+        raise StoreCorrupt(store=store, reason="it is a database, but none of Propolis")
+    if found > LATEST:
+        raise StoreTooNew(store=store, found=found, supported=LATEST)
+    return found
+
+
+def migrate(connection: Connection, store: str) -> None:
+    """Bring a store to the latest version, inside the caller's (write-locked) transaction.
+
+    The version is read under that lock, so of two processes that open the same new file one creates the tables and
+    the other finds them.
+    """
+    found = find_version(connection, store)
+    for step in _STEPS[found:]:
+        step(connection)
+    if found == 0:
+        connection.execute(insert(meta).values(key=VERSION_KEY, value=LATEST))
+    elif found < LATEST:
+        connection.execute(update(meta).where(meta.c.key == VERSION_KEY).values(value=LATEST))

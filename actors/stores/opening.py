@@ -1,0 +1,163 @@
+"""Opening one execution by itself: under a key, fresh, joining a session, taking one over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import RowMapping, select, update
+
+from propolis.messages import (
+    IdempotencyConflict,
+    Opened,
+    OpenExecution,
+    Payload,
+    SessionBusy,
+    SessionNotFound,
+)
+
+from .batch import Batch
+from .rows import EMPTY, execution_row, overlaid, spec_of
+from .schema import executions, sessions, to_micros
+from .statements import SESSION_TO_TAKE
+
+__all__ = ["open_execution", "session_memory"]
+
+
+def open_execution(batch: Batch, write: OpenExecution) -> Opened:
+    """Apply it. Raises IdempotencyConflict, SessionNotFound, SessionBusy."""
+    earlier = _find_earlier(batch, write)
+    if earlier is not None:
+        return earlier
+    match write.spec.origin:
+        case "fresh":
+            return _open_fresh(batch, write)
+        case "join":
+            return _join(batch, write)
+        case "resume":
+            return _resume(batch, write)
+
+
+def session_memory(row: RowMapping) -> bytes:
+    """The memory in a row of sessions."""
+    memory: bytes = row["checkpoint_memory"] if row["memory"] is None else row["memory"]
+    return memory
+
+
+def _find_earlier(batch: Batch, write: OpenExecution) -> Opened | None:
+    spec = write.spec
+    if spec.idempotency_key is None:
+        return None
+    found = batch.connection.execute(
+        select(executions.c.spec).where(
+            executions.c.entry_point == spec.entry_point, executions.c.idempotency_key == spec.idempotency_key
+        )
+    ).scalar_one_or_none()
+    if found is None:
+        return None
+    earlier = spec_of(found)
+    if not _is_equal(earlier.input_data, spec.input_data):
+        raise IdempotencyConflict(
+            entry_point=spec.entry_point, idempotency_key=spec.idempotency_key, execution_id=earlier.execution_id
+        )
+    return Opened(execution_id=earlier.execution_id, session_id=earlier.session_id, duplicate=True)
+
+
+def _is_equal(one: Payload, other: Payload) -> bool:
+    return one == other or bool(one.value() == other.value())  # bytes differ by the order of keys, too
+
+
+def _open_fresh(batch: Batch, write: OpenExecution) -> Opened:
+    spec = write.spec
+    taken = select(executions.c.id).where(executions.c.execution_id == spec.execution_id).exists()
+    taken_session = select(sessions.c.session_id).where(sessions.c.session_id == spec.session_id).exists()
+    if batch.connection.scalar(select(taken | taken_session)):
+        raise SessionBusy(session_id=spec.session_id, reason="id_taken")
+    memory = EMPTY if write.memory is None else write.memory
+    own, at = spec.execution_id, to_micros(spec.accepted_at)
+    _insert(batch, write)
+    batch.statements.insert_sessions.run(batch.connection, [(spec.session_id, own, own, at, at, 0, own, memory.data)])
+    return _opened(batch, write, memory)
+
+
+def _join(batch: Batch, write: OpenExecution) -> Opened:
+    row = _session(batch, write)
+    policy = write.session_policy
+    if row["held"] and policy == "reject":
+        raise SessionBusy(session_id=row["session_id"], reason=f"execution {row['holder']!r} has it and has not ended")
+    if row["held"] and policy == "queue":
+        # Its turn is still to come, and so is what it puts on the memory: the holder goes on with the memory it has.
+        _insert(batch, write, overlay=None if write.memory is None else write.memory.data)
+        return _opened(batch, write, None, may_start=False)
+    before = session_memory(row)
+    memory = overlaid(before, write.memory)
+    changes: dict[str, Any] = {} if memory == before else {"memory": memory}
+    if policy != "parallel":
+        own = write.spec.execution_id
+        changes |= {"holder": own, "start_execution_id": own, "start_memory": memory}
+    _insert(batch, write)
+    _change(batch, row, changes)
+    return _opened(batch, write, Payload(memory))
+
+
+def _resume(batch: Batch, write: OpenExecution) -> Opened:
+    row = _session(batch, write)
+    session_id, own = row["session_id"], write.spec.execution_id
+    if row["owner_ended"] is not None and not row["owner_ended"]:
+        raise SessionBusy(
+            session_id=session_id,
+            reason=f"its execution {row['owner_execution_id']!r} is still active, and only what has ended can be "
+            "resumed",
+        )
+    if row["held"]:
+        raise SessionBusy(session_id=session_id, reason=f"execution {row['holder']!r} has it and has not ended")
+    if write.checkpoint_id is not None and write.checkpoint_id != row["checkpoint_id"]:
+        raise SessionNotFound(session_id=session_id, checkpoint_id=write.checkpoint_id)
+    if row["owner_status"] == "completed" and write.checkpoint_id is None:
+        raise SessionBusy(session_id=session_id, reason="it is completed; name a checkpoint_id to go on from there")
+    memory = overlaid(row["checkpoint_memory"], write.memory)
+    _insert(batch, write)
+    _change(
+        batch,
+        row,
+        {
+            "owner_execution_id": own,
+            "holder": own,
+            "memory": memory,
+            "start_execution_id": own,
+            "start_memory": memory,
+        },
+    )
+    return _opened(batch, write, Payload(memory))
+
+
+def _session(batch: Batch, write: OpenExecution) -> RowMapping:
+    row = batch.connection.execute(SESSION_TO_TAKE, {"id": write.spec.session_id}).mappings().one_or_none()
+    if row is None:
+        raise SessionNotFound(session_id=write.spec.session_id)
+    taken = select(executions.c.id).where(executions.c.execution_id == write.spec.execution_id)
+    if batch.connection.scalar(taken) is not None:
+        raise SessionBusy(session_id=write.spec.session_id, reason="id_taken")
+    return row
+
+
+def _change(batch: Batch, row: RowMapping, changes: dict[str, Any]) -> None:
+    if changes:
+        batch.connection.execute(
+            update(sessions)
+            .where(sessions.c.session_id == row["session_id"])
+            .values(revision=sessions.c.revision + 1, updated_at=batch.now, **changes)
+        )
+
+
+def _insert(batch: Batch, write: OpenExecution, overlay: bytes | None = None) -> None:
+    batch.statements.insert_executions.run(batch.connection, [execution_row(write.spec, write.state, overlay)])
+
+
+def _opened(batch: Batch, write: OpenExecution, memory: Payload | None, *, may_start: bool = True) -> Opened:
+    return Opened(
+        execution_id=write.spec.execution_id,
+        session_id=write.spec.session_id,
+        may_start=may_start,
+        memory=memory,
+        first_seq=batch.add_events(write.events),
+    )

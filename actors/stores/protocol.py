@@ -1,0 +1,161 @@
+"""What a store does, whichever database is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from propolis.messages import (
+    Advanced,
+    Appended,
+    Event,
+    EventFilter,
+    ExecutionSpec,
+    ExecutionState,
+    ExecutionStatus,
+    InboxRow,
+    Opened,
+    PropolisError,
+    Recovered,
+    RuntimeRow,
+    SessionRecord,
+    SessionStatus,
+    Write,
+)
+
+__all__ = ["Outcome", "Store", "StoreHost"]
+
+Outcome: TypeAlias = Opened | Advanced | Appended | Recovered | bool | PropolisError | None
+"""What became of one write: its reply, or the error that it alone met. An error means that nothing of it landed."""
+
+
+class StoreHost(Protocol):
+    """What a store needs of the world around it (a `Host` has it all)."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+    def now(self) -> datetime:
+        """The wall clock, aware."""
+        ...
+
+    def draw(self) -> float:
+        """A random number in [0, 1)."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread."""
+        ...
+
+
+class Store(Protocol):
+    """Where executions, sessions and events are kept.
+
+    Every call blocks. `commit` belongs to one thread at a time, the commit thread; everything else may be called from
+    any thread, also while a commit is under way: a read then sees what was committed before. No call may be made on an
+    actor loop.
+
+    Raises, from every call:
+        StoreUnavailable: locked for over 5 s, full, unreachable, closed, or opened read-only. Nothing was written (but
+            see `commit`), the store stays usable, the same call may succeed later.
+        StoreCorrupt: the file is damaged.
+    """
+
+    @property
+    def name(self) -> str:
+        """The store as errors and people call it: its URL."""
+        ...
+
+    # --- runtimes ---
+
+    def register(self, row: RuntimeRow) -> None:
+        """Enter a runtime; from here on it may commit. Raises InvalidInput when there is one of that id."""
+        ...
+
+    def release(self, runtime_id: str) -> None:
+        """Leave in an orderly way: the row goes, and what it had not finished is free for the next one, uncharged."""
+        ...
+
+    def forget(self, runtime_ids: Sequence[str]) -> None:
+        """Declare runtimes dead: their rows go, so that no commit of theirs lands any more, and so goes their hold on
+        what they had not finished, under a new epoch; what was running is charged a lost attempt.
+        """
+        ...
+
+    def runtimes(self) -> tuple[RuntimeRow, ...]:
+        """Every runtime that is registered, with its beat."""
+        ...
+
+    # --- writing ---
+
+    def commit(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome]:
+        """Apply a batch in order, in one transaction; one outcome per write, in the same order.
+
+        A write that fails (a stale epoch, a session that is gone) does so alone. The runtime's beat goes up by one in
+        the same transaction, so an empty batch is a beat.
+
+        `batch` grows from call to call. When a commit ends in StoreUnavailable it may or may not have landed; call
+        again with the same number and writes: what has landed is not written twice, its outcomes come back.
+
+        Raises:
+            LeaseLost: this runtime has no row (any more). Nothing was written.
+        """
+        ...
+
+    # --- reading ---
+
+    def get_session(self, session_id: str) -> SessionRecord | None:
+        """One session, None when there is none."""
+        ...
+
+    def list_sessions(
+        self,
+        *,
+        status: SessionStatus | None = None,
+        stream: str | None = None,
+        quarantined: bool | None = None,
+        limit: int = 100,
+    ) -> tuple[SessionRecord, ...]:
+        """Sessions, the last opened or resumed first."""
+        ...
+
+    def get_execution(self, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
+        """One execution, None when there is none."""
+        ...
+
+    def list_executions(
+        self,
+        *,
+        stream: str | None = None,
+        status: ExecutionStatus | None = None,
+        session: str | None = None,
+        limit: int = 100,
+    ) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
+        """Executions, the last accepted first."""
+        ...
+
+    def find_idempotent(self, entry_point: str, key: str) -> tuple[ExecutionSpec, ExecutionState] | None:
+        """The execution that was accepted under this key."""
+        ...
+
+    def events_after(self, seq: int, filter: EventFilter, limit: int = 500) -> tuple[Event, ...]:
+        """Stored events with a greater `seq` that pass the filter, in order."""
+        ...
+
+    def last_seq(self) -> int:
+        """The `seq` of the last event that was committed; 0 before the first."""
+        ...
+
+    def inbox(self, runtime_id: str) -> tuple[InboxRow, ...]:
+        """What was left for executions that this runtime owns, in order."""
+        ...
+
+    def count_executions(self, *, stream: str | None = None) -> Mapping[ExecutionStatus, int]:
+        """How many executions there are in each status. Reads every row: for people, not for loops."""
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection and file. Waits for calls under way. May be called twice."""
+        ...

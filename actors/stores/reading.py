@@ -1,0 +1,156 @@
+"""The reads. Each is one statement on a connection of its own, and sees what was committed before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Select, func, select
+
+from propolis.messages import (
+    Event,
+    EventFilter,
+    ExecutionSpec,
+    ExecutionState,
+    ExecutionStatus,
+    InboxRow,
+    RuntimeRow,
+    SessionRecord,
+    SessionStatus,
+)
+
+from .rows import event_of, inbox_row_of, runtime_of, session_of, spec_of, state_of
+from .schema import LAST_SEQ, events, executions, inbox, meta, runtimes, sessions
+from .statements import of_session
+
+__all__ = [
+    "count_executions",
+    "events_after",
+    "find_execution",
+    "find_idempotent",
+    "find_session",
+    "last_seq",
+    "list_executions",
+    "list_inbox",
+    "list_runtimes",
+    "list_sessions",
+]
+
+_SESSION_COLUMNS: Final = [
+    sessions,
+    *(column for column in executions.c if column.name not in {"id", "session_id", "updated_at"}),
+]
+
+
+def _sessions() -> Select[Any]:
+    return select(*_SESSION_COLUMNS).select_from(
+        sessions.join(executions, executions.c.execution_id == sessions.c.owner_execution_id)
+    )
+
+
+def _pairs(rows: Iterable[Any]) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
+    return tuple((spec_of(row["spec"]), state_of(row)) for row in rows)
+
+
+def find_session(connection: Connection, session_id: str) -> SessionRecord | None:
+    """One session with the execution that owns it."""
+    row = connection.execute(_sessions().where(sessions.c.session_id == session_id)).mappings().one_or_none()
+    return None if row is None else session_of(row)
+
+
+def list_sessions(
+    connection: Connection,
+    *,
+    status: SessionStatus | None,
+    stream: str | None,
+    quarantined: bool | None,
+    limit: int,
+) -> tuple[SessionRecord, ...]:
+    """Sessions, the last opened or resumed first."""
+    query = _sessions().order_by(executions.c.id.desc()).limit(limit)
+    if status == "active":
+        query = query.where(~executions.c.ended)
+    elif status is not None:
+        query = query.where(executions.c.status == status)
+    if stream is not None:
+        query = query.where(executions.c.stream_id == stream)
+    if quarantined is not None:
+        query = query.where(executions.c.quarantined if quarantined else ~executions.c.quarantined)
+    return tuple(session_of(row) for row in connection.execute(query).mappings())
+
+
+def find_execution(connection: Connection, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
+    """One execution."""
+    query = select(executions).where(executions.c.execution_id == execution_id)
+    return next(iter(_pairs(connection.execute(query).mappings())), None)
+
+
+def list_executions(
+    connection: Connection,
+    *,
+    stream: str | None,
+    status: ExecutionStatus | None,
+    session: str | None,
+    limit: int,
+) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
+    """Executions, the last accepted first."""
+    query = select(executions).order_by(executions.c.id.desc()).limit(limit)
+    if session is not None:
+        query = query.where(of_session(session))
+    if stream is not None:
+        query = query.where(executions.c.stream_id == stream)
+    if status is not None:
+        query = query.where(executions.c.status == status)
+    return _pairs(connection.execute(query).mappings())
+
+
+def find_idempotent(connection: Connection, entry_point: str, key: str) -> tuple[ExecutionSpec, ExecutionState] | None:
+    """The execution that was accepted under this key."""
+    query = select(executions).where(executions.c.entry_point == entry_point, executions.c.idempotency_key == key)
+    return next(iter(_pairs(connection.execute(query).mappings())), None)
+
+
+def events_after(connection: Connection, seq: int, filter: EventFilter, limit: int) -> tuple[Event, ...]:
+    """Stored events, in order."""
+    query = select(events).where(events.c.seq > seq).order_by(events.c.seq).limit(limit)
+    if filter.types:
+        query = query.where(events.c.type.in_(filter.types))
+    for column, wanted in (
+        (events.c.stream_id, filter.stream),
+        (events.c.node_id, filter.node),
+        (events.c.execution_id, filter.execution),
+        (events.c.graph_id, filter.graph),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return tuple(event_of(row) for row in connection.execute(query).mappings())
+
+
+def last_seq(connection: Connection) -> int:
+    """Where the numbering of events stands."""
+    return connection.execute(select(meta.c.value).where(meta.c.key == LAST_SEQ)).scalar_one()
+
+
+def list_runtimes(connection: Connection) -> tuple[RuntimeRow, ...]:
+    """Every registered runtime."""
+    query = select(runtimes).order_by(runtimes.c.started_at, runtimes.c.runtime_id)
+    return tuple(runtime_of(row) for row in connection.execute(query).mappings())
+
+
+def list_inbox(connection: Connection, runtime_id: str) -> tuple[InboxRow, ...]:
+    """What was left for executions that this runtime owns."""
+    query = (
+        select(inbox)
+        .join(executions, executions.c.execution_id == inbox.c.execution_id)
+        .where(executions.c.owner == runtime_id)
+        .order_by(inbox.c.id)
+    )
+    return tuple(inbox_row_of(row) for row in connection.execute(query).mappings())
+
+
+def count_executions(connection: Connection, stream: str | None) -> dict[ExecutionStatus, int]:
+    """How many executions there are in each status."""
+    query = select(executions.c.status, func.count()).group_by(executions.c.status)
+    if stream is not None:
+        query = query.where(executions.c.stream_id == stream)
+    return {status: count for status, count in connection.execute(query)}

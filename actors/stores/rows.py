@@ -1,0 +1,253 @@
+"""Rows of the tables to messages, and messages to rows."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import RowMapping
+
+from propolis.messages import (
+    ENDED,
+    Event,
+    ExecutionResult,
+    ExecutionSpec,
+    ExecutionState,
+    InboxRow,
+    InvalidInput,
+    Payload,
+    RuntimeRow,
+    SessionRecord,
+    Timestamps,
+    decode,
+    encode,
+    session_status,
+)
+
+from .schema import from_micros, to_micros
+
+__all__ = [
+    "EMPTY",
+    "EVENT_COLUMNS",
+    "EXECUTION_COLUMNS",
+    "STATE_COLUMNS",
+    "as_payload",
+    "event_of",
+    "event_row",
+    "execution_row",
+    "inbox_row_of",
+    "overlaid",
+    "runtime_of",
+    "session_of",
+    "spec_of",
+    "state_of",
+    "state_row",
+]
+
+EMPTY: Final = Payload.of({})
+"""The memory of a session that was given none."""
+
+STATE_COLUMNS: Final = (
+    "status",
+    "ended",
+    "epoch",
+    "attempt",
+    "restarts",
+    "lost_attempts",
+    "owner",
+    "quarantined",
+    "started_at",
+    "completed_at",
+    "paused_at",
+    "result",
+)
+EXECUTION_COLUMNS: Final = (
+    "execution_id",
+    "session_id",
+    "stream_id",
+    "entry_point",
+    "idempotency_key",
+    "spec",
+    "overlay",
+    *STATE_COLUMNS,
+)
+EVENT_COLUMNS: Final = (
+    "seq",
+    "type",
+    "stream_id",
+    "session_id",
+    "execution_id",
+    "node_id",
+    "graph_id",
+    "correlation_id",
+    "timestamp",
+    "data",
+)
+
+
+def state_row(state: ExecutionState) -> tuple[Any, ...]:
+    """The values of STATE_COLUMNS."""
+    return (
+        state.status,
+        state.status in ENDED,
+        state.epoch,
+        state.attempt,
+        state.restarts,
+        state.lost_attempts,
+        state.owner,
+        state.quarantined,
+        to_micros(state.started_at),
+        to_micros(state.completed_at),
+        to_micros(state.paused_at),
+        state.result,
+    )
+
+
+def execution_row(spec: ExecutionSpec, state: ExecutionState, overlay: bytes | None = None) -> tuple[Any, ...]:
+    """The values of EXECUTION_COLUMNS."""
+    return (
+        spec.execution_id,
+        spec.session_id,
+        spec.stream_id,
+        spec.entry_point,
+        spec.idempotency_key,
+        encode(spec),
+        overlay,
+        *state_row(state),
+    )
+
+
+def event_row(seq: int, event: Event) -> tuple[Any, ...]:
+    """The values of EVENT_COLUMNS."""
+    return (
+        seq,
+        event.type,
+        event.stream_id,
+        event.session_id,
+        event.execution_id,
+        event.node_id,
+        event.graph_id,
+        event.correlation_id,
+        to_micros(event.timestamp),
+        None if event.data_payload is None else event.data_payload.data,
+    )
+
+
+def as_payload(data: bytes | None) -> Payload | None:
+    """The payload that was stored."""
+    return None if data is None else Payload(data)
+
+
+def spec_of(data: bytes) -> ExecutionSpec:
+    """The spec that was stored. Raises MessageError when it is damaged."""
+    spec = decode(data)
+    assert isinstance(spec, ExecutionSpec)
+    return spec
+
+
+def state_of(row: RowMapping) -> ExecutionState:
+    """The state in a row of executions."""
+    return ExecutionState(
+        execution_id=row["execution_id"],
+        status=row["status"],
+        epoch=row["epoch"],
+        attempt=row["attempt"],
+        restarts=row["restarts"],
+        lost_attempts=row["lost_attempts"],
+        owner=row["owner"],
+        quarantined=row["quarantined"],
+        started_at=from_micros(row["started_at"]),
+        completed_at=from_micros(row["completed_at"]),
+        paused_at=from_micros(row["paused_at"]),
+        result=row["result"],
+    )
+
+
+def event_of(row: RowMapping) -> Event:
+    """A stored event."""
+    return Event(
+        type=row["type"],
+        stream_id=row["stream_id"],
+        session_id=row["session_id"],
+        execution_id=row["execution_id"],
+        node_id=row["node_id"],
+        graph_id=row["graph_id"],
+        correlation_id=row["correlation_id"],
+        timestamp=from_micros(row["timestamp"]),
+        data_payload=as_payload(row["data"]),
+        seq=row["seq"],
+    )
+
+
+def inbox_row_of(row: RowMapping) -> InboxRow:
+    """A row of the inbox."""
+    return InboxRow(
+        id=row["id"],
+        execution_id=row["execution_id"],
+        kind=row["kind"],
+        body=as_payload(row["body"]),
+        created_at=from_micros(row["created_at"]),
+    )
+
+
+def runtime_of(row: RowMapping) -> RuntimeRow:
+    """A registered runtime."""
+    return RuntimeRow(
+        runtime_id=row["runtime_id"],
+        host=row["host"],
+        pid=row["pid"],
+        pid_started=row["pid_started"],
+        started_at=from_micros(row["started_at"]),
+        beat=row["beat"],
+    )
+
+
+def session_of(row: RowMapping) -> SessionRecord:
+    """The record of a session, from its row joined with that of the execution that owns it."""
+    spec, state = spec_of(row["spec"]), state_of(row)
+    updated = max(filter(None, (row["updated_at"], row["started_at"], row["completed_at"], row["paused_at"])))
+    result = None
+    if state.result is not None:
+        decoded = decode(state.result)
+        assert isinstance(decoded, ExecutionResult)
+        result = decoded
+    return SessionRecord(
+        session_id=row["session_id"],
+        status=session_status(state.status),
+        entry_point=spec.entry_point,
+        stream_id=spec.stream_id,
+        correlation_id=spec.correlation_id,
+        execution_id=spec.execution_id,
+        input_payload=spec.input_data,
+        isolation_level=spec.isolation_level,
+        attempt=state.attempt,
+        restarts=state.restarts,
+        lost_attempts=state.lost_attempts,
+        revision=row["revision"],
+        epoch=state.epoch,
+        owner=state.owner,
+        quarantined=state.quarantined,
+        timestamps=Timestamps(
+            started_at=from_micros(row["created_at"]),
+            updated_at=from_micros(updated),
+            completed_at=state.completed_at,
+            paused_at=state.paused_at,
+        ),
+        progress_payload=as_payload(row["progress"]),
+        memory_payload=Payload(row["checkpoint_memory"] if row["memory"] is None else row["memory"]),
+        result=result,
+        checkpoint_id=row["checkpoint_id"],
+        checkpoint_node=row["checkpoint_node"],
+        version=spec.version,
+    )
+
+
+def overlaid(base: bytes, pairs: Payload | bytes | None) -> bytes:
+    """Memory with these pairs on top."""
+    if pairs is None:
+        return base
+    below = Payload(base).value()
+    above = (pairs if isinstance(pairs, Payload) else Payload(pairs)).value()
+    for value in (below, above):
+        if not isinstance(value, dict):
+            raise InvalidInput(what="memory", reason=f"it is a {type(value).__name__} and not a dict")
+    return Payload.of({**below, **above}, "memory").data

@@ -1,0 +1,180 @@
+"""The tables as they are now. How a store of an older version gets here is in `migrations/`.
+
+What an execution is (its spec) is one encoded message, so a new field of it needs no new column; beside it stand the
+columns that a query looks at. Times are integers: microseconds since 1970, UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, overload
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+__all__ = ["LAST_SEQ", "VERSION_KEY", "events", "executions", "from_micros", "inbox", "meta", "metadata", "runtimes"]
+__all__ += ["sessions", "to_micros"]
+
+VERSION_KEY: Final = "schema_version"
+LAST_SEQ: Final = "last_seq"
+"""Key of the counter that numbers events. A row and not the table's own key: it grows in the order of commits."""
+
+BIG: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows itself only under this very type
+
+metadata: Final = MetaData()
+
+meta: Final = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", BIG, nullable=False),
+)
+
+runtimes: Final = Table(
+    "runtimes",
+    metadata,
+    Column("runtime_id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", BIG, nullable=False),
+    Column("pid_started", BIG, nullable=False),
+    Column("started_at", BIG, nullable=False),
+    Column("beat", BIG, nullable=False),
+    Column("last_batch", BIG, nullable=False),
+)
+
+executions: Final = Table(
+    "executions",
+    metadata,
+    Column("id", BIG, primary_key=True),  # grows in the order of acceptance
+    Column("execution_id", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("stream_id", Text, nullable=False),
+    Column("entry_point", Text, nullable=False),
+    Column("idempotency_key", Text),
+    Column("spec", LargeBinary, nullable=False),  # an encoded ExecutionSpec
+    Column("overlay", LargeBinary),  # of a join that waits for its session: pairs to put on its memory then
+    Column("status", Text, nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("epoch", BIG, nullable=False),
+    Column("attempt", BIG, nullable=False),
+    Column("restarts", BIG, nullable=False),
+    Column("lost_attempts", BIG, nullable=False),
+    Column("owner", Text),
+    Column("quarantined", Boolean, nullable=False),
+    Column("started_at", BIG),
+    Column("completed_at", BIG),
+    Column("paused_at", BIG),
+    Column("result", LargeBinary),  # an encoded ExecutionResult
+)
+# Every index is paid for by every execution, so all but the first hold only the rows that are asked for.
+Index("uq_executions_execution_id", executions.c.execution_id, unique=True)
+Index(
+    "uq_executions_idempotency",
+    executions.c.entry_point,
+    executions.c.idempotency_key,
+    unique=True,
+    sqlite_where=text("idempotency_key IS NOT NULL"),
+    postgresql_where=text("idempotency_key IS NOT NULL"),
+)
+Index(
+    "ix_executions_unfinished",
+    executions.c.owner,
+    executions.c.entry_point,
+    executions.c.id,
+    sqlite_where=text("NOT ended"),
+    postgresql_where=text("NOT ended"),
+)
+Index(
+    "ix_executions_joined",  # those of a session besides the one that has its id
+    executions.c.session_id,
+    sqlite_where=text("session_id <> execution_id"),
+    postgresql_where=text("session_id <> execution_id"),
+)
+Index(
+    "ix_executions_quarantined",
+    executions.c.id,
+    sqlite_where=text("quarantined"),
+    postgresql_where=text("quarantined"),
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("session_id", Text, primary_key=True),
+    Column("owner_execution_id", Text, nullable=False),  # whose status and result are the session's
+    Column("holder", Text, nullable=False),  # whose turn it is; no longer, once that execution has ended
+    Column("created_at", BIG, nullable=False),
+    Column("updated_at", BIG, nullable=False),
+    Column("revision", BIG, nullable=False),
+    Column("memory", LargeBinary),  # NULL: that of the checkpoint
+    Column("progress", LargeBinary),
+    # What the holder's run began with, where that is no checkpoint (after a join, a resume).
+    Column("start_execution_id", Text),
+    Column("start_memory", LargeBinary),
+    # The last checkpoint. At first the start of the session, which has no id.
+    Column("checkpoint_execution_id", Text, nullable=False),
+    Column("checkpoint_id", Text),
+    Column("checkpoint_node", Text),
+    Column("checkpoint_at", BIG),
+    Column("checkpoint_memory", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("seq", BIG, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("stream_id", Text),
+    Column("session_id", Text),
+    Column("execution_id", Text),
+    Column("node_id", Text),
+    Column("graph_id", Text),
+    Column("correlation_id", Text),
+    Column("timestamp", BIG, nullable=False),
+    Column("data", LargeBinary),
+)
+Index("ix_events_execution_id", events.c.execution_id)
+
+inbox: Final = Table(
+    "inbox",
+    metadata,
+    Column("id", BIG, primary_key=True),
+    Column("execution_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", LargeBinary),
+    Column("created_at", BIG, nullable=False),
+    sqlite_autoincrement=True,  # an id is never used twice: clearing a row late must not clear another
+)
+Index("ix_inbox_execution_id", inbox.c.execution_id)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@overload
+def to_micros(moment: datetime) -> int: ...
+@overload
+def to_micros(moment: datetime | None) -> int | None: ...
+def to_micros(moment: datetime | None) -> int | None:
+    """Microseconds since 1970 (UTC) of an aware datetime, exactly."""
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+@overload
+def from_micros(micros: int) -> datetime: ...
+@overload
+def from_micros(micros: int | None) -> datetime | None: ...
+def from_micros(micros: int | None) -> datetime | None:
+    """The aware datetime, in UTC."""
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)

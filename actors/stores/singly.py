@@ -1,0 +1,142 @@
+"""One write by itself: what depends on the rows that it finds, and everything once a batch has tripped."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+
+from propolis.messages import (
+    Advanced,
+    AdvanceExecution,
+    Appended,
+    AppendEvents,
+    ClearInbox,
+    DeleteSession,
+    ExecutionNotFound,
+    OpenExecution,
+    Payload,
+    PostToInbox,
+    RecoverExecutions,
+    SessionBusy,
+    SessionNotFound,
+    StaleWriter,
+    Write,
+)
+
+from .batch import Batch, advance_row, session_change_row
+from .opening import open_execution, session_memory
+from .protocol import Outcome
+from .recovering import recover_executions
+from .rows import overlaid
+from .schema import events, executions, inbox, sessions, to_micros
+from .statements import CURRENT_EPOCH, SESSION_TO_TAKE, of_session
+
+__all__ = ["apply_singly"]
+
+
+def apply_singly(batch: Batch, write: Write) -> Outcome:
+    """Apply one write. What it raises is its outcome; the caller takes back what it had written by then."""
+    match write:
+        case OpenExecution():
+            return open_execution(batch, write)
+        case AdvanceExecution():
+            return _advance(batch, write)
+        case AppendEvents():
+            return _append(batch, write)
+        case RecoverExecutions():
+            return recover_executions(batch, write)
+        case PostToInbox():
+            return _post(batch, write)
+        case ClearInbox():
+            batch.connection.execute(delete(inbox).where(inbox.c.id.in_(write.ids)))
+            return None
+        case DeleteSession():
+            return _delete(batch, write)
+
+
+def _current_epoch(batch: Batch, execution_id: str) -> int | None:
+    current: int | None = batch.connection.scalar(CURRENT_EPOCH, {"id": execution_id})
+    return current
+
+
+def _advance(batch: Batch, write: AdvanceExecution) -> Advanced:
+    execution_id = write.state.execution_id
+    memory = None
+    if write.claim:
+        current = _current_epoch(batch, execution_id)
+        if current != write.expected_epoch:
+            raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+        memory = _claim(batch, write)
+        if memory is None:
+            return Advanced(execution_id=execution_id, claimed=False)
+    if not batch.statements.advance_executions.run(batch.connection, [advance_row(write)]):
+        current = _current_epoch(batch, execution_id)
+        raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+    if write.memory is not None or write.progress is not None or write.checkpoint is not None:
+        at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
+        row = session_change_row(write, batch.now, at)
+        if not batch.statements.advance_sessions.run(batch.connection, [row]):
+            raise SessionNotFound(session_id=write.session_id)
+    return Advanced(execution_id=execution_id, first_seq=batch.add_events(write.events), memory=memory)
+
+
+def _claim(batch: Batch, write: AdvanceExecution) -> Payload | None:
+    """Take the session; its memory, None when another execution has it."""
+    connection, own = batch.connection, write.state.execution_id
+    row = connection.execute(SESSION_TO_TAKE, {"id": write.session_id}).mappings().one_or_none()
+    if row is None:
+        raise SessionNotFound(session_id=write.session_id)
+    memory = session_memory(row)
+    if row["holder"] == own:
+        return Payload(memory)
+    if row["held"]:
+        return None
+    mine = executions.c.execution_id == own
+    overlay = connection.scalar(select(executions.c.overlay).where(mine))
+    memory = overlaid(memory, overlay)
+    if overlay is not None:
+        connection.execute(update(executions).where(mine).values(overlay=None))
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.session_id == write.session_id)
+        .values(
+            holder=own,
+            memory=memory,
+            start_execution_id=own,
+            start_memory=memory,
+            revision=sessions.c.revision + 1,
+            updated_at=batch.now,
+        )
+    )
+    return Payload(memory)
+
+
+def _append(batch: Batch, write: AppendEvents) -> Appended:
+    if write.execution_id is not None and write.expected_epoch is not None:
+        current = _current_epoch(batch, write.execution_id)
+        if current != write.expected_epoch:
+            raise StaleWriter(execution_id=write.execution_id, epoch=write.expected_epoch, current=current)
+    return Appended(first_seq=batch.add_events(write.events))
+
+
+def _post(batch: Batch, write: PostToInbox) -> Appended:
+    if _current_epoch(batch, write.execution_id) is None:
+        raise ExecutionNotFound(execution_id=write.execution_id, reason="it is not in this store")
+    body = None if write.body is None else write.body.data
+    row = (write.execution_id, write.kind, body, to_micros(write.created_at))
+    batch.statements.insert_inbox.run(batch.connection, [row])
+    return Appended(first_seq=None)
+
+
+def _delete(batch: Batch, write: DeleteSession) -> bool:
+    connection, session_id = batch.connection, write.session_id
+    its = of_session(session_id)
+    unfinished = select(executions.c.execution_id).where(its, ~executions.c.ended).limit(1)
+    busy = connection.scalar(unfinished)
+    if busy is not None:
+        raise SessionBusy(session_id=session_id, reason=f"its execution {busy!r} has not ended")
+    batch.flush_events()  # those of this batch are of the session's past too
+    ids = select(executions.c.execution_id).where(its)
+    connection.execute(delete(events).where(events.c.execution_id.in_(ids)))
+    connection.execute(delete(inbox).where(inbox.c.execution_id.in_(ids)))
+    connection.execute(delete(executions).where(its))
+    return bool(connection.execute(delete(sessions).where(sessions.c.session_id == session_id)).rowcount)

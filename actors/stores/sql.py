@@ -1,0 +1,314 @@
+"""The store over SQLAlchemy Core: connections, transactions, and what to do when one fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, case, delete, insert, select, update
+
+from propolis.messages import (
+    Event,
+    EventFilter,
+    ExecutionSpec,
+    ExecutionState,
+    ExecutionStatus,
+    InboxRow,
+    InvalidInput,
+    LeaseLost,
+    MessageError,
+    PropolisError,
+    RuntimeRow,
+    SessionRecord,
+    SessionStatus,
+    StoreCorrupt,
+    StoreUnavailable,
+    Write,
+)
+
+from . import reading
+from .dialect import IMMEDIATE, Fault, tell_fault
+from .protocol import Outcome, StoreHost
+from .schema import executions, runtimes, to_micros
+from .statements import BEAT, Statements
+from .writing import apply_batch
+
+__all__ = ["SqlStore"]
+
+T = TypeVar("T")
+
+PATIENCE: Final = 5.0
+"""Seconds that a call goes on trying for a lock that somebody else has."""
+
+
+class _Locked(Exception):
+    """Somebody else has the lock; nothing was done."""
+
+
+class SqlStore:
+    """A `Store` (which see) behind one engine: one connection that writes, a pool of others that read.
+
+    A database in memory is one connection; a read waits there until the commit under way is through.
+    """
+
+    def __init__(self, engine: Engine, name: str, host: StoreHost, *, in_memory: bool, read_only: bool) -> None:
+        self._engine = engine
+        self._name = name
+        self._host = host
+        self._in_memory = in_memory
+        self._read_only = read_only
+        self._statements = Statements()
+        self._writing = threading.RLock()
+        self._writer: Connection | None = None
+        self._landed: tuple[str, int, list[Outcome]] | None = None
+        self._closed = False
+        self._readers = 0
+        self._no_readers = threading.Condition()
+
+    @property
+    def name(self) -> str:
+        """The store's URL."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"<SqlStore {self._name}>"
+
+    # --- runtimes ---
+
+    def register(self, row: RuntimeRow) -> None:
+        values = {
+            "runtime_id": row.runtime_id,
+            "host": row.host,
+            "pid": row.pid,
+            "pid_started": row.pid_started,
+            "started_at": to_micros(row.started_at),
+            "beat": row.beat,
+            "last_batch": -1,
+        }
+
+        def enter(connection: Connection) -> None:
+            known = select(runtimes.c.runtime_id).where(runtimes.c.runtime_id == row.runtime_id)
+            if connection.scalar(known) is not None:
+                raise InvalidInput(
+                    what=f"runtime {row.runtime_id!r}", reason="one of that id is registered", remedy="Draw another id."
+                )
+            connection.execute(insert(runtimes).values(values))
+
+        self.run_write(enter)
+
+    def release(self, runtime_id: str) -> None:
+        def leave(connection: Connection) -> None:
+            its = (executions.c.owner == runtime_id) & ~executions.c.ended
+            connection.execute(update(executions).where(its).values(owner=None))
+            connection.execute(delete(runtimes).where(runtimes.c.runtime_id == runtime_id))
+
+        self.run_write(leave)
+
+    def forget(self, runtime_ids: Sequence[str]) -> None:
+        def declare_dead(connection: Connection) -> None:
+            theirs = executions.c.owner.in_(runtime_ids) & ~executions.c.ended
+            lost = case((executions.c.status == "running", 1), else_=0)
+            connection.execute(
+                update(executions)
+                .where(theirs)
+                .values(owner=None, epoch=executions.c.epoch + 1, lost_attempts=executions.c.lost_attempts + lost)
+            )
+            connection.execute(delete(runtimes).where(runtimes.c.runtime_id.in_(runtime_ids)))
+
+        if runtime_ids:
+            self.run_write(declare_dead)
+
+    def runtimes(self) -> tuple[RuntimeRow, ...]:
+        return self.run_read(reading.list_runtimes)
+
+    # --- writing ---
+
+    def commit(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome]:
+        def attempt(connection: Connection) -> list[Outcome]:
+            if not connection.execute(BEAT, {"me": runtime_id, "batch": batch}).rowcount:
+                return self._what_landed(connection, runtime_id, batch)
+            now = to_micros(self._host.now())
+            outcomes = apply_batch(connection, self._statements, runtime_id, now, writes)
+            # Before COMMIT: if that ends in doubt and did land, these are the outcomes.
+            self._landed = (runtime_id, batch, outcomes)
+            return outcomes
+
+        return self.run_write(attempt)
+
+    def _what_landed(self, connection: Connection, runtime_id: str, batch: int) -> list[Outcome]:
+        last = connection.scalar(select(runtimes.c.last_batch).where(runtimes.c.runtime_id == runtime_id))
+        if last is None:
+            raise LeaseLost(runtime_id=runtime_id)
+        if self._landed is None or self._landed[:2] != (runtime_id, batch) or last != batch:
+            raise InvalidInput(
+                what=f"batch {batch} of runtime {runtime_id!r}",
+                reason=f"the last one that it committed is {last}",
+                remedy="Number batches so that they grow.",
+            )
+        return self._landed[2]
+
+    def run_write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction of its own and commit it; again from the start while the store is locked."""
+        return self._patiently(lambda: self._transact(work))
+
+    def run_outside(self, work: Callable[[], T]) -> T:
+        """Run what brings its own connection, with the same patience and the same errors."""
+
+        def call() -> T:
+            with self._translated():
+                return work()
+
+        return self._patiently(call)
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` and commit. Whatever goes wrong, nothing stays open or half written."""
+        if self._read_only:
+            raise StoreUnavailable(store=self._name, reason="it was opened for reading only")
+        with self._writing, self._translated():
+            self._refuse_closed()
+            try:
+                if self._writer is None:
+                    self._writer = self._engine.connect().execution_options(**IMMEDIATE)
+                with self._writer.begin():
+                    return work(self._writer)
+            except (PropolisError, _Locked):
+                raise
+            except BaseException as error:
+                if tell_fault(error)[0] is not Fault.BUSY:
+                    self._drop_writer()
+                raise
+
+    def _drop_writer(self) -> None:
+        """After an error of the file, go on with a new connection. (One in memory is all there is, and stays.)"""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            if not self._in_memory:
+                writer.invalidate()
+            writer.close()
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Call again while somebody else has the lock, after jittered pauses, for PATIENCE seconds."""
+        since = self._host.monotonic()
+        while True:
+            try:
+                return call()
+            except _Locked as error:
+                waited = self._host.monotonic() - since
+                if waited >= PATIENCE:
+                    raise StoreUnavailable(
+                        store=self._name, reason=f"somebody else has had it locked for {waited:.1f} s"
+                    ) from error
+            self._host.sleep(0.001 + 0.02 * self._host.draw())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Errors of the driver leave as ours, by their code. What no code explains leaves as it is: it is a bug."""
+        try:
+            yield
+        except PropolisError:
+            raise
+        except Exception as error:
+            fault, reason = tell_fault(error)
+            match fault:
+                case Fault.BUSY:
+                    raise _Locked(reason) from error
+                case Fault.CORRUPT:
+                    raise StoreCorrupt(store=self._name, reason=reason) from error
+                case Fault.UNAVAILABLE:
+                    raise StoreUnavailable(store=self._name, reason=reason) from error
+                case Fault.VALUE | Fault.CONFLICT | Fault.BUG:
+                    raise
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(store=self._name, reason="it is closed")
+
+    # --- reading ---
+
+    def get_session(self, session_id: str) -> SessionRecord | None:
+        return self.run_read(lambda connection: reading.find_session(connection, session_id))
+
+    def list_sessions(
+        self,
+        *,
+        status: SessionStatus | None = None,
+        stream: str | None = None,
+        quarantined: bool | None = None,
+        limit: int = 100,
+    ) -> tuple[SessionRecord, ...]:
+        return self.run_read(
+            lambda connection: reading.list_sessions(
+                connection, status=status, stream=stream, quarantined=quarantined, limit=limit
+            )
+        )
+
+    def get_execution(self, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
+        return self.run_read(lambda connection: reading.find_execution(connection, execution_id))
+
+    def list_executions(
+        self,
+        *,
+        stream: str | None = None,
+        status: ExecutionStatus | None = None,
+        session: str | None = None,
+        limit: int = 100,
+    ) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
+        return self.run_read(
+            lambda connection: reading.list_executions(
+                connection, stream=stream, status=status, session=session, limit=limit
+            )
+        )
+
+    def find_idempotent(self, entry_point: str, key: str) -> tuple[ExecutionSpec, ExecutionState] | None:
+        return self.run_read(lambda connection: reading.find_idempotent(connection, entry_point, key))
+
+    def events_after(self, seq: int, filter: EventFilter, limit: int = 500) -> tuple[Event, ...]:
+        return self.run_read(lambda connection: reading.events_after(connection, seq, filter, limit))
+
+    def last_seq(self) -> int:
+        return self.run_read(reading.last_seq)
+
+    def inbox(self, runtime_id: str) -> tuple[InboxRow, ...]:
+        return self.run_read(lambda connection: reading.list_inbox(connection, runtime_id))
+
+    def count_executions(self, *, stream: str | None = None) -> dict[ExecutionStatus, int]:
+        return self.run_read(lambda connection: reading.count_executions(connection, stream))
+
+    def run_read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query of one's own, under the rules of every read."""
+        return self._patiently(lambda: self._read_once(query))
+
+    def _read_once(self, query: Callable[[Connection], T]) -> T:
+        gate: AbstractContextManager[Any] = self._writing if self._in_memory else nullcontext()
+        with self._counted(), gate, self._translated():
+            try:
+                with self._engine.connect() as connection:
+                    return query(connection)
+            except MessageError as error:
+                raise StoreCorrupt(store=self._name, reason=f"a row holds {error}") from error
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._no_readers:
+            self._refuse_closed()
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._no_readers:
+                self._readers -= 1
+                self._no_readers.notify_all()
+
+    # --- the end ---
+
+    def close(self) -> None:
+        with self._no_readers:
+            self._closed = True
+            self._no_readers.wait_for(lambda: self._readers == 0)
+        with self._writing:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
+            self._engine.dispose()

@@ -1,0 +1,123 @@
+"""The fast path: runs of writes that do not depend on each other, each run in a handful of statements.
+
+What is opened fresh, advanced without a claim, or only appends events can go together, as long as no execution and no
+session occurs twice. Everything else is applied by itself (`singly.py`), in its place between two runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from propolis.messages import Advanced, AdvanceExecution, Appended, AppendEvents, Opened, OpenExecution, Write
+
+from .batch import Batch, advance_row, session_change_row
+from .protocol import Outcome
+from .rows import EMPTY, execution_row
+from .schema import to_micros
+
+__all__ = ["Odd", "Run"]
+
+
+class Odd(Exception):
+    """Something in a run was not as it should be (a stale row, say). The batch is applied anew, write by write."""
+
+
+class Run:
+    """A run of writes that is being collected.
+
+    `taken_keys` are the idempotency keys that the store had before the batch.
+    """
+
+    def __init__(self, batch: Batch, taken_keys: Collection[tuple[str, str]]) -> None:
+        self._batch = batch
+        self._taken_keys = taken_keys
+        self._clear()
+
+    def _clear(self) -> None:
+        self._touched: set[str] = set()
+        self._keys: set[tuple[str, str]] = set()
+        self._executions: list[tuple[Any, ...]] = []
+        self._sessions: list[tuple[Any, ...]] = []
+        self._advances: list[tuple[Any, ...]] = []
+        self._changes: list[tuple[Any, ...]] = []
+        self._checks: set[tuple[str, int]] = set()
+
+    def add(self, write: Write) -> Outcome | Write:
+        """Take a write in, flushing the run before it where it must see that; its outcome, or the write itself when
+        it has to be applied singly (the run is flushed then).
+        """
+        match write:
+            case OpenExecution(spec=spec) if spec.origin == "fresh" and not self._is_taken(write):
+                self._keep_apart(spec.execution_id, f"session {spec.session_id}")
+                return self._open(write)
+            case AdvanceExecution(claim=False):
+                changes = write.memory is not None or write.progress is not None or write.checkpoint is not None
+                ids = (write.state.execution_id, f"session {write.session_id}")
+                self._keep_apart(*ids[: 1 + changes])
+                return self._advance(write, changes=changes)
+            case AppendEvents():
+                if write.execution_id is not None and write.expected_epoch is not None:
+                    if write.execution_id in self._touched:
+                        self.flush()
+                    self._checks.add((write.execution_id, write.expected_epoch))
+                return Appended(first_seq=self._batch.add_events(write.events))
+            case _:
+                self.flush()
+                return write
+
+    def _is_taken(self, write: OpenExecution) -> bool:
+        if write.spec.idempotency_key is None:
+            return False
+        pair = (write.spec.entry_point, write.spec.idempotency_key)
+        if pair in self._taken_keys or pair in self._keys:
+            return True
+        self._keys.add(pair)
+        return False
+
+    def _keep_apart(self, *ids: str) -> None:
+        if not self._touched.isdisjoint(ids) or any(execution_id in ids for execution_id, _ in self._checks):
+            self.flush()
+        self._touched.update(ids)
+
+    def _open(self, write: OpenExecution) -> Opened:
+        spec = write.spec
+        accepted_at = to_micros(spec.accepted_at)
+        memory = EMPTY if write.memory is None else write.memory
+        own = spec.execution_id
+        self._executions.append(execution_row(spec, write.state))
+        self._sessions.append((spec.session_id, own, own, accepted_at, accepted_at, 0, own, memory.data))
+        return Opened(
+            execution_id=own,
+            session_id=spec.session_id,
+            memory=memory,
+            first_seq=self._batch.add_events(write.events),
+        )
+
+    def _advance(self, write: AdvanceExecution, *, changes: bool) -> Advanced:
+        self._advances.append(advance_row(write))
+        if changes:
+            at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
+            self._changes.append(session_change_row(write, self._batch.now, at))
+        return Advanced(
+            execution_id=write.state.execution_id,
+            first_seq=self._batch.add_events(write.events),
+        )
+
+    def flush(self) -> None:
+        """Write what was collected.
+
+        Raises:
+            Odd: fewer rows were there than there should be.
+        """
+        connection, statements = self._batch.connection, self._batch.statements
+        if self._checks and statements.count_current.run(connection, list(self._checks)) != len(self._checks):
+            raise Odd
+        if self._executions:
+            statements.insert_executions.run(connection, self._executions)
+            statements.insert_sessions.run(connection, self._sessions)
+        if self._advances and statements.advance_executions.run(connection, self._advances) != len(self._advances):
+            raise Odd
+        if self._changes and statements.advance_sessions.run(connection, self._changes) != len(self._changes):
+            raise Odd
+        self._clear()
