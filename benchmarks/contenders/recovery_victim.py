@@ -1,0 +1,45 @@
+"""The process that `propolis_recovery` kills: it says READY once all its executions are running."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from benchmarks.contenders.measure import closed_loop
+from propolis import Context, EntryPoint, Runtime
+
+READY = "ready"
+
+
+def entry_point(n: int) -> EntryPoint:
+    """Room for all of them to run at once."""
+    return EntryPoint(id="bench", max_concurrent=n)
+
+
+class Endless:
+    """Executions that start and do not end; `all_started` once `n` of them have."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+        self.all_started = asyncio.Event()
+
+    async def execute(self, _ctx: Context, _job: dict[str, Any]) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.all_started.set()
+        await asyncio.Event().wait()
+
+
+async def live(n: int, store: str) -> None:
+    endless = Endless(n)
+    async with Runtime(store) as runtime:
+        stream = await runtime.open_stream(entry_point(n), endless.execute)
+        await closed_loop(n, lambda i, _: stream.execute({"number": i}))
+        await endless.all_started.wait()
+        print(READY, flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(live(int(sys.argv[1]), sys.argv[2]))
