@@ -42,6 +42,16 @@ __all__ = [
 ]
 
 
+_REMEDIES = {
+    "unknown_tag": "Install the version that sent it, or import the module that defines it.",
+    "unknown_version": "Install the version that sent it.",
+    "invalid_fields": "Compare the versions of sender and receiver.",
+    "too_large": "Pass a reference to the data instead.",
+    "too_deep": "Nest it less.",
+    "not_encodable": "Put user data into a Payload.",
+}
+
+
 def _rebuild(cls: type[PropolisError], state: dict[str, Any]) -> PropolisError:
     return cls(**state)
 
@@ -55,6 +65,8 @@ class PropolisError(Exception):
 
     code: ClassVar[str] = "propolis"
     retryable: ClassVar[bool] = False
+    sentence: ClassVar[str] = ""
+    """What `str()` says: the fields filled in, as with `str.format`."""
     by_code: ClassVar[dict[str, type[PropolisError]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -64,41 +76,37 @@ class PropolisError(Exception):
         PropolisError.by_code.setdefault(cls.code, cls)
 
     def details(self) -> dict[str, Any]:
-        """The fields of this error, as plain data."""
+        """The fields of this error, as plain data that can travel."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.details())
+        return _rebuild, (type(self), {field.name: getattr(self, field.name) for field in fields(self)})
 
     def __str__(self) -> str:
-        return self.code
+        return self.sentence.format_map(self.__dict__) or self.code
 
 
 @dataclass(eq=False, kw_only=True)
 class InvalidInput(PropolisError, ValueError):
     """Something that was passed in is not acceptable; nothing was done with it."""
 
+    sentence = "{what}: {reason}. {remedy}"
     what: str
     reason: str
     remedy: str = "Correct it and call again."
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.reason}. {self.remedy}"
 
 
 @dataclass(eq=False, kw_only=True)
 class PayloadTooLarge(PropolisError):
     """User data is larger than `RuntimeConfig.max_payload_bytes`."""
 
+    sentence = (
+        "{what} takes {size} bytes encoded and the limit is {limit}. "
+        "Pass a reference to the data, or raise RuntimeConfig.max_payload_bytes."
+    )
     what: str
     size: int
     limit: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.what} takes {self.size} bytes encoded and the limit is {self.limit}. "
-            "Pass a reference to the data, or raise RuntimeConfig.max_payload_bytes."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -116,7 +124,8 @@ class MessageError(PropolisError):
     def __str__(self) -> str:
         about = f" {self.tag!r}" if self.tag else ""
         detail = f": {self.detail}" if self.detail else ""
-        return f"Not a message that can be handled{about} ({self.reason}){detail}."
+        remedy = _REMEDIES.get(self.reason, "Send it again from an undamaged source.")
+        return f"Not a message that can be handled{about} ({self.reason}){detail}. {remedy}"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -124,17 +133,13 @@ class MailboxFull(PropolisError):
     """A mailbox has reached its bound; the message is handed back in `message`."""
 
     retryable: ClassVar[bool] = True
+    sentence = "The mailbox of {actor} holds {limit} messages, its limit. Slow down and send `message` again."
     actor: str
     limit: int
     message: Any = None
 
     def details(self) -> dict[str, Any]:
-        return {"actor": self.actor, "limit": self.limit, "message": self.message}
-
-    def __str__(self) -> str:
-        return (
-            f"The mailbox of {self.actor} holds {self.limit} messages, its limit. Slow down and send `message` again."
-        )
+        return {"actor": self.actor, "limit": self.limit}  # `message` is for a sender in this process
 
 
 @dataclass(eq=False, kw_only=True)
@@ -142,15 +147,13 @@ class AskTimeout(PropolisError, TimeoutError):
     """No reply came in time. The message may still be handled."""
 
     retryable: ClassVar[bool] = True
+    sentence = (
+        "{actor} did not answer {message} within {seconds:g} s. It may still do so: "
+        "look before asking again, or pass a longer timeout."
+    )
     actor: str
     message: str
     seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.actor} did not answer {self.message} within {self.seconds:g} s. It may still do so: "
-            "look before asking again, or pass a longer timeout."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -167,10 +170,8 @@ class AskCycle(PropolisError):
 class WouldBlock(PropolisError):
     """A blocking call on an actor loop, where it would freeze every actor."""
 
+    sentence = "{call} would block the actor loop and everything on it. Await it instead."
     call: str
-
-    def __str__(self) -> str:
-        return f"{self.call} would block the actor loop and everything on it. Await it instead."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -178,35 +179,29 @@ class ActorRestarted(PropolisError):
     """The actor crashed while it handled this message and was restarted or stopped; the message is not run again."""
 
     retryable: ClassVar[bool] = True
+    sentence = "{actor} crashed while it handled this message ({reason}). See the dead_letter event."
     actor: str
     reason: str
-
-    def __str__(self) -> str:
-        return f"{self.actor} crashed while it handled this message ({self.reason}). See the dead_letter event."
 
 
 @dataclass(eq=False, kw_only=True)
 class RuntimeStopped(PropolisError):
     """The runtime is stopping or stopped. What it had accepted is in the store and is recovered by the next one."""
 
+    sentence = "{what} is {reason}. What was accepted is kept in the store; start a runtime on it to go on."
     what: str = "The runtime"
     reason: str = "stopped"
-
-    def __str__(self) -> str:
-        return f"{self.what} is {self.reason}. What was accepted is kept in the store; start a runtime on it to go on."
 
 
 @dataclass(eq=False, kw_only=True)
 class ForkedRuntime(PropolisError):
     """A runtime is used in a process forked from the one that started it."""
 
+    sentence = (
+        "This runtime belongs to process {parent_pid}; a forked child has none of its threads. "
+        "Create a Runtime in the child."
+    )
     parent_pid: int
-
-    def __str__(self) -> str:
-        return (
-            f"This runtime belongs to process {self.parent_pid}; a forked child has none of its threads. "
-            "Create a Runtime in the child."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -225,10 +220,8 @@ class StreamNotFound(PropolisError, LookupError):
 class DuplicateStream(PropolisError):
     """A stream of that id is open already."""
 
+    sentence = "A stream {stream_id!r} is open already. Use runtime.stream({stream_id!r}), or another id."
     stream_id: str
-
-    def __str__(self) -> str:
-        return f"A stream {self.stream_id!r} is open already. Use runtime.stream({self.stream_id!r}), or another id."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -236,10 +229,8 @@ class StreamNotRunning(PropolisError):
     """The stream is stopped, stopping or draining and admits nothing."""
 
     retryable: ClassVar[bool] = True
+    sentence = "Stream {stream_id!r} admits no work now. Call stream.start(), or wait until it runs."
     stream_id: str
-
-    def __str__(self) -> str:
-        return f"Stream {self.stream_id!r} admits no work now. Call stream.start(), or wait until it runs."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -247,14 +238,12 @@ class StreamSaturated(PropolisError):
     """The stream's queue is full (`EntryPoint.max_pending`) and `on_full` is "reject"."""
 
     retryable: ClassVar[bool] = True
+    sentence = (
+        "Stream {stream_id!r} has {max_pending} executions waiting, its max_pending. "
+        'Try again later, raise max_pending, or set on_full="block".'
+    )
     stream_id: str
     max_pending: int
-
-    def __str__(self) -> str:
-        return (
-            f"Stream {self.stream_id!r} has {self.max_pending} executions waiting, its max_pending. "
-            'Try again later, raise max_pending, or set on_full="block".'
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -262,14 +251,12 @@ class StreamTripped(PropolisError):
     """The stream's circuit is open: its executions fail too fast."""
 
     retryable: ClassVar[bool] = True
+    sentence = (
+        "Stream {stream_id!r} refuses work because its executions fail too fast. "
+        "It tries again in {retry_after:.1f} s; see the execution_failed events."
+    )
     stream_id: str
     retry_after: float
-
-    def __str__(self) -> str:
-        return (
-            f"Stream {self.stream_id!r} refuses work because its executions fail too fast. "
-            f"It tries again in {self.retry_after:.1f} s; see the execution_failed events."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -281,7 +268,7 @@ class SessionNotFound(PropolisError, LookupError):
 
     def __str__(self) -> str:
         if self.checkpoint_id is not None:
-            return f"Session {self.session_id!r} has no checkpoint {self.checkpoint_id!r}. See session().latest_checkpoint_id."
+            return f"Session {self.session_id!r} has no checkpoint {self.checkpoint_id!r}. See session().checkpoint_id."
         return f"There is no session {self.session_id!r} in this store. Leave session_id out to open a new one."
 
 
@@ -290,37 +277,34 @@ class SessionBusy(PropolisError):
     """The session is in a state, or in use, such that this call cannot have it now."""
 
     retryable: ClassVar[bool] = True
+    sentence = (
+        "Session {session_id!r} cannot be used for this now: {reason}. "
+        "Wait until its execution has ended, or choose another session_policy."
+    )
     session_id: str
     reason: str
-
-    def __str__(self) -> str:
-        return f"Session {self.session_id!r} cannot be used for this now: {self.reason}."
 
 
 @dataclass(eq=False, kw_only=True)
 class ExecutionNotFound(PropolisError, LookupError):
     """Nothing of that id can be acted on here."""
 
+    sentence = "Execution {execution_id!r}: {reason}. See stream.active_execution_ids."
     execution_id: str
     reason: str = "it is not known to this stream"
-
-    def __str__(self) -> str:
-        return f"Execution {self.execution_id!r}: {self.reason}. See stream.active_execution_ids."
 
 
 @dataclass(eq=False, kw_only=True)
 class IdempotencyConflict(PropolisError):
     """The idempotency key was used before on this entry point, with other input."""
 
+    sentence = (
+        "Idempotency key {idempotency_key!r} of entry point {entry_point!r} belongs to execution "
+        "{execution_id!r}, which has other input. Use a new key for new input."
+    )
     entry_point: str
     idempotency_key: str
     execution_id: str
-
-    def __str__(self) -> str:
-        return (
-            f"Idempotency key {self.idempotency_key!r} of entry point {self.entry_point!r} belongs to execution "
-            f"{self.execution_id!r}, which has other input. Use a new key for new input."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -343,13 +327,11 @@ class StaleWriter(PropolisError):
 class LeaseLost(PropolisError):
     """A peer has declared this runtime dead and may have taken its executions over."""
 
+    sentence = (
+        "Runtime {runtime_id!r} was declared lost by a peer. It stops its attempts, commits nothing more "
+        "under that name, and rejoins as a new owner."
+    )
     runtime_id: str
-
-    def __str__(self) -> str:
-        return (
-            f"Runtime {self.runtime_id!r} was declared lost by a peer. It stops its attempts, commits nothing more "
-            "under that name, and rejoins as a new owner."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -357,62 +339,51 @@ class StoreUnavailable(PropolisError):
     """The store cannot be written or read now."""
 
     retryable: ClassVar[bool] = True
+    sentence = "The store {store} cannot be used now: {reason}. Nothing acknowledged is lost; it is retried."
     store: str
     reason: str
-
-    def __str__(self) -> str:
-        return f"The store {self.store} cannot be used now: {self.reason}. Nothing acknowledged is lost; it is retried."
 
 
 @dataclass(eq=False, kw_only=True)
 class StoreTooNew(PropolisError):
     """The store was written by a newer Propolis."""
 
+    sentence = (
+        "The store {store} has schema version {found}; this Propolis knows up to {supported}. Install a newer Propolis."
+    )
     store: str
     found: int
     supported: int
-
-    def __str__(self) -> str:
-        return (
-            f"The store {self.store} has schema version {self.found}; this Propolis knows up to {self.supported}. "
-            "Install a newer Propolis."
-        )
 
 
 @dataclass(eq=False, kw_only=True)
 class StoreCorrupt(PropolisError):
     """The store is no database of ours, or a damaged one."""
 
+    sentence = "The store {store} cannot be read: {reason}. Restore it from a backup, or name another store."
     store: str
     reason: str
-
-    def __str__(self) -> str:
-        return f"The store {self.store} cannot be read: {self.reason}. Restore it from a backup, or name another store."
 
 
 @dataclass(eq=False, kw_only=True)
 class ReplayMismatch(PropolisError):
     """A re-run called a recorded step with other arguments than the run that recorded it."""
 
+    sentence = "Step {step!r} of {execution_id!r} was recorded with other arguments. Give it another name."
     execution_id: str
     step: str
-
-    def __str__(self) -> str:
-        return f"Step {self.step!r} of {self.execution_id!r} was recorded with other arguments. Give it another name."
 
 
 @dataclass(eq=False, kw_only=True)
 class ExecutorNotImportable(PropolisError):
     """The executor cannot be imported where it has to run."""
 
+    sentence = "Executor {executor} cannot be imported: {reason}. Define it at the top level of a module."
     executor: str
     reason: str
 
-    def __str__(self) -> str:
-        return f"Executor {self.executor} cannot be imported: {self.reason}. Define it at the top level of a module."
 
-
-class NonRetryable(Exception):  # noqa: N818 - the contract's name; users raise it, it is no error of ours
+class NonRetryable(Exception):
     """Raise it in an executor to fail without a restart, whatever the restart policy says."""
 
 
@@ -420,9 +391,7 @@ class NonRetryable(Exception):  # noqa: N818 - the contract's name; users raise 
 class RemoteError(PropolisError):
     """An error that was raised elsewhere and is no leaf of this family."""
 
+    sentence = "{kind}: {message}"
     kind: str
     message: str
     remote_code: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.message}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
 
 from .base import Message
-from .errors import InvalidInput, PropolisError, RemoteError
+from .errors import NonRetryable, PropolisError, RemoteError
 from .payload import Payload
+from .text import clean, text_of
 
 __all__ = ["Failure"]
 
 _TRACE_CHARS = 4_000
+_DETAILS_BYTES = 64 * 1024
 
 
 class Failure(Message, tag="failure.v1"):
@@ -31,22 +32,16 @@ class Failure(Message, tag="failure.v1"):
     @classmethod
     def of(cls, error: BaseException, *, code: str | None = None, retryable: bool | None = None) -> Failure:
         """Describe a live exception. Never raises, whatever the exception's own methods do."""
-        details = None
-        ours = isinstance(error, PropolisError)
-        if ours:
-            try:
-                details = Payload.of(error.details(), "details")
-            except InvalidInput:
-                details = None
+        ours = error if isinstance(error, PropolisError) else None
+        if retryable is None:
+            retryable = ours.retryable if ours else not _is_final(error)
         return cls(
             kind=type(error).__name__,
-            message=_clean(_text_of(error)),
-            code=code or (error.code if isinstance(error, PropolisError) else "crashed"),
-            retryable=(error.retryable if isinstance(error, PropolisError) else True)
-            if retryable is None
-            else retryable,
-            details=details,
-            trace=_clean(_trace_of(error))[-_TRACE_CHARS:],
+            message=text_of(error),
+            code=code or (ours.code if ours else "crashed"),
+            retryable=retryable,
+            details=_details_of(ours) if ours else None,
+            trace=_trace_of(error),
         )
 
     def to_error(self) -> PropolisError:
@@ -54,26 +49,32 @@ class Failure(Message, tag="failure.v1"):
         leaf = PropolisError.by_code.get(self.code)
         if leaf is not None and self.details is not None:
             try:
-                values: dict[str, Any] = self.details.value()
-                return leaf(**values)
-            except (TypeError, PropolisError):
-                pass  # written by another version of that class: the words are kept below
+                error = leaf(**self.details.value())
+                str(error)
+            except Exception:  # noqa: BLE001, S110 - of another version of that class: the words are kept below
+                pass
+            else:
+                return error
         return RemoteError(kind=self.kind, message=self.message, remote_code=self.code)
 
 
-def _text_of(error: BaseException) -> str:
+def _is_final(error: BaseException) -> bool:
+    """Whether it is, or is a group with, what a user raises to be not retried."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(NonRetryable) is not None
+    return isinstance(error, NonRetryable)
+
+
+def _details_of(error: PropolisError) -> Payload | None:
     try:
-        return str(error)
-    except Exception as inner:  # noqa: BLE001 - a user's __str__ may do anything
-        return f"<{type(error).__name__} whose str() raised {type(inner).__name__}>"
+        return Payload.of(error.details(), "details", _DETAILS_BYTES)
+    except Exception:  # noqa: BLE001 - a leaf may be a user's, with any field
+        return None
 
 
 def _trace_of(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception:  # noqa: BLE001 - formatting calls user code (str, repr) as well
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except BaseException:  # noqa: BLE001 - formatting calls user code (str, repr) as well
         return ""
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return clean(text[-_TRACE_CHARS:])
