@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, final
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from .errors import InvalidInput, PayloadTooLarge
-from .wire import describe_refusal, pack_value, unpack_value
+from .wire import describe_refusal, join_map, pack_value, split_map, unpack_value
 
 __all__ = ["Payload"]
 
@@ -37,7 +38,7 @@ class Payload:
         """
         try:
             data = pack_value(value)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - a value's own methods take part, and may raise anything
             path, reason = describe_refusal(value, what, error)
             raise InvalidInput(what=path, reason=reason, remedy="Pass plain data instead.") from None
         if limit is not None and len(data) > limit:
@@ -51,6 +52,15 @@ class Payload:
             MessageError: the bytes are damaged.
         """
         return unpack_value(self.data)
+
+    @classmethod
+    def join(cls, items: Mapping[str, Payload]) -> Payload:
+        """The payload of a dict, made of the payloads of its values without decoding one."""
+        return cls(join_map({key: item.data for key, item in items.items()}))
+
+    def split(self) -> dict[str, Payload]:
+        """The values of a dict, each still encoded. Raises MessageError when it is no dict with str keys."""
+        return {key: Payload(data) for key, data in split_map(self.data).items()}
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a Payload is immutable")

@@ -20,82 +20,202 @@ import msgpack
 from pydantic import BaseModel
 
 from .errors import MessageError
+from .text import text_of
 
-__all__ = ["MAX_DEPTH", "describe_refusal", "make_field_packer", "pack_value", "unpack_fields", "unpack_value"]
-
-MAX_DEPTH: Final = 200
-"""How many levels a refusal is traced down to name the culprit. What nests beyond msgpack's own limit is refused."""
+__all__ = [
+    "PAYLOAD",
+    "describe_refusal",
+    "ext",
+    "join_map",
+    "make_field_packer",
+    "pack_value",
+    "split_map",
+    "unpack_fields",
+    "unpack_value",
+]
 
 MAX_MESSAGE_BYTES: Final = 1 << 30
+MAX_COLLECTIONS: Final = 16
+"""How many tuples and sets may stand inside one another (lists and dicts apart, which msgpack bounds at 511).
+
+Each is an extension with bytes of its own, and msgpack takes 40 KiB of C stack to read one: 200 of them, from a user
+or in forged bytes, end the process with a segmentation fault on the usual 8 MiB (tried).
+"""
+MAX_DEPTH: Final = 500
+"""How far a refusal is traced down to name the culprit: about as far as msgpack itself goes."""
 
 _TUPLE, _SET, _FROZENSET, _DATETIME, _UUID, _DECIMAL = 1, 2, 3, 4, 5, 6
 PAYLOAD: Final = 7
 
+_COLLECTIONS: Final[dict[int, Callable[[Any], Any]]] = {_TUPLE: tuple, _SET: set, _FROZENSET: frozenset}
+_NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+# A subclass travels as what it extends. The base's own conversion, as str() of a subclass may show "***" instead.
+_BASES: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
+    (int, int.__int__),
+    (float, float.__float__),
+    (str, str.__str__),
+    (bytes, bytes),
+)
+
 _BROKEN = (ValueError, TypeError, KeyError, struct.error, RecursionError, ArithmeticError, MemoryError)
 
 
+class TooDeep(ValueError):
+    """More than MAX_COLLECTIONS tuples and sets inside one another."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nests more than {MAX_COLLECTIONS} tuples and sets in one another; use lists")
+
+
 def pack_value(value: Any) -> bytes:
-    """Encode user data. Raises TypeError, ValueError or OverflowError at what it cannot carry."""
-    data: bytes = msgpack.packb(value, default=_encode_special, strict_types=True)
+    """Encode user data. Raises what the value's own code raises, and TypeError, ValueError, OverflowError."""
+    encoding = _Encoding()
+    data = encoding.pack(value)
+    if encoding.doubtful:
+        unpack_value(data)
     return data
 
 
-def _encode_special(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return msgpack.ExtType(_TUPLE, pack_value(list(value)))
-    if isinstance(value, enum.Enum):
-        return value.value
+class _Encoding:
+    """The encoding of one value: `depth` counts collections in collections.
+
+    `doubtful`: an object that can be hashed became a dict or a list, which cannot be, and where it stood is not
+    known here. As a dict's key or in a set it could not be read back.
+    """
+
+    __slots__ = ("depth", "doubtful")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.doubtful = False
+
+    def pack(self, value: Any) -> bytes:
+        data: bytes = msgpack.packb(value, default=self._special, strict_types=True)
+        return data
+
+    def _special(self, value: Any) -> Any:
+        if isinstance(value, enum.Enum):
+            return self._native(value.value)
+        if isinstance(value, (tuple, set, frozenset)):
+            return self._collection(value)
+        plain = _plain(value)
+        if plain is None:
+            return _encode_leaf(value)
+        self.doubtful |= type(value).__hash__ is not None
+        return self._native(plain)
+
+    def _native(self, value: Any) -> Any:
+        return value if type(value) in _NATIVE else self._special(value)  # msgpack asks once only
+
+    def _collection(self, value: tuple[Any, ...] | set[Any] | frozenset[Any]) -> Any:
+        if self.depth == MAX_COLLECTIONS:
+            raise TooDeep
+        self.depth += 1
+        if isinstance(value, tuple):
+            code, data = _TUPLE, self.pack(list(value))
+        else:
+            code = _SET if isinstance(value, set) else _FROZENSET
+            data = msgpack.Packer().pack_array_header(len(value)) + b"".join(sorted(map(self.pack, value)))
+        self.depth -= 1
+        return msgpack.ExtType(code, data)
+
+
+def _plain(value: Any) -> Any:
+    """What an object with fields or items is dumped to; None for anything else."""
     if isinstance(value, BaseModel):
         return value.model_dump()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return _encode_leaf(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, list) else None
 
 
 def _encode_leaf(value: Any) -> Any:
-    if isinstance(value, (set, frozenset)):
-        code = _SET if isinstance(value, set) else _FROZENSET
-        return msgpack.ExtType(code, b"".join(sorted(map(pack_value, value))))
     if isinstance(value, datetime):
-        if value.tzinfo is None:
+        if value.utcoffset() is None:
             raise TypeError("cannot carry a datetime without a time zone; use datetime.now(UTC)")
         return msgpack.ExtType(_DATETIME, value.isoformat().encode())
     if isinstance(value, UUID):
         return msgpack.ExtType(_UUID, value.bytes)
     if isinstance(value, Decimal):
         return msgpack.ExtType(_DECIMAL, str(value).encode())
-    for base in (bool, int, float, str, bytes, dict, list):  # a subclass travels as what it extends
+    for base, convert in _BASES:
         if isinstance(value, base):
-            return base(value)
-    if isinstance(value, Mapping):
-        return dict(value)
+            return convert(value)
     raise TypeError(f"cannot carry a {type(value)}")
 
 
 def unpack_value(data: bytes) -> Any:
     """Decode user data to objects of the reader's own. Raises MessageError."""
-    return _unpack(data, _decode_value, use_list=True)
+    return _unpack(data, _hooks[0], use_list=True)
 
 
-def _decode_value(code: int, data: bytes) -> Any:
+def _value_hook(depth: int) -> Callable[[int, bytes], Any]:
+    """How to read an extension that stands inside `depth` collections."""
+
+    def decode(code: int, data: bytes) -> Any:
+        collection = _COLLECTIONS.get(code)
+        if collection is None:
+            return _decode_leaf(code, data)
+        if depth == MAX_COLLECTIONS:
+            raise TooDeep
+        items = _unpack(data, _hooks[depth + 1], use_list=True)
+        if type(items) is not list:
+            raise ValueError("a collection that holds no array")
+        return collection(items)
+
+    return decode
+
+
+_hooks: Final = tuple(_value_hook(depth) for depth in range(MAX_COLLECTIONS + 1))
+
+
+def _decode_leaf(code: int, data: bytes) -> Any:
     match code:
-        case 1:
-            return tuple(unpack_value(data))
-        case 2 | 3:
-            unpacker = msgpack.Unpacker(ext_hook=_decode_value, strict_map_key=False, max_buffer_size=len(data) or 1)
-            unpacker.feed(data)
-            items = set(unpacker)
-            if unpacker.tell() != len(data):
-                raise ValueError("a set is truncated")
-            return items if code == _SET else frozenset(items)
         case 4:
-            return datetime.fromisoformat(data.decode())
+            moment = datetime.fromisoformat(data.decode())
+            if moment.tzinfo is None:
+                raise ValueError("a datetime without a time zone")
+            return moment
         case 5:
             return UUID(bytes=data)
         case 6:
             return Decimal(data.decode())
         case _:
             raise ValueError(f"unknown extension type {code}")
+
+
+def join_map(items: Mapping[str, bytes]) -> bytes:
+    """A map of values that are encoded already."""
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_map_header(len(items))
+    parts = [packer.bytes()]
+    for key, data in items.items():
+        packer.reset()
+        packer.pack(key)
+        parts += (packer.bytes(), data)
+    return b"".join(parts)
+
+
+def split_map(data: bytes) -> dict[str, bytes]:
+    """The values of a map, each still encoded. Raises MessageError."""
+    unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=len(data) or 1)
+    unpacker.feed(data)
+    items: dict[str, bytes] = {}
+    try:
+        for _ in range(unpacker.read_map_header()):
+            key = unpacker.unpack()
+            if type(key) is not str:
+                raise MessageError(reason="not_a_message", detail=f"a key of memory is a {type(key)}")
+            start = unpacker.tell()
+            unpacker.skip()
+            items[key] = data[start : unpacker.tell()]
+        if unpacker.tell() != len(data):
+            raise MessageError(reason="trailing_bytes", detail=f"{len(data) - unpacker.tell()} bytes too many")
+    except (msgpack.OutOfData, *_BROKEN) as error:
+        raise MessageError(reason="not_a_message", detail=f"no map of values: {error!r}") from None
+    return items
 
 
 def make_field_packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
@@ -127,11 +247,11 @@ def _unpack(data: bytes, ext_hook: Callable[[int, bytes], Any], *, use_list: boo
         raise
     except msgpack.ExtraData as error:
         raise MessageError(reason="trailing_bytes", detail=f"{len(error.extra)} bytes too many") from None
-    except (msgpack.StackError, RecursionError):
+    except (msgpack.StackError, RecursionError, TooDeep):
         raise MessageError(reason="too_deep", detail="nested too deep to decode") from None
     except _BROKEN as error:
         reason = "truncated" if _is_truncated(data) else "not_a_message"
-        raise MessageError(reason=reason, detail=f"{type(error).__name__}: {error}") from None
+        raise MessageError(reason=reason, detail=f"{type(error).__name__}: {error}"[:200]) from None
 
 
 def _is_truncated(data: bytes) -> bool:
@@ -146,37 +266,74 @@ def _is_truncated(data: bytes) -> bool:
     return False
 
 
-def describe_refusal(value: Any, path: str, error: BaseException) -> tuple[str, str]:
-    """Where in `value` the thing is that `pack_value` refused, and why. Only runs after a refusal, so it may be slow."""
-    depth = 0
-    while depth < MAX_DEPTH:
-        for step, child in _children(value):
-            try:
-                pack_value(child)
-            except (TypeError, ValueError, OverflowError, RecursionError) as inner:
-                value, path, error, depth = child, path + step, inner, depth + 1
-                break
-        else:
-            break
-    if isinstance(error, OverflowError):
-        return path, "cannot carry an integer of more than 64 bits; pass it as a string"
-    if isinstance(error, UnicodeEncodeError):
-        return path, "cannot carry a string that is not valid Unicode"
-    if depth >= MAX_DEPTH or isinstance(error, (RecursionError, ValueError)):
-        return path[:200], "nests too deep, or contains itself"
-    return path, str(error)
+def describe_refusal(value: Any, what: str, error: Exception) -> tuple[str, str]:
+    """Where in `value` the thing is that `pack_value` refused with `error`, and why. Walks it once, leaf by leaf."""
+    levels = [iter([(what, value)])]
+    above: list[int] = []  # ids of what the current level stands in
+    while levels:
+        step = next(levels[-1], None)
+        if step is None:
+            levels.pop()
+            del above[-1:]
+            continue
+        path, child = step
+        if id(child) in above:
+            return _short(path), "contains itself"
+        if len(levels) > MAX_DEPTH:
+            return _short(path), "nests too deep"
+        try:
+            parts = _parts(child, path)
+        except Exception as inner:  # noqa: BLE001 - the value's own code may raise anything
+            return _short(path), _why(inner)
+        if parts:
+            levels.append(iter(parts))
+            above.append(id(child))
+    return what, _why(error)
 
 
-def _children(value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, BaseModel):
-        return [(f".{name}", child) for name, child in value.model_dump().items()]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
-    if isinstance(value, Mapping):
-        keys = [(f".<key {key!r}>", key) for key in value]
-        return keys + [(f".{key}" if isinstance(key, str) else f"[{key!r}]", child) for key, child in value.items()]
+class _Key:
+    """A key of a dict, or what is in a set: has to be carried in such a place."""
+
+    def __init__(self, key: Any) -> None:
+        self.as_key = {key: None}
+
+
+def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
+    """What is inside `value`, by path. Nothing in a leaf, which is encoded to see whether that raises."""
     if isinstance(value, (list, tuple)):
-        return [(f"[{index}]", child) for index, child in enumerate(value)]
+        return [(f"{path}[{index}]", child) for index, child in enumerate(value)]
     if isinstance(value, (set, frozenset)):
-        return [("{item}", child) for child in value]
+        return [(path + "{item}", _Key(item)) for item in value]
+    if isinstance(value, Mapping):
+        keys: list[tuple[str, Any]] = [(f"{path}.<key {key!r}>", _Key(key)) for key in value]
+        return keys + [(path + (f".{key}" if isinstance(key, str) else f"[{key!r}]"), value[key]) for key in value]
+    plain = _plain(value)
+    if isinstance(plain, Mapping):
+        return [(f"{path}.{name}", child) for name, child in plain.items()]
+    if isinstance(value, _Key):
+        pack_value(value.as_key)
+    elif plain is not None:  # a pydantic RootModel
+        pack_value(plain)
+    elif type(value) not in (type(None), bool, float, bytes):
+        pack_value(value)
     return []
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case OverflowError():
+            return "cannot carry an integer of more than 64 bits; pass it as a string"
+        case UnicodeEncodeError():
+            return "cannot carry a string that is not valid Unicode"
+        case RecursionError():
+            return "nests too deep"
+        case MessageError():
+            return "cannot be read back as a key of a dict or in a set; use a tuple there"
+        case TypeError() | ValueError():
+            return text_of(error)
+        case _:
+            return f"cannot be encoded: {type(error).__name__}: {text_of(error)}"
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= 200 else f"{path[:120]}…{path[-60:]}"
