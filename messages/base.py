@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import re
 import types
-import typing
 from collections.abc import Iterator, Mapping
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Final,
-    Generic,
-    Literal,
-    TypeVar,
-    get_args,
-    get_origin,
-)
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+from .payload import Payload
 
 __all__ = ["Message", "Pairs", "Request", "registered"]
 
@@ -27,7 +19,7 @@ R = TypeVar("R")
 V = TypeVar("V")
 
 _TAG: Final = re.compile(r"^([a-z][a-z0-9_.]*)\.v([1-9][0-9]*)$")
-_MUTABLE: Final = (list, dict, set, bytearray, Any, object)
+_LEAVES: Final = (bool, int, float, str, bytes, type(None), datetime, Payload)
 _registry: dict[str, type[Message]] = {}
 
 
@@ -35,11 +27,19 @@ class Pairs(Mapping[str, V]):
     """An immutable, hashable mapping: a tuple of pairs with a dict's reading face. Travels as the tuple."""
 
     __slots__ = ("_index", "items_")
+    items_: tuple[tuple[str, V], ...]
+    _index: dict[str, V]
 
     def __init__(self, source: Mapping[str, V] | tuple[tuple[str, V], ...] = ()) -> None:
         pairs = tuple(source.items()) if isinstance(source, Mapping) else tuple((k, v) for k, v in source)
-        self.items_: tuple[tuple[str, V], ...] = pairs
-        self._index: dict[str, V] = dict(pairs)
+        index = dict(pairs)
+        if len(index) < len(pairs):
+            raise ValueError("the same key twice")
+        object.__setattr__(self, "items_", pairs)
+        object.__setattr__(self, "_index", index)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("Pairs are immutable")
 
     def __getitem__(self, key: str) -> V:
         return self._index[key]
@@ -65,7 +65,7 @@ class Pairs(Mapping[str, V]):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         (value_type,) = get_args(source) or (str,)
-        pairs = handler.generate_schema(tuple[tuple[str, value_type], ...])
+        pairs = handler.generate_schema(tuple[tuple[str, value_type], ...])  # type: ignore[valid-type]
 
         def to_pairs(value: Any) -> Any:
             if isinstance(value, Pairs):
@@ -84,8 +84,8 @@ class Message(BaseModel):
     """An immutable message with a stable, versioned tag: `class Ping(Message, tag="ping.v1"): …`.
 
     Frozen, strict, keyword-only; unknown fields are refused. Fields hold scalars, tuples, other messages, `Pairs` or
-    `Payload`, so a message is immutable to its leaves and hashable; a class with any other field is refused when it
-    is defined. New fields of a released message need a default; a tag is never reused, a field never renamed or
+    `Payload`, so a message is immutable to its leaves and hashable; a class with any other field is refused (TypeError)
+    when it is defined. New fields of a released message need a default; a tag is never reused, a field never renamed or
     retyped (make a new version and an upcaster, see `codec.upcaster`).
 
     A class without a tag is abstract: it cannot be sent.
@@ -105,7 +105,11 @@ class Message(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         cls.tag = tag
         for name, field in cls.model_fields.items():
-            _refuse_mutable(cls, name, field.annotation)
+            if not _is_immutable(field.annotation):
+                raise TypeError(
+                    f"{cls.__qualname__}.{name}: a message cannot hold {field.annotation}; "
+                    "use a scalar, a tuple, Pairs, a Payload, or a Message with a tag"
+                )
         if tag:
             _register(cls, tag)
 
@@ -128,15 +132,13 @@ def registered() -> Mapping[str, type[Message]]:
     return types.MappingProxyType(_registry)
 
 
-def _refuse_mutable(cls: type[Message], name: str, annotation: Any) -> None:
-    origin = get_origin(annotation)
-    if annotation in _MUTABLE or origin in _MUTABLE or origin in (typing.Callable, Mapping):
-        raise TypeError(
-            f"{cls.__qualname__}.{name}: {annotation} is mutable; use a tuple, Pairs, a Message or a Payload"
-        )
-    if origin is Literal:
-        return
-    arguments = get_args(annotation)[:1] if origin is Annotated else get_args(annotation)
-    for argument in arguments:
-        if argument is not Ellipsis:
-            _refuse_mutable(cls, name, argument)
+def _is_immutable(annotation: Any) -> bool:
+    """Whether what is annotated so is immutable to its leaves, and something the wire carries."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _is_immutable(arguments[0])
+    if origin in (tuple, Pairs, Union, types.UnionType):
+        return all(argument is ... or _is_immutable(argument) for argument in arguments)
+    if origin is Literal or annotation in _LEAVES or annotation is Pairs:
+        return True
+    return isinstance(annotation, type) and issubclass(annotation, Message) and bool(annotation.tag)
