@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from .base import _TAG, Message, Pairs, registered
 from .errors import MessageError
 from .payload import Payload
+from .text import text_of
 from .wire import PAYLOAD, ext, make_field_packer, unpack_fields
 
 __all__ = ["Encoded", "Upcaster", "decode", "encode", "upcaster"]
@@ -88,7 +89,7 @@ def decode(data: bytes) -> Message:
         message: Message = cls.__pydantic_validator__.validate_python(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"]))[:200]
         raise MessageError(reason="invalid_fields", tag=tag, detail=f"{where}: {first['msg']}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(reason="invalid_fields", tag=tag, detail=str(error)) from None
@@ -96,11 +97,20 @@ def decode(data: bytes) -> Message:
 
 
 def upcaster(old: str, new: str) -> Callable[[Upcaster], Upcaster]:
-    """Register how fields under the tag `old` become fields of the tag `new`. Chains: v1 to v2 to v3."""
+    """Register how fields under the tag `old` become fields of the tag `new`. Chains: v1 to v2 to v3.
+
+    Raises:
+        TypeError: `new` is no later version of `old`, or what becomes of `old` is settled already.
+    """
+    before, after = _TAG.match(old), _TAG.match(new)
+    if not (before and after and before[1] == after[1] and int(before[2]) < int(after[2])):
+        raise TypeError(f"{new!r} is no later version of {old!r}")
 
     def register(function: Upcaster) -> Upcaster:
         if old in _registry:
             raise TypeError(f"{old!r} is the tag of a current message; give that a new version first")
+        if old in _upcasters:
+            raise TypeError(f"{old!r} has an upcaster already")
         _upcasters[old] = (new, function)
         return function
 
@@ -111,14 +121,13 @@ def _upcast(tag: str, values: dict[str, Any]) -> tuple[type[Message], dict[str, 
     original = tag
     while tag not in _registry:
         if tag not in _upcasters:
-            raise MessageError(
-                reason=_why_unknown(original), tag=original[:200], detail="install the version that sent it"
-            )
+            raise MessageError(reason=_why_unknown(original), tag=original[:200])
         tag, function = _upcasters[tag]
         try:
             values = function(values)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MessageError(reason="invalid_fields", tag=original, detail=f"upcasting: {error!r}") from None
+        except Exception as error:  # noqa: BLE001 - fed with bytes from anywhere, it may stumble over anything
+            detail = f"upcasting to {tag}: {type(error).__name__}: {text_of(error)}"
+            raise MessageError(reason="invalid_fields", tag=original, detail=detail) from None
     return _registry[tag], values
 
 
