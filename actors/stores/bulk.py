@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import CTE, ColumnElement, Connection, Executable, Table, bindparam, column, insert, select, update, values
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Subquery,
+    Table,
+    bindparam,
+    column,
+    insert,
+    select,
+    update,
+    values,
+)
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 __all__ = ["Bulk", "Row", "bulk_insert", "bulk_update"]
@@ -24,12 +36,12 @@ MAX_ROWS: Final = 128
 
 
 class Bulk:
-    """One statement over a list of rows. `make` gets the rows as a CTE named `v`, with these columns.
+    """One statement over a list of rows. `make` gets the rows as a subquery `v`, with these columns.
 
     The first column is never NULL in a row.
     """
 
-    def __init__(self, columns: Sequence[KeyedColumnElement[Any]], make: Callable[[CTE], Executable]) -> None:
+    def __init__(self, columns: Sequence[KeyedColumnElement[Any]], make: Callable[[Subquery], Executable]) -> None:
         self._columns = columns
         self._make = make
         self._width = len(columns)
@@ -49,7 +61,9 @@ class Bulk:
 
     def _compile(self, connection: Connection, size: int) -> str:
         cells = [tuple(bindparam(None, type_=c.type) for c in self._columns) for _ in range(size)]
-        source = values(*[column(c.key, c.type) for c in self._columns], name="v").data(cells).cte("v")
+        listed = values(*[column(c.key, c.type) for c in self._columns]).data(cells).cte("listed", nesting=True)
+        # Inside the statement and not ahead of it: the driver counts rows only of what begins with UPDATE or INSERT.
+        source = select(listed).subquery("v")
         compiled = self._make(source).compile(dialect=connection.dialect)  # type: ignore[attr-defined]
         sql = self._sql[size] = str(compiled)
         return sql
@@ -58,7 +72,7 @@ class Bulk:
 def bulk_insert(table: Table, names: Sequence[str]) -> Bulk:
     """INSERT rows of these columns."""
 
-    def make(source: CTE) -> Executable:
+    def make(source: Subquery) -> Executable:
         rows = select(*[source.c[name] for name in names]).where(source.c[names[0]].is_not(None))
         return insert(table).from_select(list(names), rows, include_defaults=False)
 
@@ -68,8 +82,8 @@ def bulk_insert(table: Table, names: Sequence[str]) -> Bulk:
 def bulk_update(
     table: Table,
     columns: Sequence[KeyedColumnElement[Any]],
-    where: Callable[[CTE], ColumnElement[bool]],
-    assign: Callable[[CTE], dict[str, Any]],
+    where: Callable[[Subquery], ColumnElement[bool]],
+    assign: Callable[[Subquery], dict[str, Any]],
 ) -> Bulk:
     """UPDATE the rows that `where` pairs with a row of the list."""
     return Bulk(columns, lambda source: update(table).where(where(source)).values(assign(source)))

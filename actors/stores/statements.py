@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import CTE, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Subquery, and_, bindparam, case, func, or_, select, update
 
 from .bulk import Bulk, bulk_insert, bulk_update
 from .rows import EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
@@ -116,7 +116,7 @@ class Statements:
         )
 
 
-def _session_changes(v: CTE) -> dict[str, Any]:
+def _session_changes(v: Subquery) -> dict[str, Any]:
     """What is given replaces what is there; a checkpoint replaces the memory too."""
     pinned = v.c.checkpoint_memory.is_not(None)
 
