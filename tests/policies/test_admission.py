@@ -152,6 +152,22 @@ def test_what_has_run_is_never_dropped() -> None:
     assert Reject(1) == admission.offer("a", 9)
 
 
+def test_an_earlier_place_in_the_queue_counts_for_nothing_after_a_return() -> None:
+    """Neither for whose turn it is, nor for who is dropped."""
+    admission = one_slot(max_pending=2, on_full="drop_oldest")
+    for each in ("a", "b"):
+        admission.set_aside(each)
+        admission.readmit(each)
+    admission.set_aside("a")
+    admission.readmit("a")
+    assert ["b", "a"] == started(admission)
+    admission = one_slot(max_pending=1, on_full="drop_oldest")
+    admission.offer("a")
+    admission.set_aside("a")
+    admission.readmit("a")
+    assert Reject(1) == admission.offer("b")
+
+
 def test_without_room_at_all_there_is_nothing_to_drop() -> None:
     """The newcomer is refused."""
     assert Reject(0) == one_slot(max_pending=0, on_full="drop_oldest").offer("a")
