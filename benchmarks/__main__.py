@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def _rows(keys: str) -> tuple[Row, ...]:
 
 def main(arguments: list[str] | None = None) -> None:
     asked = parse(arguments)
-    console, progress = Console(), Console(stderr=True)
+    console, progress = Console(width=None if sys.stdout.isatty() else 140), Console(stderr=True)
     contenders = [*(c for row in asked.rows for c in row.contenders), *LIMITS]
     with progress.status("starting") as status:
         results = run_rounds(

@@ -33,9 +33,7 @@ def summarize(row: Row, results: Results) -> dict[str, Any]:
         "floor": {"says": str(row.floor), "value": floor} if row.floor else None,
         "goal": {"says": str(row.goal), "value": goal} if row.goal else None,
         "verdict": _verdict(row, ours, floor, goal),
-        "failures": [
-            f"{c.script}: {results.failures[c.script]}" for c in row.contenders if c.script in results.failures
-        ],
+        "failures": [f"{c.label}: {results.failures[c.label]}" for c in row.contenders if c.label in results.failures],
     }
 
 
@@ -73,8 +71,8 @@ def show(report: dict[str, Any], results: Results, console: Console) -> None:
     fsync = results.median("fsync")
     if fsync is not None and fsync < FREE_FSYNC_MS:
         console.print("An fsync costs nothing here (tmpfs?): the durable rows mean little. Try --folder on a disk.")
-    for script, reason in results.failures.items():
-        console.print(f"{script} was not measured: {reason}", style="dim", markup=False)
+    for label, reason in results.failures.items():
+        console.print(f"{label} was not measured: {reason}", style="dim", markup=False)
 
 
 def _comparisons(report: dict[str, Any], results: Results) -> Table:

@@ -38,7 +38,7 @@ class Samples:
 
 @dataclass(kw_only=True)
 class Results:
-    """Samples by the name of the measurement, and why a contender has none, by script."""
+    """Samples by the name of the measurement, and why a contender has none, by label."""
 
     samples: dict[str, Samples] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
