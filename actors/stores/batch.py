@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete
 
 from propolis.messages import AdvanceExecution, Event
 
 from .rows import event_row, state_row
+from .schema import events
 from .statements import NUMBER_EVENTS, SET_LAST_SEQ, Statements
 
 __all__ = ["Batch", "advance_row", "session_change_row"]
@@ -30,41 +31,43 @@ class Batch:
         self.runtime_id = runtime_id
         self.now = now
         self._rows: list[tuple[Any, ...]] = []
+        self._dropped: list[str] = []
         self._drawn = self._next = 1
         if expected_events:
             last: int = connection.execute(NUMBER_EVENTS, {"count": expected_events}).scalar_one()
             self._next = last - expected_events + 1
             self._drawn = last + 1
 
-    def add_events(self, events: Sequence[Event]) -> int | None:
+    def add_events(self, new: Sequence[Event]) -> int | None:
         """Number these; the first number, None when there are none."""
-        if not events:
+        if not new:
             return None
         first = self._next
-        self._rows += [event_row(seq, event) for seq, event in enumerate(events, first)]
-        self._next += len(events)
+        self._rows += [event_row(seq, event) for seq, event in enumerate(new, first)]
+        self._next += len(new)
         return first
 
-    def mark(self) -> int:
+    def drop_events_of(self, execution_ids: Sequence[str]) -> None:
+        """At the end, delete what events these executions have, those of this batch included."""
+        self._dropped += execution_ids
+
+    def mark(self) -> tuple[int, int]:
         """Where the events stand, for `back_to`."""
-        return self._next
+        return len(self._rows), len(self._dropped)
 
-    def back_to(self, mark: int) -> None:
-        """Take back the events since then."""
-        taken = self._next - mark
-        if taken:
-            del self._rows[-taken:]
-        self._next = mark
-
-    def flush_events(self) -> None:
-        """Insert the events so far."""
-        if self._rows:
-            self.statements.insert_events.run(self.connection, self._rows)
-            self._rows = []
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """Take back what was noted since then."""
+        rows, dropped = mark
+        self._next -= len(self._rows) - rows
+        del self._rows[rows:]
+        del self._dropped[dropped:]
 
     def finish(self) -> None:
-        """Insert what is left, and give back the numbers that were not used."""
-        self.flush_events()
+        """Insert the events, and give back the numbers that were not used."""
+        if self._rows:
+            self.statements.insert_events.run(self.connection, self._rows)
+        if self._dropped:
+            self.connection.execute(delete(events).where(events.c.execution_id.in_(self._dropped)))
         if self._next != self._drawn:
             self.connection.execute(SET_LAST_SEQ, {"last": self._next - 1})
 

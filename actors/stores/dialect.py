@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import enum
 import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    QueuePool,
+    StaticPool,
+    create_engine,
+    event,
+    func,
+    literal_column,
+)
 from sqlalchemy.exc import DBAPIError
 
 from propolis.messages import InvalidInput
 
-__all__ = ["IMMEDIATE", "Fault", "make_engine", "parse_url", "prepare_file", "tell_fault"]
+__all__ = [
+    "IMMEDIATE",
+    "PADDING",
+    "Fault",
+    "bind_cells",
+    "make_engine",
+    "parse_url",
+    "prepare_file",
+    "read_cell",
+    "tell_fault",
+]
 
 BUSY_MS: Final = 50
 """How long SQLite itself waits for a lock. Short: of several writers its waiting can starve one, ours has jitter."""
@@ -93,7 +114,9 @@ def parse_url(url: str) -> Path | None:
 def make_engine(path: Path | None, *, read_only: bool) -> Engine:
     """An engine that opens connections to an existing file, or shares the one that holds a database in memory."""
     if path is None:
-        engine = create_engine("sqlite://", creator=lambda: _connect(":memory:"), poolclass=StaticPool, hide_parameters=True)
+        engine = create_engine(
+            "sqlite://", creator=lambda: _connect(":memory:"), poolclass=StaticPool, hide_parameters=True
+        )
     else:
         # Never "rwc": a file that is gone must be an error, not a new and empty store.
         target = f"file:{quote(str(path))}?mode={'ro' if read_only else 'rw'}"
@@ -136,3 +159,26 @@ def _connect(target: str) -> Any:
     connection.execute("PRAGMA synchronous=FULL")  # D1: in WAL mode only FULL syncs at every commit
     connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KB}")
     return connection
+
+
+NIL: Final = bytearray(b"\xc1")
+"""Stands for NULL in a list of rows. No text, no number, and a byte that msgpack never begins with."""
+
+PADDING: Final = ""
+"""Fills up a list of rows; no key is empty."""
+
+
+def bind_cells(rows: Iterable[Sequence[Any]]) -> list[Any]:
+    """The values of these rows, one after another, as the driver binds them fast.
+
+    It takes str, int, float and bytearray as they are, and sends everything else, None and bytes too, through its
+    adapters: that took 40 % of an INSERT of 100 rows.
+    """
+    return [
+        NIL if cell is None else bytearray(cell) if cell.__class__ is bytes else cell for row in rows for cell in row
+    ]
+
+
+def read_cell(cell: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A cell of a list of rows, inside the statement: NULL where it was None."""
+    return func.nullif(cell, literal_column("x'c1'"))

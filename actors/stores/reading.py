@@ -20,7 +20,7 @@ from propolis.messages import (
 )
 
 from .rows import event_of, inbox_row_of, runtime_of, session_of, spec_of, state_of
-from .schema import LAST_SEQ, events, executions, inbox, meta, runtimes, sessions
+from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, inbox, meta, runtimes, sessions
 from .statements import of_session
 
 __all__ = [
@@ -69,13 +69,13 @@ def list_sessions(
     """Sessions, the last opened or resumed first."""
     query = _sessions().order_by(executions.c.id.desc()).limit(limit)
     if status == "active":
-        query = query.where(~executions.c.ended)
+        query = query.where(UNFINISHED)
     elif status is not None:
         query = query.where(executions.c.status == status)
     if stream is not None:
         query = query.where(executions.c.stream_id == stream)
     if quarantined is not None:
-        query = query.where(executions.c.quarantined if quarantined else ~executions.c.quarantined)
+        query = query.where(QUARANTINED if quarantined else ~QUARANTINED)
     return tuple(session_of(row) for row in connection.execute(query).mappings())
 
 
@@ -153,4 +153,4 @@ def count_executions(connection: Connection, stream: str | None) -> dict[Executi
     query = select(executions.c.status, func.count()).group_by(executions.c.status)
     if stream is not None:
         query = query.where(executions.c.stream_id == stream)
-    return {status: count for status, count in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())

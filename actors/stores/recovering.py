@@ -10,7 +10,7 @@ from propolis.messages import Recovered, RecoveredExecution, RecoverExecutions
 
 from .batch import Batch
 from .rows import as_payload, spec_of, state_of
-from .schema import executions, sessions
+from .schema import UNFINISHED, executions, sessions
 
 __all__ = ["recover_executions"]
 
@@ -45,7 +45,7 @@ def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
 
 def _owned(write: RecoverExecutions, owner: str | None) -> Select[Any]:
     has_owner = executions.c.owner.is_(None) if owner is None else executions.c.owner == owner
-    return select(executions.c.id).where(has_owner, executions.c.entry_point == write.entry_point, ~executions.c.ended)
+    return select(executions.c.id).where(has_owner, executions.c.entry_point == write.entry_point, UNFINISHED)
 
 
 def _find(write: RecoverExecutions, owners: tuple[str | None, ...]) -> Select[Any]:

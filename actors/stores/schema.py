@@ -11,7 +11,6 @@ from typing import Final, overload
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Index,
     Integer,
@@ -19,11 +18,25 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    literal_column,
     text,
 )
 
-__all__ = ["LAST_SEQ", "VERSION_KEY", "events", "executions", "from_micros", "inbox", "meta", "metadata", "runtimes"]
-__all__ += ["sessions", "to_micros"]
+__all__ = [
+    "LAST_SEQ",
+    "QUARANTINED",
+    "UNFINISHED",
+    "VERSION_KEY",
+    "events",
+    "executions",
+    "from_micros",
+    "inbox",
+    "meta",
+    "metadata",
+    "runtimes",
+    "sessions",
+    "to_micros",
+]
 
 VERSION_KEY: Final = "schema_version"
 LAST_SEQ: Final = "last_seq"
@@ -64,13 +77,13 @@ executions: Final = Table(
     Column("spec", LargeBinary, nullable=False),  # an encoded ExecutionSpec
     Column("overlay", LargeBinary),  # of a join that waits for its session: pairs to put on its memory then
     Column("status", Text, nullable=False),
-    Column("ended", Boolean, nullable=False),
+    Column("ended", Integer, nullable=False),
     Column("epoch", BIG, nullable=False),
     Column("attempt", BIG, nullable=False),
     Column("restarts", BIG, nullable=False),
     Column("lost_attempts", BIG, nullable=False),
     Column("owner", Text),
-    Column("quarantined", Boolean, nullable=False),
+    Column("quarantined", Integer, nullable=False),
     Column("started_at", BIG),
     Column("completed_at", BIG),
     Column("paused_at", BIG),
@@ -91,8 +104,8 @@ Index(
     executions.c.owner,
     executions.c.entry_point,
     executions.c.id,
-    sqlite_where=text("NOT ended"),
-    postgresql_where=text("NOT ended"),
+    sqlite_where=text("ended = 0"),
+    postgresql_where=text("ended = 0"),
 )
 Index(
     "ix_executions_joined",  # those of a session besides the one that has its id
@@ -103,9 +116,13 @@ Index(
 Index(
     "ix_executions_quarantined",
     executions.c.id,
-    sqlite_where=text("quarantined"),
-    postgresql_where=text("quarantined"),
+    sqlite_where=text("quarantined = 1"),
+    postgresql_where=text("quarantined = 1"),
 )
+
+# Written out, because a partial index is used only where its condition stands in the query as it is.
+UNFINISHED: Final = executions.c.ended == literal_column("0")
+QUARANTINED: Final = executions.c.quarantined == literal_column("1")
 
 sessions: Final = Table(
     "sessions",

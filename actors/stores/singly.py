@@ -27,7 +27,7 @@ from .opening import open_execution, session_memory
 from .protocol import Outcome
 from .recovering import recover_executions
 from .rows import overlaid
-from .schema import events, executions, inbox, sessions, to_micros
+from .schema import UNFINISHED, executions, inbox, sessions, to_micros
 from .statements import CURRENT_EPOCH, SESSION_TO_TAKE, of_session
 
 __all__ = ["apply_singly"]
@@ -130,13 +130,12 @@ def _post(batch: Batch, write: PostToInbox) -> Appended:
 def _delete(batch: Batch, write: DeleteSession) -> bool:
     connection, session_id = batch.connection, write.session_id
     its = of_session(session_id)
-    unfinished = select(executions.c.execution_id).where(its, ~executions.c.ended).limit(1)
+    unfinished = select(executions.c.execution_id).where(its, UNFINISHED).limit(1)
     busy = connection.scalar(unfinished)
     if busy is not None:
         raise SessionBusy(session_id=session_id, reason=f"its execution {busy!r} has not ended")
-    batch.flush_events()  # those of this batch are of the session's past too
-    ids = select(executions.c.execution_id).where(its)
-    connection.execute(delete(events).where(events.c.execution_id.in_(ids)))
+    ids = list(connection.execute(select(executions.c.execution_id).where(its)).scalars())
+    batch.drop_events_of(ids)
     connection.execute(delete(inbox).where(inbox.c.execution_id.in_(ids)))
     connection.execute(delete(executions).where(its))
     return bool(connection.execute(delete(sessions).where(sessions.c.session_id == session_id)).rowcount)

@@ -29,11 +29,13 @@ from propolis.messages import (
 )
 
 from . import reading
+from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .protocol import Outcome, StoreHost
-from .schema import executions, runtimes, to_micros
+from .schema import UNFINISHED, executions, runtimes, to_micros
 from .statements import BEAT, Statements
-from .writing import apply_batch
+from .together import Odd
+from .writing import apply_apart, apply_together, count_events
 
 __all__ = ["SqlStore"]
 
@@ -100,7 +102,7 @@ class SqlStore:
 
     def release(self, runtime_id: str) -> None:
         def leave(connection: Connection) -> None:
-            its = (executions.c.owner == runtime_id) & ~executions.c.ended
+            its = (executions.c.owner == runtime_id) & UNFINISHED
             connection.execute(update(executions).where(its).values(owner=None))
             connection.execute(delete(runtimes).where(runtimes.c.runtime_id == runtime_id))
 
@@ -108,7 +110,7 @@ class SqlStore:
 
     def forget(self, runtime_ids: Sequence[str]) -> None:
         def declare_dead(connection: Connection) -> None:
-            theirs = executions.c.owner.in_(runtime_ids) & ~executions.c.ended
+            theirs = executions.c.owner.in_(runtime_ids) & UNFINISHED
             lost = case((executions.c.status == "running", 1), else_=0)
             connection.execute(
                 update(executions)
@@ -126,16 +128,23 @@ class SqlStore:
     # --- writing ---
 
     def commit(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome]:
-        def attempt(connection: Connection) -> list[Outcome]:
+        def attempt(connection: Connection, apply: Callable[[Batch, Sequence[Write]], list[Outcome]]) -> list[Outcome]:
             if not connection.execute(BEAT, {"me": runtime_id, "batch": batch}).rowcount:
                 return self._what_landed(connection, runtime_id, batch)
-            now = to_micros(self._host.now())
-            outcomes = apply_batch(connection, self._statements, runtime_id, now, writes)
+            outcomes: list[Outcome] = []
+            if writes:
+                now = to_micros(self._host.now())
+                work = Batch(connection, self._statements, runtime_id, now, count_events(writes))
+                outcomes = apply(work, writes)
+                work.finish()
             # Before COMMIT: if that ends in doubt and did land, these are the outcomes.
             self._landed = (runtime_id, batch, outcomes)
             return outcomes
 
-        return self.run_write(attempt)
+        try:
+            return self.run_write(lambda connection: attempt(connection, apply_together))
+        except Odd:
+            return self.run_write(lambda connection: attempt(connection, apply_apart))
 
     def _what_landed(self, connection: Connection, runtime_id: str, batch: int) -> list[Outcome]:
         last = connection.scalar(select(runtimes.c.last_batch).where(runtimes.c.runtime_id == runtime_id))
@@ -173,7 +182,7 @@ class SqlStore:
                     self._writer = self._engine.connect().execution_options(**IMMEDIATE)
                 with self._writer.begin():
                     return work(self._writer)
-            except (PropolisError, _Locked):
+            except (PropolisError, _Locked, Odd):
                 raise
             except BaseException as error:
                 if tell_fault(error)[0] is not Fault.BUSY:
@@ -207,7 +216,7 @@ class SqlStore:
         """Errors of the driver leave as ours, by their code. What no code explains leaves as it is: it is a bug."""
         try:
             yield
-        except PropolisError:
+        except (PropolisError, Odd):
             raise
         except Exception as error:
             fault, reason = tell_fault(error)

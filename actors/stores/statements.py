@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Subquery, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Column, Subquery, and_, bindparam, case, func, or_, select, update
 
-from .bulk import Bulk, bulk_insert, bulk_update
+from .bulk import Bulk, bulk_insert, bulk_update, given
 from .rows import EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
 from .schema import LAST_SEQ, events, executions, inbox, meta, runtimes, sessions
 
@@ -34,7 +34,7 @@ SESSION_TO_TAKE: Final = (
     select(
         sessions,
         # One that is gone, because its session was deleted and opened anew, holds nothing.
-        and_(_holder.c.execution_id.is_not(None), ~_holder.c.ended).label("held"),
+        and_(_holder.c.execution_id.is_not(None), _holder.c.ended == 0).label("held"),
         _owner.c.status.label("owner_status"),
         _owner.c.ended.label("owner_ended"),
     )
@@ -79,9 +79,9 @@ class Statements:
         self.advance_executions: Final = bulk_update(
             executions,
             [
-                executions.c.execution_id,
-                executions.c.epoch.label("expected_epoch"),
-                *(executions.c[name] for name in STATE_COLUMNS),
+                given(executions.c.execution_id),
+                Column("expected_epoch", executions.c.epoch.type, nullable=False),
+                *(given(executions.c[name]) for name in STATE_COLUMNS),
             ],
             lambda v: and_(executions.c.execution_id == v.c.execution_id, executions.c.epoch == v.c.expected_epoch),
             lambda v: {name: v.c[name] for name in STATE_COLUMNS},
@@ -89,24 +89,26 @@ class Statements:
         self.advance_sessions: Final = bulk_update(
             sessions,
             [
-                sessions.c[name]
-                for name in (
-                    "session_id",
-                    "updated_at",
-                    "memory",
-                    "progress",
-                    "checkpoint_execution_id",
-                    "checkpoint_id",
-                    "checkpoint_node",
-                    "checkpoint_at",
-                    "checkpoint_memory",
-                )
+                given(sessions.c.session_id),
+                given(sessions.c.updated_at),
+                *(
+                    given(sessions.c[name], nullable=True)
+                    for name in (
+                        "memory",
+                        "progress",
+                        "checkpoint_execution_id",
+                        "checkpoint_id",
+                        "checkpoint_node",
+                        "checkpoint_at",
+                        "checkpoint_memory",
+                    )
+                ),
             ],
             lambda v: sessions.c.session_id == v.c.session_id,
             _session_changes,
         )
         self.count_current: Final = Bulk(
-            [executions.c.execution_id, executions.c.epoch],
+            [given(executions.c.execution_id), given(executions.c.epoch)],
             lambda v: select(func.count()).select_from(
                 v.join(
                     executions,

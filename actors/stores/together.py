@@ -20,7 +20,7 @@ __all__ = ["Odd", "Run"]
 
 
 class Odd(Exception):
-    """Something in a run was not as it should be (a stale row, say). The batch is applied anew, write by write."""
+    """Something in a run was not as it should be (a stale row, say). The batch is rolled back and applied in parts."""
 
 
 class Run:
@@ -32,39 +32,49 @@ class Run:
     def __init__(self, batch: Batch, taken_keys: Collection[tuple[str, str]]) -> None:
         self._batch = batch
         self._taken_keys = taken_keys
+        self._keys: set[tuple[str, str]] = set()
         self._clear()
 
     def _clear(self) -> None:
         self._touched: set[str] = set()
-        self._keys: set[tuple[str, str]] = set()
         self._executions: list[tuple[Any, ...]] = []
         self._sessions: list[tuple[Any, ...]] = []
         self._advances: list[tuple[Any, ...]] = []
         self._changes: list[tuple[Any, ...]] = []
-        self._checks: set[tuple[str, int]] = set()
+        self._checks: dict[tuple[str, int], None] = {}  # a set that keeps its order
 
-    def add(self, write: Write) -> Outcome | Write:
-        """Take a write in, flushing the run before it where it must see that; its outcome, or the write itself when
-        it has to be applied singly (the run is flushed then).
-        """
+    def fits(self, write: Write) -> bool:
+        """Whether it is of a kind that can go with others."""
         match write:
-            case OpenExecution(spec=spec) if spec.origin == "fresh" and not self._is_taken(write):
+            case OpenExecution(spec=spec):
+                return spec.origin == "fresh" and not self._is_taken(write)
+            case AdvanceExecution():
+                return not write.claim
+            case _:
+                return isinstance(write, AppendEvents)
+
+    def add(self, write: Write) -> Outcome:
+        """Take in a write that fits, flushing the run first where it must see that; its outcome if nothing is odd."""
+        match write:
+            case OpenExecution(spec=spec):
                 self._keep_apart(spec.execution_id, f"session {spec.session_id}")
                 return self._open(write)
-            case AdvanceExecution(claim=False):
+            case AdvanceExecution():
                 changes = write.memory is not None or write.progress is not None or write.checkpoint is not None
                 ids = (write.state.execution_id, f"session {write.session_id}")
                 self._keep_apart(*ids[: 1 + changes])
                 return self._advance(write, changes=changes)
             case AppendEvents():
-                if write.execution_id is not None and write.expected_epoch is not None:
-                    if write.execution_id in self._touched:
-                        self.flush()
-                    self._checks.add((write.execution_id, write.expected_epoch))
-                return Appended(first_seq=self._batch.add_events(write.events))
+                return self._append(write)
             case _:
+                raise TypeError(f"{type(write)} is no write of a run")
+
+    def _append(self, write: AppendEvents) -> Appended:
+        if write.execution_id is not None and write.expected_epoch is not None:
+            if write.execution_id in self._touched:
                 self.flush()
-                return write
+            self._checks[write.execution_id, write.expected_epoch] = None
+        return Appended(first_seq=self._batch.add_events(write.events))
 
     def _is_taken(self, write: OpenExecution) -> bool:
         if write.spec.idempotency_key is None:
@@ -76,7 +86,7 @@ class Run:
         return False
 
     def _keep_apart(self, *ids: str) -> None:
-        if not self._touched.isdisjoint(ids) or any(execution_id in ids for execution_id, _ in self._checks):
+        if not self._touched.isdisjoint(ids) or (self._checks and any(own in ids for own, _ in self._checks)):
             self.flush()
         self._touched.update(ids)
 

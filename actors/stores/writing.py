@@ -1,10 +1,10 @@
-"""A batch of writes, inside the transaction that its caller opened: together if it can be, else one by one."""
+"""A batch of writes in the transaction that its caller opened: together if that goes, else in ever smaller parts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from propolis.messages import InvalidInput, OpenExecution, PropolisError, SessionBusy, Write
 
@@ -13,50 +13,57 @@ from .dialect import Fault, tell_fault
 from .protocol import Outcome
 from .schema import executions
 from .singly import apply_singly
-from .statements import Statements
 from .together import Odd, Run
 
-__all__ = ["apply_batch"]
+__all__ = ["apply_apart", "apply_together", "count_events"]
 
 
-def apply_batch(
-    connection: Connection, statements: Statements, runtime_id: str, now: int, writes: Sequence[Write]
-) -> list[Outcome]:
-    """Apply the writes in order; one outcome each. A write that fails leaves nothing behind, and the others alone."""
-    if not writes:
-        return []
-    expected = sum(len(getattr(write, "events", ())) for write in writes)
+def count_events(writes: Sequence[Write]) -> int:
+    """How many events these writes bring."""
+    return sum(len(getattr(write, "events", ())) for write in writes)
 
-    def new_batch() -> Batch:
-        return Batch(connection, statements, runtime_id, now, expected)
 
-    if len(writes) > 1:
-        try:
-            with connection.begin_nested():
-                return _apply_together(new_batch(), writes)
-        except Odd:
-            pass
-        except Exception as error:
-            if tell_fault(error)[0] not in {Fault.CONFLICT, Fault.VALUE}:
-                raise
-    batch = new_batch()
-    outcomes = [_apply_guarded(batch, write) for write in writes]
-    batch.finish()
+def apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
+    """Apply the writes in order, in few statements; one outcome each.
+
+    Raises:
+        Odd: it cannot be done like this. The transaction holds half of it and is to be rolled back.
+    """
+    run = Run(batch, _taken_keys(batch, writes))
+    try:
+        outcomes = [run.add(write) if run.fits(write) else _apply_after(run, batch, write) for write in writes]
+        run.flush()
+    except (Odd, PropolisError):
+        raise
+    except Exception as error:
+        if tell_fault(error)[0] in {Fault.CONFLICT, Fault.VALUE}:
+            raise Odd from error
+        raise
     return outcomes
 
 
-def _apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
-    run = Run(batch, _taken_keys(batch.connection, writes))
-    outcomes: list[Outcome] = []
-    for write in writes:
-        outcome = run.add(write)
-        outcomes.append(_apply_guarded(batch, write) if outcome is write else outcome)  # type: ignore[arg-type]
+def _apply_after(run: Run, batch: Batch, write: Write) -> Outcome:
     run.flush()
-    batch.finish()
-    return outcomes
+    return _apply_guarded(batch, write)
 
 
-def _taken_keys(connection: Connection, writes: Sequence[Write]) -> set[tuple[str, str]]:
+def apply_apart(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
+    """Apply a batch with something wrong in it: half of it at a time, and halves of the half that trips, until what is
+    wrong stands alone and is the outcome of that write. One bad write of a hundred costs seven bad halves.
+    """
+    if len(writes) == 1:
+        return [_apply_guarded(batch, writes[0])]
+    mark = batch.mark()
+    try:
+        with batch.connection.begin_nested():
+            return apply_together(batch, writes)
+    except Odd:
+        batch.back_to(mark)
+    middle = len(writes) // 2
+    return apply_apart(batch, writes[:middle]) + apply_apart(batch, writes[middle:])
+
+
+def _taken_keys(batch: Batch, writes: Sequence[Write]) -> set[tuple[str, str]]:
     keys = {
         write.spec.idempotency_key: write.spec.entry_point
         for write in writes
@@ -67,7 +74,7 @@ def _taken_keys(connection: Connection, writes: Sequence[Write]) -> set[tuple[st
     query = select(executions.c.entry_point, executions.c.idempotency_key).where(
         executions.c.entry_point.in_(set(keys.values())), executions.c.idempotency_key.in_(keys)
     )
-    return {(entry_point, key) for entry_point, key in connection.execute(query)}
+    return {(entry_point, key) for entry_point, key in batch.connection.execute(query)}
 
 
 def _apply_guarded(batch: Batch, write: Write) -> Outcome:

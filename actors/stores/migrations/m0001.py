@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Connection,
     Index,
@@ -71,13 +70,13 @@ def _executions(metadata: MetaData) -> None:
         Column("spec", LargeBinary, nullable=False),
         Column("overlay", LargeBinary),
         Column("status", Text, nullable=False),
-        Column("ended", Boolean, nullable=False),
+        Column("ended", Integer, nullable=False),
         Column("epoch", BIG, nullable=False),
         Column("attempt", BIG, nullable=False),
         Column("restarts", BIG, nullable=False),
         Column("lost_attempts", BIG, nullable=False),
         Column("owner", Text),
-        Column("quarantined", Boolean, nullable=False),
+        Column("quarantined", Integer, nullable=False),
         Column("started_at", BIG),
         Column("completed_at", BIG),
         Column("paused_at", BIG),
@@ -91,9 +90,9 @@ def _executions(metadata: MetaData) -> None:
         unique=True,
         **_where("idempotency_key IS NOT NULL"),
     )
-    Index("ix_executions_unfinished", table.c.owner, table.c.entry_point, table.c.id, **_where("NOT ended"))
+    Index("ix_executions_unfinished", table.c.owner, table.c.entry_point, table.c.id, **_where("ended = 0"))
     Index("ix_executions_joined", table.c.session_id, **_where("session_id <> execution_id"))
-    Index("ix_executions_quarantined", table.c.id, **_where("quarantined"))
+    Index("ix_executions_quarantined", table.c.id, **_where("quarantined = 1"))
 
 
 def _sessions(metadata: MetaData) -> None:
