@@ -30,12 +30,17 @@ def draw(report: dict[str, Any], file: Path) -> None:
     for place, row in enumerate(rows):
         score = in_floors(row, row["ours"]["value"])
         axes.barh(place, score, height=0.6, color=COLOURS[row["verdict"]])
-        axes.text(score, place, f" {row['ratio']:.3g} ×", va="center", fontsize=9)
+        goal = 1.0
         if row["goal"]["value"] is not None:
-            axes.plot(in_floors(row, row["goal"]["value"]), place, "D", color="black", markersize=6, zorder=3)
+            goal = in_floors(row, row["goal"]["value"])
+            axes.plot(goal, place, "D", color="black", markersize=6, zorder=3)
+        ratio = "no peer" if row["ratio"] is None else f"{row['ratio']:.3g} ×"
+        axes.text(1.12 * max(score, goal, 1), place, ratio, va="center", fontsize=9)
     axes.axvline(1, color="black", linewidth=1, linestyle="--")
     axes.set_yticks(range(len(rows)), [f"{row['title']}\nagainst {row['peer']['name']}" for row in rows], fontsize=8)
     axes.invert_yaxis()
+    axes.set_xscale("log")  # a goal can be far off
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("how far: 1 is the floor (dashed), the diamond the goal; the number is the ratio to the peer")
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
