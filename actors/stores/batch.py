@@ -53,19 +53,23 @@ class Batch:
 
     def mark(self) -> tuple[int, int]:
         """Where the events stand, for `back_to`."""
-        return len(self._rows), len(self._dropped)
+        return self._next, len(self._dropped)
 
     def back_to(self, mark: tuple[int, int]) -> None:
-        """Take back what was noted since then."""
-        rows, dropped = mark
-        self._next -= len(self._rows) - rows
-        del self._rows[rows:]
+        """Forget the events since then. What was inserted of them is the matter of the caller's savepoint."""
+        self._next, dropped = mark
+        self._rows = [row for row in self._rows if row[0] < self._next]
         del self._dropped[dropped:]
+
+    def insert_events(self) -> None:
+        """Insert the events so far."""
+        if self._rows:
+            self.statements.insert_events.run(self.connection, self._rows)
+            self._rows = []
 
     def finish(self) -> None:
         """Insert the events, and give back the numbers that were not used."""
-        if self._rows:
-            self.statements.insert_events.run(self.connection, self._rows)
+        self.insert_events()
         if self._dropped:
             self.connection.execute(delete(events).where(events.c.execution_id.in_(self._dropped)))
         if self._next != self._drawn:

@@ -73,7 +73,12 @@ class Bulk:
         source = select(
             *[read_cell(listed.c[c.name]).label(c.name) if c.nullable else listed.c[c.name] for c in columns]
         ).subquery("v")
-        sql = self._sql[size] = str(self._make(source).compile(dialect=connection.dialect))
+        compiled = self._make(source).compile(dialect=connection.dialect)
+        bound = len(compiled.positiontup or ())
+        assert bound == size * len(columns), (
+            f"values are bound beside those of the rows: {compiled}"
+        )
+        sql = self._sql[size] = str(compiled)
         return sql
 
 

@@ -36,16 +36,15 @@ __all__ = [
     "list_sessions",
 ]
 
-_SESSION_COLUMNS: Final = [
+_SESSION_COLUMNS: Final[list[Any]] = [
     sessions,
     *(column for column in executions.c if column.name not in {"id", "session_id", "updated_at"}),
 ]
 
 
 def _sessions() -> Select[Any]:
-    return select(*_SESSION_COLUMNS).select_from(
-        sessions.join(executions, executions.c.execution_id == sessions.c.owner_execution_id)
-    )
+    columns: Select[Any] = select(*_SESSION_COLUMNS)
+    return columns.select_from(sessions.join(executions, executions.c.execution_id == sessions.c.owner_execution_id))
 
 
 def _pairs(rows: Iterable[Any]) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
@@ -128,7 +127,8 @@ def events_after(connection: Connection, seq: int, filter: EventFilter, limit: i
 
 def last_seq(connection: Connection) -> int:
     """Where the numbering of events stands."""
-    return connection.execute(select(meta.c.value).where(meta.c.key == LAST_SEQ)).scalar_one()
+    last: int = connection.execute(select(meta.c.value).where(meta.c.key == LAST_SEQ)).scalar_one()
+    return last
 
 
 def list_runtimes(connection: Connection) -> tuple[RuntimeRow, ...]:
@@ -153,4 +153,4 @@ def count_executions(connection: Connection, stream: str | None) -> dict[Executi
     query = select(executions.c.status, func.count()).group_by(executions.c.status)
     if stream is not None:
         query = query.where(executions.c.stream_id == stream)
-    return dict(connection.execute(query).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Column, Subquery, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Column, Subquery, and_, bindparam, case, func, literal_column, or_, select, update
 
 from .bulk import Bulk, bulk_insert, bulk_update, given
 from .rows import EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
@@ -136,7 +136,7 @@ def _session_changes(v: Subquery) -> dict[str, Any]:
         )
     }
     return {
-        "revision": sessions.c.revision + 1,
+        "revision": sessions.c.revision + literal_column("1"),  # a bound value would stand among those of the rows
         "updated_at": v.c.updated_at,
         "progress": func.coalesce(v.c.progress, sessions.c.progress),
         "memory": case((v.c.memory.is_not(None), v.c.memory), (pinned, None), else_=sessions.c.memory),

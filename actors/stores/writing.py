@@ -33,6 +33,7 @@ def apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
     try:
         outcomes = [run.add(write) if run.fits(write) else _apply_after(run, batch, write) for write in writes]
         run.flush()
+        batch.insert_events()
     except (Odd, PropolisError):
         raise
     except Exception as error:
@@ -44,7 +45,7 @@ def apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
 
 def _apply_after(run: Run, batch: Batch, write: Write) -> Outcome:
     run.flush()
-    return _apply_guarded(batch, write)
+    return _apply_guarded(batch, write, alone=False)
 
 
 def apply_apart(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
@@ -52,7 +53,7 @@ def apply_apart(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
     wrong stands alone and is the outcome of that write. One bad write of a hundred costs seven bad halves.
     """
     if len(writes) == 1:
-        return [_apply_guarded(batch, writes[0])]
+        return [_apply_guarded(batch, writes[0], alone=True)]
     mark = batch.mark()
     try:
         with batch.connection.begin_nested():
@@ -77,14 +78,20 @@ def _taken_keys(batch: Batch, writes: Sequence[Write]) -> set[tuple[str, str]]:
     return {(entry_point, key) for entry_point, key in batch.connection.execute(query)}
 
 
-def _apply_guarded(batch: Batch, write: Write) -> Outcome:
-    """The outcome of one write, behind a savepoint."""
+def _apply_guarded(batch: Batch, write: Write, *, alone: bool) -> Outcome:
+    """The outcome of one write, behind a savepoint. Events wait for those of others unless it is `alone`; then one that
+    cannot be stored fails this write.
+    """
+    outcome: Outcome
     mark = batch.mark()
     try:
         with batch.connection.begin_nested():
-            return apply_singly(batch, write)
+            outcome = apply_singly(batch, write)
+            if alone:
+                batch.insert_events()
+            return outcome
     except PropolisError as error:
-        outcome: PropolisError = error
+        outcome = error
     except Exception as error:
         fault, reason = tell_fault(error)
         if fault is Fault.CONFLICT and isinstance(write, OpenExecution):

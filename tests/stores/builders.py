@@ -1,0 +1,200 @@
+"""What the tests of stores make their writes from: a world that they hold still, and executions in any state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from propolis.actors.stores import Outcome, Store
+
+from propolis.messages import (
+    AdvanceExecution,
+    Checkpoint,
+    Event,
+    ExecutionResult,
+    ExecutionSpec,
+    ExecutionState,
+    ExecutionStatus,
+    Opened,
+    OpenExecution,
+    Origin,
+    Payload,
+    PropolisError,
+    RecoverExecutions,
+    RuntimeRow,
+    SessionPolicy,
+    Write,
+    encode,
+)
+
+START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+
+class StillHost:
+    """A world in which time passes only by sleeping, and chance always says the same."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    def now(self) -> datetime:
+        return START + timedelta(hours=1, seconds=self.slept)
+
+    def draw(self) -> float:
+        return 0.5
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def runtime_row(runtime_id: str = "r1", **fields: Any) -> RuntimeRow:
+    """The row of a runtime."""
+    return RuntimeRow(runtime_id=runtime_id, host="here", pid=1, pid_started=0, started_at=START, **fields)
+
+
+def event(type: str = "custom", execution_id: str | None = None, data: Any = None, **fields: Any) -> Event:
+    """An event."""
+    payload = None if data is None else Payload.of(data)
+    return Event(type=type, execution_id=execution_id, timestamp=START, data_payload=payload, **fields)
+
+
+def opening(
+    execution_id: str,
+    *,
+    session_id: str | None = None,
+    origin: Origin = "fresh",
+    input_data: Any = None,
+    key: str | None = None,
+    entry_point: str = "hook",
+    status: ExecutionStatus = "running",
+    owner: str | None = "r1",
+    memory: Any = None,
+    policy: SessionPolicy = "queue",
+    checkpoint_id: str | None = None,
+    events: int | Sequence[Event] = 0,
+) -> OpenExecution:
+    """An execution that is opened; fresh ones have the session of their own id."""
+    spec = ExecutionSpec(
+        execution_id=execution_id,
+        session_id=session_id or execution_id,
+        stream_id=entry_point,
+        entry_point=entry_point,
+        correlation_id=f"c-{execution_id}",
+        origin=origin,
+        idempotency_key=key,
+        accepted_at=START,
+        input_data=Payload.of({"n": 1} if input_data is None else input_data),
+    )
+    state = ExecutionState(
+        execution_id=execution_id,
+        status=status,
+        attempt=1 if status == "running" else 0,
+        owner=owner,
+        started_at=START if status == "running" else None,
+    )
+    if isinstance(events, int):
+        events = [event("execution_started", execution_id, data={"i": i}) for i in range(events)]
+    return OpenExecution(
+        spec=spec,
+        state=state,
+        memory=None if memory is None else Payload.of(memory),
+        session_policy=policy,
+        checkpoint_id=checkpoint_id,
+        events=tuple(events),
+    )
+
+
+def advance(
+    execution_id: str,
+    status: ExecutionStatus = "completed",
+    *,
+    epoch: int = 1,
+    to_epoch: int | None = None,
+    session_id: str | None = None,
+    claim: bool = False,
+    memory: Any = None,
+    progress: Any = None,
+    checkpoint: tuple[str, Any] | None = None,
+    events: int | Sequence[Event] = 0,
+    output: Any = None,
+    owner: str | None = "r1",
+    **state: Any,
+) -> AdvanceExecution:
+    """An execution that is brought to a status; ended ones have a result. `checkpoint` is an id and a memory."""
+    session_id = session_id or execution_id
+    ended = status in {"completed", "failed", "cancelled", "paused"}
+    result = ExecutionResult(
+        execution_id=execution_id,
+        session_id=session_id,
+        status=status,
+        success=status == "completed",
+        output_payload=Payload.of(output),
+    )
+    if isinstance(events, int):
+        events = [event(f"execution_{status}", execution_id) for _ in range(events)]
+    return AdvanceExecution(
+        state=ExecutionState(
+            execution_id=execution_id,
+            status=status,
+            epoch=epoch if to_epoch is None else to_epoch,
+            attempt=state.pop("attempt", 1),
+            owner=owner,
+            started_at=START,
+            completed_at=START + timedelta(seconds=2) if ended else None,
+            result=encode(result) if ended else None,
+            **state,
+        ),
+        expected_epoch=epoch,
+        session_id=session_id,
+        claim=claim,
+        memory=None if memory is None else Payload.of(memory),
+        progress=None if progress is None else Payload.of(progress),
+        checkpoint=None
+        if checkpoint is None
+        else Checkpoint(
+            checkpoint_id=checkpoint[0],
+            execution_id=execution_id,
+            node=f"node-{checkpoint[0]}",
+            created_at=START,
+            memory=Payload.of(checkpoint[1]),
+        ),
+        events=tuple(events),
+    )
+
+
+def recovery(*dead: str, entry_point: str = "hook", limit: int = 500, mine: bool = False) -> RecoverExecutions:
+    """A takeover from the dead."""
+    return RecoverExecutions(
+        entry_point=entry_point, stream_id=entry_point, dead_owners=dead, limit=limit, at=START, mine=mine
+    )
+
+
+class Client:
+    """A registered runtime: commits batches, numbering them."""
+
+    def __init__(self, store: Store, runtime_id: str = "r1") -> None:
+        self.store = store
+        self.runtime_id = runtime_id
+        self.batch = 0
+        store.register(runtime_row(runtime_id))
+
+    def commit(self, *writes: Write) -> list[Outcome]:
+        """Commit them as one batch."""
+        self.batch += 1
+        return self.store.commit(self.runtime_id, self.batch, writes)
+
+    def one(self, write: Write) -> Any:
+        """Commit it alone; its outcome, raised when it is an error."""
+        (outcome,) = self.commit(write)
+        if isinstance(outcome, PropolisError):
+            raise outcome
+        return outcome
+
+    def opened(self, *writes: OpenExecution) -> list[Opened]:
+        """Commit openings that must succeed."""
+        outcomes = self.commit(*writes)
+        assert all(isinstance(outcome, Opened) for outcome in outcomes), outcomes
+        return outcomes  # type: ignore[return-value]

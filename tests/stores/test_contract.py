@@ -1,0 +1,34 @@
+"""The contract, run over every store there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from propolis.actors.stores import SqlStore, open_store
+
+from .builders import StillHost
+from .contract import StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    """SQLite in memory."""
+
+    @pytest.fixture
+    def store(self) -> Iterator[SqlStore]:
+        """A new store, closed afterwards."""
+        store = open_store("memory:", host=StillHost())
+        yield store
+        store.close()
+
+
+class TestFileStore(StoreContract):
+    """SQLite in a file."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[SqlStore]:
+        """A new store, closed afterwards."""
+        store = open_store(f"sqlite:///{tmp_path}/store.db", host=StillHost())
+        yield store
+        store.close()
