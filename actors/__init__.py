@@ -1,0 +1,73 @@
+"""The machinery: actors on one event loop, supervision, streams and executions, placements, stores."""
+
+from .config import RuntimeConfig
+from .core import LATER, ActorLoop, AsyncioActor, Handlers, Ref, Reply, ask, default_loop, on_actor_loop
+from .executors import Cancelled, Context, Executor, Memory, Paused, SyncContext, SyncMemory, Unwind
+from .host import Host
+from .placements import AsyncioPlacement, Launched, Launcher, ThreadPlacement
+from .records import (
+    EventActor,
+    HandlerSubscriber,
+    QueueSubscriber,
+    RefSubscriber,
+    SessionActor,
+    StoreThreads,
+    Subscriber,
+)
+from .root import OpenedStream, RuntimeActor
+from .services import Services
+from .specs import Backoff, EntryPoint, Intensity, Placement, RestartPolicy, StreamPolicy
+from .stores import Store, open_store
+from .streams import Books, ExecutionActor, StreamActor, StreamPlan
+from .supervision import Supervisor
+from .wakeup import WakeupActor
+
+__all__ = [
+    "LATER",
+    "ActorLoop",
+    "AsyncioActor",
+    "AsyncioPlacement",
+    "Backoff",
+    "Books",
+    "Cancelled",
+    "Context",
+    "EntryPoint",
+    "EventActor",
+    "ExecutionActor",
+    "Executor",
+    "Handlers",
+    "HandlerSubscriber",
+    "Host",
+    "Intensity",
+    "Launched",
+    "Launcher",
+    "Memory",
+    "OpenedStream",
+    "Paused",
+    "Placement",
+    "QueueSubscriber",
+    "Ref",
+    "RefSubscriber",
+    "Reply",
+    "RestartPolicy",
+    "RuntimeActor",
+    "RuntimeConfig",
+    "Services",
+    "SessionActor",
+    "Store",
+    "StoreThreads",
+    "StreamActor",
+    "StreamPlan",
+    "StreamPolicy",
+    "Subscriber",
+    "Supervisor",
+    "SyncContext",
+    "SyncMemory",
+    "ThreadPlacement",
+    "Unwind",
+    "WakeupActor",
+    "ask",
+    "default_loop",
+    "on_actor_loop",
+    "open_store",
+]

@@ -10,6 +10,7 @@ from .commands import (
     DrainStream,
     NewExecution,
     PauseExecution,
+    ReplayExecution,
     ResumeExecution,
     RunExecution,
     StartExecution,
@@ -74,8 +75,10 @@ from .payload import Payload
 from .queries import (
     ActorNode,
     CircuitState,
+    ExecutionRow,
     GetActive,
     GetContext,
+    GetExecution,
     GetResult,
     GetSession,
     GetStats,
@@ -100,6 +103,7 @@ from .records import (
     Timestamps,
     session_status,
 )
+from .supervision import ExecutionEnded, GiveUp, RecoverNow, SlotGranted, SlotReturned, SlotWanted, StreamRestarted
 from .writes import (
     Advanced,
     AdvanceExecution,
@@ -122,6 +126,8 @@ from .writes import (
 )
 
 __all__ = [
+    "ReplayExecution",
+    "StreamRestarted",
     "ENDED",
     "EVENT_TYPES",
     "LIVE_EVENTS",
@@ -153,8 +159,10 @@ __all__ = [
     "EventFilter",
     "EventsMissed",
     "ExecutionContext",
+    "ExecutionEnded",
     "ExecutionNotFound",
     "ExecutionResult",
+    "ExecutionRow",
     "ExecutionSpec",
     "ExecutionState",
     "ExecutionStatus",
@@ -163,10 +171,12 @@ __all__ = [
     "ForkedRuntime",
     "GetActive",
     "GetContext",
+    "GetExecution",
     "GetResult",
     "GetSession",
     "GetStats",
     "GetTree",
+    "GiveUp",
     "IdempotencyConflict",
     "InboxRow",
     "Interrupt",
@@ -191,6 +201,7 @@ __all__ = [
     "PropolisError",
     "PublishEvents",
     "RecoverExecutions",
+    "RecoverNow",
     "Recovered",
     "RecoveredExecution",
     "RemoteError",
@@ -208,6 +219,9 @@ __all__ = [
     "SessionPolicy",
     "SessionRecord",
     "SessionStatus",
+    "SlotGranted",
+    "SlotReturned",
+    "SlotWanted",
     "StaleWriter",
     "StartExecution",
     "StartStream",

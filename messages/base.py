@@ -18,7 +18,7 @@ __all__ = ["Message", "Pairs", "Request", "registered"]
 R = TypeVar("R")
 V = TypeVar("V")
 
-_TAG: Final = re.compile(r"^([a-z][a-z0-9_.]*)\.v([1-9][0-9]*)$")
+_TAG: Final = re.compile(r"([a-z][a-z0-9_.]*)\.v([1-9][0-9]*)")
 _LEAVES: Final = (bool, int, float, str, bytes, type(None), datetime, Payload)
 _registry: dict[str, type[Message]] = {}
 
@@ -39,6 +39,9 @@ class Pairs(Mapping[str, V]):
         object.__setattr__(self, "_index", index)
 
     def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("Pairs are immutable")
+
+    def __delattr__(self, name: str) -> None:
         raise AttributeError("Pairs are immutable")
 
     def __getitem__(self, key: str) -> V:
@@ -119,7 +122,7 @@ class Request(Message, Generic[R]):
 
 
 def _register(cls: type[Message], tag: str) -> None:
-    if not _TAG.match(tag):
+    if not _TAG.fullmatch(tag):
         raise TypeError(f"{cls.__qualname__}: tag {tag!r} has no version; write it as 'area.what.v1'")
     known = _registry.get(tag)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):

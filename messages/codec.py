@@ -102,7 +102,7 @@ def upcaster(old: str, new: str) -> Callable[[Upcaster], Upcaster]:
     Raises:
         TypeError: `new` is no later version of `old`, or what becomes of `old` is settled already.
     """
-    before, after = _TAG.match(old), _TAG.match(new)
+    before, after = _TAG.fullmatch(old), _TAG.fullmatch(new)
     if not (before and after and before[1] == after[1] and int(before[2]) < int(after[2])):
         raise TypeError(f"{new!r} is no later version of {old!r}")
 
@@ -132,7 +132,7 @@ def _upcast(tag: str, values: dict[str, Any]) -> tuple[type[Message], dict[str, 
 
 
 def _why_unknown(tag: str) -> str:
-    match = _TAG.match(tag)
+    match = _TAG.fullmatch(tag)
     if match and any(known.rpartition(".v")[0] == match[1] for known in _registry):
         return "unknown_version"
     return "unknown_tag"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Message, Request
 from .payload import Payload
@@ -17,6 +17,7 @@ __all__ = [
     "DrainStream",
     "NewExecution",
     "PauseExecution",
+    "ReplayExecution",
     "ResumeExecution",
     "RunExecution",
     "StartExecution",
@@ -70,6 +71,12 @@ class ResumeExecution(Request[Accepted], tag="execution.resume.v1"):
     checkpoint_id: str | None = None
 
 
+class ReplayExecution(Request[Accepted], tag="execution.replay.v1"):
+    """To the stream of a failed execution: give it a new budget of restarts and run it again, under its own id."""
+
+    session_id: str
+
+
 class CancelOutcome(Message, tag="execution.cancel_outcome.v1"):
     """What became of a cancel. Falsy when there was nothing to cancel.
 
@@ -87,6 +94,7 @@ class CancelOutcome(Message, tag="execution.cancel_outcome.v1"):
 class CancelExecution(Request[CancelOutcome], tag="execution.cancel.v1"):
     """End an execution, pending, running or restarting; wait up to `grace` seconds for it to be gone."""
 
+    control: ClassVar[bool] = True
     execution_id: str
     grace: float = 5.0
     reason: str = "cancelled"
@@ -95,6 +103,7 @@ class CancelExecution(Request[CancelOutcome], tag="execution.cancel.v1"):
 class PauseExecution(Request[bool], tag="execution.pause.v1"):
     """Ask an execution to pause: a pending one at once, a running one at its next pause point or checkpoint."""
 
+    control: ClassVar[bool] = True
     execution_id: str
 
 
@@ -119,6 +128,7 @@ class StartStream(Request[None], tag="stream.start.v1"):
 class StopStream(Request[StreamEnded], tag="stream.stop.v1"):
     """Admit nothing, interrupt what runs, wait `grace` seconds. With `cancel`, end it all as cancelled."""
 
+    control: ClassVar[bool] = True
     cancel: bool = False
     grace: float = 5.0
 
@@ -126,6 +136,7 @@ class StopStream(Request[StreamEnded], tag="stream.stop.v1"):
 class CloseStream(Request[StreamEnded], tag="stream.close.v1"):
     """As StopStream, and the actor itself ends too."""
 
+    control: ClassVar[bool] = True
     cancel: bool = False
     grace: float = 5.0
 

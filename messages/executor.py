@@ -33,7 +33,7 @@ class BeginAttempt(Message, tag="executor.begin.v1"):
 
 
 class Interrupt(Message, tag="executor.interrupt.v1"):
-    """To a running attempt: `cancel` it now, or `pause` it at its next pause point."""
+    """To a running attempt: end it now (`cancel`), or let it pause at its next pause point (`pause`)."""
 
     kind: Literal["cancel", "pause"]
     reason: str = ""

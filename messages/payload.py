@@ -65,6 +65,9 @@ class Payload:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a Payload is immutable")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a Payload is immutable")
+
     def __eq__(self, other: object) -> bool:
         return self.data == other.data if isinstance(other, Payload) else NotImplemented
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from .base import Message, Pairs, Request
-from .records import ExecutionContext, ExecutionResult, SessionRecord
+from .records import ExecutionContext, ExecutionResult, ExecutionSpec, ExecutionState, SessionRecord
 
 __all__ = [
     "ActorNode",
     "CircuitState",
+    "ExecutionRow",
     "GetActive",
     "GetContext",
+    "GetExecution",
     "GetResult",
     "GetSession",
     "GetStats",
@@ -70,6 +72,19 @@ class GetActive(Request[tuple[str, ...]], tag="stream.get_active.v1"):
     """To a stream: the ids of all executions that have not ended."""
 
 
+class ExecutionRow(Message, tag="execution.row.v1"):
+    """An execution as the store has it."""
+
+    spec: ExecutionSpec
+    state: ExecutionState
+
+
+class GetExecution(Request[ExecutionRow | None], tag="execution.get.v1"):
+    """To the SessionActor: an execution as the store has it."""
+
+    execution_id: str
+
+
 class GetSession(Request[SessionRecord | None], tag="session.get.v1"):
     """To the SessionActor: a session as the store has it."""
 
@@ -99,7 +114,7 @@ class ActorNode(Message, tag="tree.actor.v1"):
     alive: bool
     queued: int = 0
     restarts: int = 0
-    detail: str = ""
+    children: int = 0
 
 
 class SupervisionTree(Message, tag="tree.v1"):

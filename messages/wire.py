@@ -36,13 +36,13 @@ __all__ = [
 
 MAX_MESSAGE_BYTES: Final = 1 << 30
 MAX_COLLECTIONS: Final = 16
-"""How many tuples and sets may stand inside one another (lists and dicts apart, which msgpack bounds at 511).
+"""How many tuples and sets may stand inside one another (lists and dicts apart, which msgpack bounds itself).
 
 Each is an extension with bytes of its own, and msgpack takes 40 KiB of C stack to read one: 200 of them, from a user
 or in forged bytes, end the process with a segmentation fault on the usual 8 MiB (tried).
 """
-MAX_DEPTH: Final = 500
-"""How far a refusal is traced down to name the culprit: about as far as msgpack itself goes."""
+MAX_DEPTH: Final = 1024
+"""How far a refusal is traced down to name the culprit: as far as msgpack itself goes (511 before its 1.2)."""
 
 _TUPLE, _SET, _FROZENSET, _DATETIME, _UUID, _DECIMAL = 1, 2, 3, 4, 5, 6
 PAYLOAD: Final = 7

@@ -12,7 +12,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 from propolis.messages import Failure, Message, Request
 
 from .ask import ask
-from .cell import LATER, Cell
+from .cell import Cell
 from .defaults import default_loop
 from .future import Reply
 from .mailbox import Continuation, Mailbox
@@ -185,13 +185,7 @@ class AsyncioActor(pykka.Actor):
             if cell.actor is self:
                 cell.send_call(lambda: on_death(reason))
 
-        watched = ref.actor_inbox
-        if watched.stopped.is_set():
-            heard(None)
-        elif watched.watchers is None:
-            watched.watchers = [heard]
-        else:
-            watched.watchers.append(heard)
+        ref.actor_inbox.watch(heard)
 
     def on_child_failure(self, child: Ref[Any], failure: Failure) -> None:
         """A child crashed and waits for what this actor decides. The default stops it; see `Supervisor`."""

@@ -145,9 +145,13 @@ class Cell(Mailbox):
             if self.limit is not None and self.depth() >= self.limit and not self.loop.is_here():
                 raise MailboxFull(actor=self.path, limit=self.limit, message=original)
             self.push(envelope)
+        self.wake()
+
+    def wake(self) -> None:
+        """Have what was pushed looked at."""
         if not self.scheduled:
             self.loop.schedule(self)
-        if self.stopped.is_set():  # stopped between the caller's look and the push: nobody else will answer this
+        if self.stopped.is_set():  # stopped between the sender's look and the push: nobody else will answer it
             self.loop.post(self.fail_waiting)
 
     def put(self, envelope: Any, /) -> None:
@@ -160,14 +164,11 @@ class Cell(Mailbox):
     def send_stop(self, reply: Any = None) -> None:
         """Queue pykka's stop, behind what is queued already."""
         self.push(Envelope(_ActorStop(), reply))
-        self.loop.schedule(self)
-        if self.stopped.is_set():
-            self.loop.post(self.fail_waiting)
+        self.wake()
 
     def send_continuation(self, continuation: Continuation) -> None:
         self.push_control(Envelope(continuation))
-        if not self.scheduled:
-            self.loop.schedule(self)
+        self.wake()
 
     # -- a turn on the loop ------------------------------------------------------------------------------------------
 
@@ -313,6 +314,15 @@ class Cell(Mailbox):
         if envelope.reply_to is not None:
             told = error if isinstance(error, Exception) else ActorRestarted(actor=self.path, reason=repr(error))
             _answer_error(envelope, told)
+
+    def watch(self, told: Callable[[Failure | None], None]) -> None:
+        """Have `told(reason)` called, on the loop, at the end of this actor; None is the reason of an orderly one."""
+        if self.stopped.is_set():
+            told(None)
+        elif self.watchers is None:
+            self.watchers = [told]
+        else:
+            self.watchers.append(told)
 
     def child_crashed(self, child: Cell, failure: Failure) -> None:
         """Ask this actor, the parent, what is to become of a crashed child; by its own message, in its own turn."""

@@ -63,7 +63,9 @@ class Reply(pykka.Future[T]):
 
     def set_exception(
         self,
-        exc_info: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None = None,
+        exc_info: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None]
+        | None = None,
     ) -> None:
         """As pykka: answer with `exc_info`, by default the exception being handled."""
         kind, error, trace = exc_info or sys.exc_info()

@@ -210,4 +210,3 @@ class ActorLoop:
         logger.warning("Dead letter for %s (%s): %.200r %s", path, reason, message, detail)
         if self.on_dead_letter is not None:
             self.on_dead_letter(path, message, reason, detail)
-

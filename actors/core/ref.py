@@ -69,6 +69,16 @@ class Ref(pykka.ActorRef[A]):
         else:
             cell.dead_letter(message, "not_a_message")
 
+    def deliver(self, message: Message) -> None:
+        """As `tell`, for the machinery's own messages: exempt from the mailbox's bound, dropped when the actor is gone.
+
+        How an attempt's end reaches its actor, in order with what it told before. Any thread.
+        """
+        cell = self.actor_inbox
+        if not cell.stopped.is_set():
+            cell.push(Envelope(encode(message)))
+            cell.wake()
+
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send, and get the answer: as pykka's `ask`, with `Reply` as the future.
 
@@ -111,5 +121,3 @@ class Ref(pykka.ActorRef[A]):
         else:
             cell.send_stop(reply)
         return reply.get(timeout=timeout) if block else reply
-
-

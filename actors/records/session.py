@@ -13,16 +13,21 @@ from propolis.messages import (
     ClearInbox,
     DeleteSession,
     Event,
+    ExecutionRow,
+    ExecutionSpec,
+    ExecutionState,
+    GetExecution,
     GetSession,
     LeaseLost,
     LeaseWasLost,
     LeaveTurn,
-    OpenExecution,
     Opened,
+    OpenExecution,
     PostToInbox,
     PropolisError,
     PublishEvents,
     RecoverExecutions,
+    RuntimeStopped,
     StoreUnavailable,
     WakeMe,
     WatchEvents,
@@ -30,13 +35,12 @@ from propolis.messages import (
     encode,
 )
 
-from ..core import LATER, AsyncioActor, Handlers, Ref, Reply
+from ..core import LATER, AsyncioActor, Handlers, Reply
 from .ledger import Ledger, Pending
 from .turns import Turns
 
 if TYPE_CHECKING:
-    from ..config import RuntimeConfig
-    from .committer import StoreThreads
+    from ..services import Services
 
 __all__ = ["SessionActor"]
 
@@ -52,15 +56,14 @@ class SessionActor(AsyncioActor):
     batch, which is tried again until it can be.
     """
 
-    def __init__(
-        self, runtime_id: str, config: RuntimeConfig, threads: StoreThreads, wakeups: Ref[Any], events: Ref[Any]
-    ) -> None:
+    def __init__(self, services: Services) -> None:
         super().__init__()
-        self.runtime_id = runtime_id
-        self._config = config
-        self._threads = threads
-        self._wakeups = wakeups
-        self._events = events
+        self.services = services
+        self.runtime_id = services.owner
+        self._config = services.config
+        self._threads = services.threads
+        self._wakeups = services.wakeups
+        self._events = services.events
         self._ledger = self.kept("ledger", Ledger)
         self._turns = self.kept("turns", Turns)
         self._turn_waiters: dict[str, Reply[None]] = self.kept("turn_waiters", dict)
@@ -78,6 +81,12 @@ class SessionActor(AsyncioActor):
         elif self._ledger.waiting:
             self._flush()
         self._schedule_beat()
+
+    def on_stop(self) -> None:
+        """Whoever still waits for a commit is told that there will be none."""
+        for pending in self._ledger.abandon():
+            if pending.reply is not None:
+                pending.reply.offer_error(RuntimeStopped())
 
     # -- writes ------------------------------------------------------------------------------------------------------
 
@@ -237,12 +246,25 @@ class SessionActor(AsyncioActor):
         """From the EventActor: publish what is committed from now on, or stop."""
         self._watched["on"] = message.on
 
+    def ledger(self) -> tuple[int, int, int, bool]:
+        """Through the proxy: commits, writes committed, writes waiting, and whether the store can be written to."""
+        ledger = self._ledger
+        return ledger.commits, ledger.rows, len(ledger.waiting) + len(ledger.flying), self._available
+
     def get_session(self, message: GetSession) -> object:
         """Read a session, on the read thread."""
         reply = self.keep_reply()
         session_id = message.session_id
         if reply is not None:
             relay(self._threads.read(lambda store: store.get_session(session_id)), reply)
+        return LATER
+
+    def get_execution(self, message: GetExecution) -> object:
+        """Read an execution, on the read thread."""
+        reply = self.keep_reply()
+        execution_id = message.execution_id
+        if reply is not None:
+            relay(self._threads.read(lambda store: _row(store.get_execution(execution_id))), reply)
         return LATER
 
     handlers: ClassVar[Handlers] = {
@@ -257,7 +279,12 @@ class SessionActor(AsyncioActor):
         AwaitTurn: await_turn,
         LeaveTurn: leave_turn,
         GetSession: get_session,
+        GetExecution: get_execution,
     }
+
+
+def _row(found: tuple[ExecutionSpec, ExecutionState] | None) -> ExecutionRow | None:
+    return None if found is None else ExecutionRow(spec=found[0], state=found[1])
 
 
 def relay(source: Reply[Any], target: Reply[Any]) -> None:

@@ -75,9 +75,7 @@ class Bulk:
         ).subquery("v")
         compiled = self._make(source).compile(dialect=connection.dialect)
         bound = len(compiled.positiontup or ())
-        assert bound == size * len(columns), (
-            f"values are bound beside those of the rows: {compiled}"
-        )
+        assert bound == size * len(columns), f"values are bound beside those of the rows: {compiled}"
         sql = self._sql[size] = str(compiled)
         return sql
 

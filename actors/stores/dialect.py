@@ -42,7 +42,8 @@ BUSY_MS: Final = 50
 IMMEDIATE: Final = {"propolis_begin": "BEGIN IMMEDIATE"}
 """Execution options of a connection that writes: it takes the write lock at once, and so never has to upgrade."""
 
-_WRITER_CACHE_KB: Final = 32_000
+_CACHE_KB: Final = 32_000
+"""At most, of each connection."""
 
 
 class Fault(enum.Enum):
@@ -156,8 +157,12 @@ def _connect(target: str) -> Any:
         check_same_thread=False,
         cached_statements=512,
     )
-    connection.execute("PRAGMA synchronous=FULL")  # D1: in WAL mode only FULL syncs at every commit
-    connection.execute(f"PRAGMA cache_size=-{_WRITER_CACHE_KB}")
+    try:
+        connection.execute("PRAGMA synchronous=FULL")  # D1: in WAL mode only FULL syncs at every commit
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+    except BaseException:
+        connection.close()  # it was the first to look into the file
+        raise
     return connection
 
 

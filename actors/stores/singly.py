@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from sqlalchemy import delete, select, update
 
 from propolis.messages import (
@@ -51,6 +53,8 @@ def apply_singly(batch: Batch, write: Write) -> Outcome:
             return None
         case DeleteSession():
             return _delete(batch, write)
+        case _:
+            assert_never(write)
 
 
 def _current_epoch(batch: Batch, execution_id: str) -> int | None:

@@ -1,0 +1,20 @@
+"""What a user writes: executors, and the context that they get."""
+
+from .attempt import Attempt
+from .context import Context, Memory, SyncContext, SyncMemory
+from .protocol import Executor, ExecutorPlan, plan_executor
+from .signals import Cancelled, Paused, Unwind
+
+__all__ = [
+    "Attempt",
+    "Cancelled",
+    "Context",
+    "Executor",
+    "ExecutorPlan",
+    "Memory",
+    "Paused",
+    "SyncContext",
+    "SyncMemory",
+    "Unwind",
+    "plan_executor",
+]

@@ -1,0 +1,198 @@
+"""One attempt as the placement sees it: what `Context` and `SyncContext` share, and how an attempt ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from propolis.messages import (
+    AttemptEnded,
+    BeginAttempt,
+    Checkpoint,
+    Checkpointed,
+    EmitEvents,
+    Event,
+    Failure,
+    InvalidInput,
+    Payload,
+    ReportProgress,
+    SaveCheckpoint,
+    StaleWriter,
+)
+
+from ..core import Ref, Reply, ask
+from .memory import WorkingMemory
+from .signals import Paused
+
+if TYPE_CHECKING:
+    from ..host import Host
+    from ..specs import EntryPoint
+
+__all__ = ["Attempt"]
+
+_log = logging.getLogger("propolis.execution")
+
+
+class Attempt:
+    """The state of one attempt, in its placement. One thread at a time uses it, but for the flags, which any may set."""
+
+    __slots__ = (
+        "begin",
+        "cancelled",
+        "entry_point",
+        "finished",
+        "fraction",
+        "host",
+        "input",
+        "limit",
+        "memory",
+        "node",
+        "note",
+        "pause_requested",
+        "ref",
+        "superseded",
+    )
+
+    def __init__(self, begin: BeginAttempt, ref: Ref[Any], entry_point: EntryPoint, host: Host, limit: int) -> None:
+        self.begin = begin
+        self.ref = ref
+        self.entry_point = entry_point
+        self.host = host
+        self.limit = limit
+        self.memory = WorkingMemory(begin.memory, limit)
+        self.input: Any = None
+        self.cancelled = False
+        """Somebody wants it to end."""
+        self.pause_requested = False
+        self.superseded = False
+        """Its actor no longer listens: another attempt, or owner, has its place. Every call is refused."""
+        self.finished = False
+        self.fraction: float | None = None
+        self.note = ""
+        self.node: str | None = None
+
+    # -- what the contexts do ----------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Refuse the call of one that has been superseded."""
+        if self.superseded or self.finished:
+            raise StaleWriter(execution_id=self.begin.spec.execution_id, epoch=self.begin.epoch)
+
+    def ask_checkpoint(self, node: str | None, memory: Mapping[str, Any] | None) -> Reply[Checkpointed]:
+        """Send the memory to be committed."""
+        self.check()
+        if memory is not None:
+            self.memory.write_batch(memory)
+        self.node = node if node is not None else self.node
+        checkpoint = Checkpoint(
+            checkpoint_id=self.host.new_id("cp"),
+            execution_id=self.begin.spec.execution_id,
+            node=node,
+            created_at=self.host.now(),
+            memory=self.memory.snapshot(),
+        )
+        request = SaveCheckpoint(epoch=self.begin.epoch, checkpoint=checkpoint, progress=self.progress_payload())
+        return ask(self.ref, request, timeout=None)
+
+    def ask_emit(self, type: str, data: Mapping[str, Any] | None, node_id: str | None) -> Reply[None]:
+        """Send an event to be committed and published."""
+        self.check()
+        if not isinstance(type, str) or not type:
+            raise InvalidInput(what="event type", reason=f"{type!r} is no name", remedy="Pass a non-empty str.")
+        spec = self.begin.spec
+        event = Event(
+            type=type,
+            stream_id=spec.stream_id,
+            session_id=spec.session_id,
+            execution_id=spec.execution_id,
+            correlation_id=spec.correlation_id,
+            node_id=node_id,
+            graph_id=self.entry_point.graph_id,
+            timestamp=self.host.now(),
+            data_payload=Payload.of(dict(data or {}), "event.data", self.limit),
+        )
+        return ask(self.ref, EmitEvents(epoch=self.begin.epoch, events=(event,)), timeout=None)
+
+    def tell_progress(self, fraction: float | None, note: str) -> None:
+        """Say how far it is; also the sign of life that `idle_timeout` looks for."""
+        self.check()
+        if fraction is not None:
+            if not isinstance(fraction, (int, float)) or not 0.0 <= fraction <= 1.0:
+                raise InvalidInput(
+                    what="progress", reason=f"{fraction!r} is not from 0 to 1", remedy="Pass a fraction."
+                )
+            self.fraction, self.note = float(fraction), note
+        report = ReportProgress(epoch=self.begin.epoch, fraction=self.fraction, note=note, at=self.host.now())
+        self.ref.deliver(report)
+
+    def pause_here(self, node: str | None) -> Paused:
+        """What to raise to pause."""
+        self.check()
+        self.node = node if node is not None else self.node
+        return Paused(self.node)
+
+    def progress_payload(self) -> Payload | None:
+        """What is known of the progress, if anything is."""
+        if self.fraction is None and self.node is None and not self.note:
+            return None
+        return Payload.of({"fraction": self.fraction, "note": self.note, "current_node": self.node})
+
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry the ids of this execution."""
+        spec = self.begin.spec
+        return logging.LoggerAdapter(
+            _log,
+            {
+                "stream_id": spec.stream_id,
+                "execution_id": spec.execution_id,
+                "session_id": spec.session_id,
+                "correlation_id": spec.correlation_id,
+            },
+        )
+
+    # -- how it ends -------------------------------------------------------------------------------------------------
+
+    def returned(self, output: Any) -> AttemptEnded:
+        """It returned; or it failed, when what it returned cannot be kept."""
+        try:
+            payload = Payload.of(output, "output", self.limit)
+            memory = self._final_memory()
+        except Exception as error:  # noqa: BLE001 - a property of a returned model may raise anything
+            return self.failed(error)
+        return AttemptEnded(
+            epoch=self.begin.epoch, how="returned", output=payload, memory=memory, progress=self.progress_payload()
+        )
+
+    def ended_by(self, error: BaseException, *, unwound: bool) -> AttemptEnded:
+        """It raised. `unwound`: this is what being cancelled looks like in this placement."""
+        if isinstance(error, Paused):
+            try:
+                return AttemptEnded(
+                    epoch=self.begin.epoch,
+                    how="paused",
+                    node=error.node,
+                    memory=self.memory.snapshot(),
+                    progress=self.progress_payload(),
+                )
+            except Exception as problem:  # noqa: BLE001
+                return self.failed(problem)
+        if unwound and self.cancelled:
+            return AttemptEnded(epoch=self.begin.epoch, how="cancelled")
+        return self.failed(error)
+
+    def failed(self, error: BaseException) -> AttemptEnded:
+        """It failed. Whether to retry is judged here, beside the live exception."""
+        try:
+            retryable = self.entry_point.restart.retryable(error)
+        except Exception:  # noqa: BLE001 - an exception class may have a hostile __class__ or __instancecheck__
+            retryable = False
+        return AttemptEnded(epoch=self.begin.epoch, how="failed", failure=Failure.of(error, retryable=retryable))
+
+    def report(self, ended: AttemptEnded) -> None:
+        """Tell the ExecutionActor, once; after that no call of this attempt counts."""
+        self.finished = True
+        self.ref.deliver(ended)
+
+    def _final_memory(self) -> Payload | None:
+        return self.memory.snapshot() if self.memory.changed else None

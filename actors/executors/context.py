@@ -1,0 +1,279 @@
+"""`Context` and `SyncContext`: what an executor gets. The same calls, awaited or plain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from propolis.messages import Checkpointed, InvalidInput
+
+from ..core import Reply
+from .attempt import Attempt
+from .signals import Cancelled
+
+__all__ = ["Context", "Memory", "Scope", "SyncContext", "SyncMemory"]
+
+R = TypeVar("R")
+Scope: TypeAlias = Literal["execution"]
+
+
+class _Shared:
+    """What both kinds of context only read."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    @property
+    def execution_id(self) -> str:
+        """Of this execution; the same through restarts and recoveries."""
+        return self._attempt.begin.spec.execution_id
+
+    @property
+    def session_id(self) -> str:
+        """Of the session it works on."""
+        return self._attempt.begin.spec.session_id
+
+    @property
+    def correlation_id(self) -> str:
+        """What the caller named, or the execution's id."""
+        return self._attempt.begin.spec.correlation_id
+
+    @property
+    def stream_id(self) -> str:
+        """Of the stream that runs it."""
+        return self._attempt.begin.spec.stream_id
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the executor this is, counted from 1."""
+        return self._attempt.begin.attempt
+
+    @property
+    def epoch(self) -> int:
+        """Grows with every attempt and takeover: a fencing token for outside systems."""
+        return self._attempt.begin.epoch
+
+    @property
+    def input(self) -> Any:
+        """The input, as the executor declared it."""
+        return self._attempt.input
+
+    @property
+    def session_state(self) -> dict[str, Any]:
+        """A fresh copy of the whole memory."""
+        return self._attempt.memory.read_all()
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the execution must have ended (aware)."""
+        return self._attempt.begin.spec.deadline
+
+    @property
+    def resumed_from(self) -> str | None:
+        """The node of the checkpoint that this attempt starts from, if it has one."""
+        return self._attempt.begin.resume_from
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody wants it to end. Look at it in long loops of blocking code."""
+        return self._attempt.cancelled or self._attempt.superseded
+
+    @property
+    def pause_requested(self) -> bool:
+        """Whether somebody wants it to pause; the next `checkpoint()` does."""
+        return self._attempt.pause_requested
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry the execution's ids."""
+        return self._attempt.logger()
+
+
+class Memory:
+    """The session's memory, as this execution sees it. Committed by `checkpoint()` and at the end; rolled back to the
+    last checkpoint when the executor is run again.
+    """
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    async def read(self, key: str, default: Any = None, *, scope: Scope = "execution") -> Any:
+        """A fresh copy of the value, or the default."""
+        return self._of(scope).read(key, default)
+
+    async def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
+        """A fresh copy of everything."""
+        return self._of(scope).read_all()
+
+    async def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
+        """Set a value. Raises InvalidInput with its path when it cannot be encoded."""
+        self._of(scope).write_batch({key: value})
+
+    async def write_batch(self, items: Mapping[str, Any], *, scope: Scope = "execution") -> None:
+        """Set several, all or none."""
+        self._of(scope).write_batch(items)
+
+    async def update(
+        self, key: str, change: Callable[[Any], Any], *, default: Any = None, scope: Scope = "execution"
+    ) -> Any:
+        """Set a value to `change(value)`; returns the new one."""
+        return self._of(scope).update(key, change, default)
+
+    async def delete(self, key: str, *, scope: Scope = "execution") -> bool:
+        """Remove a value. False when there was none."""
+        return self._of(scope).delete(key)
+
+    def _of(self, scope: str) -> Any:
+        return _scoped(self._attempt, scope)
+
+
+class Context(_Shared):
+    """What an `async def` executor gets; every call that does something is awaited.
+
+    Used on the event loop that the executor runs on. Once the attempt has been superseded (a takeover, a timeout, the
+    end) every call raises `StaleWriter`.
+    """
+
+    __slots__ = ("memory",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
+        self.memory = Memory(attempt)
+
+    async def checkpoint(self, node: str | None = None, memory: Mapping[str, Any] | None = None) -> str:
+        """Commit the memory, with `memory` on top, as the point to start from again. Returns the checkpoint's id.
+
+        Pauses here when a pause was asked for: the executor does not get to the next line.
+
+        Raises:
+            StaleWriter: another attempt or owner has taken over.
+        """
+        saved = await self._attempt.ask_checkpoint(node, memory)
+        return self._after_checkpoint(saved, node)
+
+    def _after_checkpoint(self, saved: Checkpointed, node: str | None) -> str:
+        if saved.pause_requested:
+            raise self._attempt.pause_here(node)
+        return saved.checkpoint_id
+
+    async def emit(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> None:
+        """Publish an event; committed before this returns, except for the live-only types."""
+        await self._attempt.ask_emit(type, data, node_id)
+
+    async def progress(self, fraction: float, note: str = "") -> None:
+        """Say how far it is, from 0 to 1. Published live, kept with the next commit."""
+        self._attempt.tell_progress(fraction, note)
+
+    async def heartbeat(self) -> None:
+        """A sign of life, for `idle_timeout`."""
+        self._attempt.tell_progress(None, "")
+
+    async def pause(self, node: str | None = None) -> None:
+        """A checkpoint, then the end of this execution as paused; `stream.resume()` goes on from here."""
+        raise self._attempt.pause_here(node)
+
+
+class SyncMemory:
+    """As `Memory`, with plain calls."""
+
+    __slots__ = ("_attempt",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    def read(self, key: str, default: Any = None, *, scope: Scope = "execution") -> Any:
+        """A fresh copy of the value, or the default."""
+        return self._of(scope).read(key, default)
+
+    def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
+        """A fresh copy of everything."""
+        result: dict[str, Any] = self._of(scope).read_all()
+        return result
+
+    def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
+        """Set a value. Raises InvalidInput with its path when it cannot be encoded."""
+        self._of(scope).write_batch({key: value})
+
+    def write_batch(self, items: Mapping[str, Any], *, scope: Scope = "execution") -> None:
+        """Set several, all or none."""
+        self._of(scope).write_batch(items)
+
+    def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None, scope: Scope = "execution") -> Any:
+        """Set a value to `change(value)`; returns the new one."""
+        return self._of(scope).update(key, change, default)
+
+    def delete(self, key: str, *, scope: Scope = "execution") -> bool:
+        """Remove a value. False when there was none."""
+        removed: bool = self._of(scope).delete(key)
+        return removed
+
+    def _of(self, scope: str) -> Any:
+        if self._attempt.cancelled:
+            raise Cancelled
+        return _scoped(self._attempt, scope)
+
+
+class SyncContext(_Shared):
+    """What a `def` executor gets: the calls of `Context`, plain. Used on the thread that the executor runs on.
+
+    Once it is cancelled, every call raises `Cancelled`, which unwinds the executor; let it pass.
+    """
+
+    __slots__ = ("memory",)
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt)
+        self.memory = SyncMemory(attempt)
+
+    def checkpoint(self, node: str | None = None, memory: Mapping[str, Any] | None = None) -> str:
+        """As `Context.checkpoint`; blocks until it is committed."""
+        self._look()
+        saved = _wait(self._attempt.ask_checkpoint(node, memory))
+        if saved.pause_requested:
+            raise self._attempt.pause_here(node)
+        return saved.checkpoint_id
+
+    def emit(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> None:
+        """As `Context.emit`; blocks until it is committed."""
+        self._look()
+        _wait(self._attempt.ask_emit(type, data, node_id))
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """As `Context.progress`."""
+        self._look()
+        self._attempt.tell_progress(fraction, note)
+
+    def heartbeat(self) -> None:
+        """As `Context.heartbeat`."""
+        self._look()
+        self._attempt.tell_progress(None, "")
+
+    def pause(self, node: str | None = None) -> None:
+        """As `Context.pause`."""
+        self._look()
+        raise self._attempt.pause_here(node)
+
+    def _look(self) -> None:
+        if self._attempt.cancelled:
+            raise Cancelled
+
+
+def _wait(reply: Reply[R]) -> R:
+    return reply.get()
+
+
+def _scoped(attempt: Attempt, scope: str) -> Any:
+    attempt.check()
+    if scope != "execution":
+        raise InvalidInput(
+            what="memory scope",
+            reason=f"{scope!r} is not available in this version",
+            remedy='Use scope="execution".',
+        )
+    return attempt.memory

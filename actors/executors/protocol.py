@@ -1,0 +1,137 @@
+"""What a user writes, and how a placement calls it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from propolis.messages import InvalidInput, Payload
+
+__all__ = ["Executor", "ExecutorPlan", "plan_executor"]
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """The class form of an executor: made anew for every attempt, without arguments.
+
+    `execute` may be `async def` or `def`. The other form is a plain function `(ctx, input)`.
+    """
+
+    def execute(self, ctx: Any, input: Any) -> Any:  # noqa: A002 - the contract's name
+        """Do the work of one attempt."""
+        ...
+
+
+class ExecutorPlan:
+    """An executor, looked at once: how to make it, how to call it, what input it takes.
+
+    Runs wherever it is called: `check` in the caller's thread, `bind` and what `make` gives in the placement.
+    """
+
+    def __init__(
+        self, name: str, make: Callable[[], Callable[..., Any]], *, is_async: bool, adapter: TypeAdapter[Any] | None
+    ):
+        self.name = name
+        self.make = make
+        self.is_async = is_async
+        self.declares_input = adapter is not None
+        """Whether there is anything to check before an execution is accepted."""
+        self._adapter = adapter
+
+    def bind(self, payload: Payload) -> Any:
+        """The input as the executor declared it: a model of the user's, or plain data.
+
+        Raises:
+            InvalidInput: it does not fit what the executor declared.
+        """
+        return self.check(payload.value())
+
+    def check(self, value: Any) -> Any:
+        """As `bind`, for a value."""
+        if self._adapter is None:
+            return value
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in ("input_data", *first["loc"]))
+            more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+            raise InvalidInput(
+                what=where, reason=first["msg"] + more, remedy=f"Pass what executor {self.name} declares as its input."
+            ) from None
+
+
+def plan_executor(executor: Any) -> ExecutorPlan:
+    """Look at what the user passed as executor: a function, a class with `execute`, or an object with `execute`.
+
+    Raises:
+        InvalidInput: it is none of these, or cannot be called with `(ctx, input)`.
+    """
+    name = getattr(executor, "__qualname__", type(executor).__qualname__)
+    if inspect.isclass(executor):
+        function = getattr(executor, "execute", None)
+        make: Callable[[], Callable[..., Any]] = lambda: executor().execute  # noqa: E731
+        bound_arguments = 1
+    elif hasattr(executor, "execute"):
+        function, bound_arguments = executor.execute, 0
+        make = lambda: executor.execute  # noqa: E731
+    else:
+        function, bound_arguments = executor, 0
+        make = lambda: executor  # noqa: E731
+    if not callable(function):
+        raise InvalidInput(
+            what="executor",
+            reason=f"{executor!r} is no function and has no execute(ctx, input)",
+            remedy="Pass a function (ctx, input), or a class with such a method.",
+        )
+    _check_signature(name, function, bound_arguments)
+    return ExecutorPlan(
+        name, make, is_async=_is_async(function), adapter=_input_adapter(name, function, bound_arguments)
+    )
+
+
+def _is_async(function: Any) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+
+
+def _check_signature(name: str, function: Callable[..., Any], bound_arguments: int) -> None:
+    try:
+        inspect.signature(function).bind(*[None] * (bound_arguments + 2))
+    except TypeError as error:
+        raise InvalidInput(
+            what=f"executor {name}",
+            reason=f"it cannot be called with (ctx, input): {error}",
+            remedy="Give it these two parameters.",
+        ) from None
+    except ValueError:
+        return  # a builtin without a signature: the call will tell
+
+
+def _input_adapter(name: str, function: Callable[..., Any], bound_arguments: int) -> TypeAdapter[Any] | None:
+    try:
+        parameters = list(inspect.signature(function).parameters)
+        while isinstance(function, functools.partial):
+            function = function.func
+        hints = typing.get_type_hints(inspect.unwrap(function))
+    except (NameError, TypeError, ValueError):
+        return None  # annotations that cannot be resolved declare nothing
+    names = parameters[bound_arguments + 1 : bound_arguments + 2]
+    declared = hints.get(names[0]) if names else None
+    if declared is None or declared is Any or declared is dict or declared is object:
+        return None
+    try:
+        return TypeAdapter(declared)
+    except (PydanticUserError, TypeError) as error:
+        raise InvalidInput(
+            what=f"executor {name}",
+            reason=f"its input type {declared!r} cannot be checked: {error}",
+            remedy="Declare a pydantic model, a dataclass, a TypedDict or plain types.",
+        ) from None

@@ -1,0 +1,21 @@
+"""How an executor is unwound without failing. BaseExceptions, so that an `except Exception` does not swallow them."""
+
+from __future__ import annotations
+
+__all__ = ["Cancelled", "Paused", "Unwind"]
+
+
+class Unwind(BaseException):
+    """Leaves an executor's stack on purpose. Let it pass."""
+
+
+class Paused(Unwind):
+    """Raised by `ctx.pause()`, and by `ctx.checkpoint()` when a pause was asked for."""
+
+    def __init__(self, node: str | None) -> None:
+        super().__init__(node)
+        self.node = node
+
+
+class Cancelled(Unwind):
+    """Raised by every `ctx` call of a blocking executor once it is cancelled or has been superseded."""

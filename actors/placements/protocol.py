@@ -1,0 +1,40 @@
+"""Where an executor runs: what a placement does for an ExecutionActor."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from propolis.messages import BeginAttempt
+
+from ..core import Ref
+from ..executors import ExecutorPlan
+from ..specs import EntryPoint
+
+__all__ = ["Launched", "Launcher"]
+
+
+class Launched(Protocol):
+    """An attempt under way. Every method may be called from any thread, more than once, and never blocks."""
+
+    can_be_stopped: bool
+    """Whether a cancel surely ends it, at its next await at the latest."""
+
+    def cancel(self) -> None:
+        """Have it end; what it ends with is told to its actor."""
+        ...
+
+    def pause(self) -> None:
+        """Let it know that somebody wants it to pause."""
+        ...
+
+    def supersede(self) -> None:
+        """Have it end, and refuse every call that it still makes: its actor no longer listens."""
+        ...
+
+
+class Launcher(Protocol):
+    """A placement."""
+
+    def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: BeginAttempt, ref: Ref[Any]) -> Launched:
+        """Begin an attempt; its calls and its end are told to `ref`. Returns at once; any thread."""
+        ...

@@ -1,0 +1,319 @@
+"""The RuntimeActor: the root supervisor. Opens the store, starts the others, watches the peers, and ends it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+from propolis.messages import (
+    AppendEvents,
+    CloseStream,
+    DrainStream,
+    DuplicateStream,
+    Event,
+    Failure,
+    GetStats,
+    GetTree,
+    LeaseWasLost,
+    Payload,
+    RecoverNow,
+    RuntimeStats,
+    RuntimeStopped,
+    StartStream,
+    StreamEnded,
+    StreamNotFound,
+    StreamStats,
+    WakeMe,
+)
+
+from .config import RuntimeConfig
+from .core import LATER, Handlers, Ref, Reply
+from .peers import Peers, my_row
+from .placements import AsyncioPlacement, ThreadPlacement
+from .records import EventActor, SessionActor, StoreThreads
+from .services import Services
+from .specs import EntryPoint
+from .stores import Store
+from .streams import Books, StreamActor, StreamPlan
+from .supervision import Supervisor
+from .wakeup import WakeupActor
+
+__all__ = ["OpenedStream", "RuntimeActor"]
+
+FLUSH_SECONDS = 6.0
+"""How long an orderly stop waits for the last commits of a store that does not take them (its own retries: 5 s)."""
+
+
+class OpenedStream(NamedTuple):
+    """What the front door needs of a stream."""
+
+    ref: Ref[StreamActor]
+    books: Books
+    plan: StreamPlan
+
+
+class RuntimeActor(Supervisor):
+    """The root. Its methods are called through the proxy, by the front door; they carry live objects.
+
+    When it fails, or a child of it fails too often, the runtime stops with that as the reason: everything that was
+    accepted is in the store.
+    """
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        threads: StoreThreads,
+        asyncio_placement: AsyncioPlacement,
+        thread_placement: ThreadPlacement,
+        ready: Reply[Services],
+    ) -> None:
+        super().__init__()
+        self.intensity = config.system_intensity
+        self._config = config
+        self._threads = threads
+        self._placements = (asyncio_placement, thread_placement)
+        self._ready = ready
+        self._services: Services | None = None
+        self._streams: dict[str, OpenedStream] = {}
+        self._peers: Peers | None = None
+        self._stopping = False
+
+    # -- beginning ---------------------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Open the store, on its thread; the rest follows when it is open."""
+        self.actor_inbox.loop.on_dead_letter = self._on_dead_letter
+        self.follow(self._threads.open(), self._opened, self._not_ready)
+
+    def _opened(self, store: Store) -> None:
+        row = my_row(self.host.new_id("rt"), self.host)
+        self._peers = Peers(row, self._config.lease_seconds)
+
+        def register(store: Store) -> tuple[str, ...]:
+            store.register(row)
+            return self._forget_gone(store)
+
+        self.follow(self._threads.write(register), lambda _: self._registered(row.runtime_id), self._not_ready)
+
+    def _registered(self, runtime_id: str) -> None:
+        wakeups = self.spawn(WakeupActor, name="wakeups")
+        events = self.spawn(EventActor, name="events")
+        asyncio_placement, thread_placement = self._placements
+        services = Services(
+            owner=runtime_id,
+            config=self._config,
+            threads=self._threads,
+            asyncio_placement=asyncio_placement,
+            thread_placement=thread_placement,
+            wakeups=wakeups,
+            events=events,
+        )
+        services.sessions = self.spawn(SessionActor, services, name="sessions")
+        events.proxy().set_sessions(services.sessions)
+        self._services = services
+        self._watch_peers()
+        self._ready.set(services)
+
+    def _not_ready(self, error: BaseException) -> None:
+        self._ready.offer_error(error)
+        self.stop_now()
+
+    # -- peers -------------------------------------------------------------------------------------------------------
+
+    def _forget_gone(self, store: Store) -> tuple[str, ...]:
+        """On the commit thread: declare dead who is, so that what they left is free (D5, D6)."""
+        assert self._peers is not None
+        gone = self._peers.gone(store.runtimes(), self.host.monotonic())
+        if gone:
+            store.forget(gone)
+        return gone
+
+    def _watch_peers(self) -> None:
+        services = self._services
+        if services is not None and not self._stopping:
+            wake = WakeMe(after=self._config.lease_seconds / 3)
+            self.request(services.wakeups, wake, lambda _: self._look_for_gone(), lambda _: None)
+
+    def _look_for_gone(self) -> None:
+        def looked(_: tuple[str, ...]) -> None:
+            for opened in self._streams.values():
+                opened.ref.tell(RecoverNow())
+            self._watch_peers()
+
+        self.follow(self._threads.write(self._forget_gone), looked, lambda _: self._watch_peers())
+
+    def lease_was_lost(self, message: LeaseWasLost) -> None:
+        """Nothing can be committed under this name any more: stop; the store's new owners go on."""
+        raise RuntimeError(f"runtime {message.runtime_id} was declared lost by a peer; start a new one")
+
+    # -- streams -----------------------------------------------------------------------------------------------------
+
+    def open_stream(self, entry_point: EntryPoint, executor: Any) -> object:
+        """Start a stream; the reply comes when it has recovered what was left and admits work."""
+        services = self._running()
+        plan = services.plan_stream(entry_point, executor)
+        if entry_point.id in self._streams:
+            raise DuplicateStream(stream_id=entry_point.id)
+        reply = self.keep_reply()
+        ref = self.spawn(StreamActor, plan, name=f"stream:{entry_point.id}", register=True)
+        actor = ref.actor_inbox.instance()
+        assert isinstance(actor, StreamActor)
+        opened = OpenedStream(ref, actor.books, plan)
+        self._streams[entry_point.id] = opened
+
+        def started(_: None) -> None:
+            if reply is not None:
+                reply.set(opened)
+
+        self.request(ref, StartStream(), started, lambda error: reply.offer_error(error) if reply else None)
+        return LATER
+
+    def close_stream(self, stream_id: str, cancel: bool, grace: float) -> object:  # noqa: FBT001 - called by one place
+        """Stop a stream and forget it."""
+        opened = self._streams.get(stream_id)
+        if opened is None:
+            raise StreamNotFound(stream_id=stream_id, known=tuple(self._streams))
+        reply = self.keep_reply()
+
+        def closed(ended: StreamEnded) -> None:
+            self._streams.pop(stream_id, None)
+            if reply is not None:
+                reply.set(ended)
+
+        failed: Callable[[BaseException], None] = reply.offer_error if reply is not None else (lambda _: None)
+        self.request(opened.ref, CloseStream(cancel=cancel, grace=grace), closed, failed)
+        return LATER
+
+    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
+        """Somebody stopped a stream by its reference: it is no longer open."""
+        super().on_child_ended(child, failure)
+        for stream_id, opened in list(self._streams.items()):
+            if opened.ref == child:
+                del self._streams[stream_id]
+
+    def _running(self) -> Services:
+        if self._services is None or self._stopping:
+            raise RuntimeStopped(reason="stopping" if self._stopping else "not started")
+        return self._services
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def stats(self) -> object:
+        """Ask every stream and the SessionActor; reply with it all."""
+        services = self._running()
+        reply = self.keep_reply()
+        if reply is None:
+            return None
+        assert services.sessions is not None
+        parts: list[Reply[Any]] = [opened.ref.ask(GetStats(), block=False) for opened in self._streams.values()]
+        ledger: Reply[Any] = services.sessions.proxy().ledger()  # type: ignore[assignment]
+        subscribers: Reply[Any] = services.events.proxy().count()
+
+        def done(values: list[Any]) -> None:
+            *streams, (commits, rows, waiting, available), count = values
+            reply.set(
+                RuntimeStats(
+                    runtime_id=services.owner,
+                    store=self._threads.store.name if self._threads.store is not None else "",
+                    running=not self._stopping,
+                    streams=tuple(stats for stats in streams if isinstance(stats, StreamStats)),
+                    commits=commits,
+                    rows_written=rows,
+                    writes_waiting=waiting,
+                    store_available=available,
+                    dead_letters=self.actor_inbox.loop.dead_letters,
+                    subscribers=count,
+                )
+            )
+
+        self.gather([*parts, ledger, subscribers], done)
+        return LATER
+
+    def gather(self, replies: list[Reply[Any]], then: Callable[[list[Any]], None]) -> None:
+        """Go on when all of them are there; an error counts as None."""
+        values: list[Any] = [None] * len(replies)
+        left = [len(replies)]
+
+        def arrived(index: int, value: Any) -> None:
+            values[index] = value
+            left[0] -= 1
+            if left[0] == 0:
+                then(values)
+
+        if not replies:
+            then([])
+        for index, reply in enumerate(replies):
+            self.follow(reply, lambda value, i=index: arrived(i, value), lambda _, i=index: arrived(i, None))  # type: ignore[misc]
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    def shutdown(self, cancel: bool, grace: float) -> object:  # noqa: FBT001 - called by one place
+        """Stop the streams, let the last writes land, release what this runtime owns; the reply names stragglers."""
+        reply = self.keep_reply()
+        self._stopping = True
+        request = CloseStream(cancel=cancel, grace=grace)
+        closing: list[Reply[Any]] = [
+            opened.ref.ask(request, block=False) for opened in self._streams.values() if opened.ref.is_alive()
+        ]
+
+        def closed(values: list[Any]) -> None:
+            stragglers = tuple(name for ended in values if ended is not None for name in ended.stragglers)
+            self._flush(lambda: self._release(stragglers, reply))
+
+        self.gather(closing, closed)
+        return LATER
+
+    def drain(self, timeout: float | None) -> object:
+        """Let every stream finish what it has admitted; the reply names what did not end in time."""
+        self._running()
+        reply = self.keep_reply()
+        draining: list[Reply[Any]] = [
+            opened.ref.ask(DrainStream(timeout=timeout), block=False) for opened in self._streams.values()
+        ]
+
+        def drained(values: list[Any]) -> None:
+            if reply is not None:
+                reply.set(tuple(name for ended in values if ended is not None for name in ended.stragglers))
+
+        self.gather(draining, drained)
+        return LATER
+
+    def _flush(self, then: Callable[[], None]) -> None:
+        """Go on when everything written before is committed, or the store has had its time."""
+        services = self._services
+        if services is None or services.sessions is None:
+            then()
+            return
+        once = [then]
+
+        def go_on(_: Any) -> None:
+            if once:
+                once.pop()()
+
+        self.request(services.sessions, AppendEvents(events=()), go_on, go_on)
+        self.request(services.wakeups, WakeMe(after=FLUSH_SECONDS), go_on, go_on)
+
+    def _release(self, stragglers: tuple[str, ...], reply: Reply[Any] | None) -> None:
+        def ended(_: Any) -> None:
+            if reply is not None:
+                reply.set(stragglers)
+            self.stop_now()
+
+        owner = self._services.owner if self._services is not None else ""
+        self.follow(self._threads.write(lambda store: store.release(owner)), ended, ended)
+
+    def on_stop(self) -> None:
+        """Nobody hears dead letters any more."""
+        self.actor_inbox.loop.on_dead_letter = None
+        self._ready.offer_error(RuntimeStopped())
+
+    def _on_dead_letter(self, path: str, message: Any, reason: str, detail: str) -> None:
+        services = self._services
+        if services is None or services.sessions is None or not services.sessions.is_alive() or "sessions" in path:
+            return
+        what = getattr(message, "tag", type(message).__name__)
+        data = {"actor": path, "message": what, "reason": reason, "detail": detail[:500]}
+        event = Event(type="dead_letter", timestamp=self.host.now(), data_payload=Payload.of(data))
+        services.sessions.deliver(AppendEvents(events=(event,)))
+
+    handlers: ClassVar[Handlers] = {GetTree: Supervisor.get_tree, LeaseWasLost: lease_was_lost}

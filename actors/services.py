@@ -1,0 +1,66 @@
+"""What the actors of one runtime share: its configuration, its threads and placements, and whom to talk to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from propolis.messages import InvalidInput
+
+from .executors import plan_executor
+from .specs import EntryPoint
+from .streams.plan import StreamPlan
+
+if TYPE_CHECKING:
+    from .config import RuntimeConfig
+    from .core import Ref
+    from .placements import AsyncioPlacement, ThreadPlacement
+    from .records import StoreThreads
+
+__all__ = ["Services"]
+
+
+@dataclass(kw_only=True)
+class Services:
+    """Made by the root when its store is open; `sessions` is filled in once that actor is there."""
+
+    owner: str
+    """The runtime's id."""
+    config: RuntimeConfig
+    threads: StoreThreads
+    asyncio_placement: AsyncioPlacement
+    thread_placement: ThreadPlacement
+    wakeups: Ref[Any]
+    events: Ref[Any]
+    sessions: Ref[Any] | None = None
+
+    def plan_stream(self, entry_point: EntryPoint, executor: Any) -> StreamPlan:
+        """Look at an executor and decide where it runs. Any thread.
+
+        Raises:
+            InvalidInput: it is no executor, or cannot run in the placement of the entry point.
+        """
+        if not isinstance(entry_point, EntryPoint):
+            raise InvalidInput(
+                what="entry_point", reason=f"{entry_point!r} is no EntryPoint", remedy='Pass EntryPoint(id="…").'
+            )
+        plan = plan_executor(executor)
+        placement = entry_point.placement
+        kind = placement.kind if placement is not None else ("asyncio" if plan.is_async else "thread")
+        if kind == "asyncio" and not plan.is_async:
+            raise InvalidInput(
+                what=f"EntryPoint {entry_point.id!r}",
+                reason=f"executor {plan.name} is a blocking function and would hold up the event loop of all others",
+                remedy="Use Placement.thread(), or make the executor an async def.",
+            )
+        assert self.sessions is not None, "the SessionActor is started before any stream"
+        return StreamPlan(
+            entry_point=entry_point,
+            executor=plan,
+            launcher=self.asyncio_placement if kind == "asyncio" else self.thread_placement,
+            sessions=self.sessions,
+            events=self.events,
+            wakeups=self.wakeups,
+            config=self.config,
+            owner=self.owner,
+        )

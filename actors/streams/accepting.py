@@ -1,0 +1,343 @@
+"""The part of a StreamActor that takes new work in: check, admit, commit, acknowledge (D1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from propolis.messages import (
+    Accepted,
+    Event,
+    ExecutionRow,
+    ExecutionSpec,
+    ExecutionState,
+    GetExecution,
+    GetSession,
+    InvalidInput,
+    NewExecution,
+    Opened,
+    OpenExecution,
+    Payload,
+    ReplayExecution,
+    ResumeExecution,
+    RunExecution,
+    SessionBusy,
+    SessionNotFound,
+    SessionRecord,
+    StartExecution,
+    StreamNotRunning,
+    StreamSaturated,
+    StreamTripped,
+)
+
+from ..core import LATER, Reply
+from .admission import Admit, Block, Drop, Reject
+from .endings import make_event
+from .entries import Entry, Opening
+from .life import Order
+from .supervising import Supervising
+
+__all__ = ["Accepting", "check_id"]
+
+_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
+
+
+def check_id(what: str, value: str | None) -> None:
+    """Refuse an id from outside that is not of the one form."""
+    if value is not None and not _ID.match(value):
+        raise InvalidInput(
+            what=what,
+            reason=f"{value[:200]!r} is no id",
+            remedy="Use 1 to 128 letters, digits, '_', '.' and '-', the first a letter or digit.",
+        )
+
+
+class Accepting(Supervising):
+    """Takes new executions in. Nothing is acknowledged before its row is committed."""
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    def start_execution(self, message: StartExecution) -> object:
+        """Accept an execution; the reply is its id."""
+        return self._accept(message, wait=False)
+
+    def run_execution(self, message: RunExecution) -> object:
+        """Accept an execution; the reply is its result."""
+        return self._accept(message, wait=True)
+
+    def _accept(self, message: NewExecution, *, wait: bool) -> object:
+        self._check_running()
+        check_id("session_id", message.session_id)
+        check_id("correlation_id", message.correlation_id)
+        now = self.host.now()
+        if message.idempotency_key is not None and not 0 < len(message.idempotency_key) <= 512:
+            raise InvalidInput(
+                what="idempotency_key", reason="it has no, or over 512, characters", remedy="Shorten it."
+            )
+        if message.deadline is not None:
+            if message.deadline.tzinfo is None:
+                raise InvalidInput(what="deadline", reason="it has no time zone", remedy="Pass an aware datetime.")
+            if message.deadline <= now:
+                raise InvalidInput(what="deadline", reason="it has passed already", remedy="Pass one in the future.")
+        trial = self._pass_circuit()
+        point = self.plan.entry_point
+        execution_id = self.host.new_execution_id()
+        given: dict[str, Any] = {
+            "idempotency_key": message.idempotency_key,
+            "deadline": message.deadline,
+            "priority": (message.priority if message.priority is not None else point.priority) or None,
+            "origin": "join" if message.session_id is not None else None,
+            "version": point.version,
+        }
+        spec = ExecutionSpec(
+            execution_id=execution_id,
+            session_id=message.session_id or self.host.new_session_id(),
+            stream_id=self.stream_id,
+            entry_point=point.id,
+            correlation_id=message.correlation_id or execution_id,
+            isolation_level=point.isolation_level,
+            accepted_at=now,
+            input_data=message.input_data,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+        memory = self._checked_memory(message.memory)
+        return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))
+
+    def resume(self, message: ResumeExecution) -> object:
+        """Take a session over with a new execution. What it is not told it takes from the session's owner."""
+        self._check_running()
+        check_id("session_id", message.session_id)
+        memory = self._checked_memory(message.memory)
+        reply = self.keep_reply()
+
+        def found(record: SessionRecord | None) -> None:
+            try:
+                opening = self._resume(record, message, memory, reply)
+            except Exception as error:  # noqa: BLE001 - bad input: it is the asker's
+                if reply is not None:
+                    reply.offer_error(error)
+            else:
+                self._admit(opening)
+
+        self.request(self.plan.sessions, GetSession(session_id=message.session_id), found, _offer_to(reply))
+        return LATER
+
+    def _resume(
+        self, record: SessionRecord | None, message: ResumeExecution, memory: Payload | None, reply: Reply[Any] | None
+    ) -> Opening:
+        self._check_running()
+        if record is None:
+            raise SessionNotFound(session_id=message.session_id)
+        if record.stream_id != self.stream_id:
+            reason = f"stream {record.stream_id!r} opened it; resume it there"
+            raise SessionBusy(session_id=message.session_id, reason=reason)
+        execution_id = self.host.new_execution_id()
+        spec = ExecutionSpec(
+            execution_id=execution_id,
+            session_id=record.session_id,
+            stream_id=self.stream_id,
+            entry_point=self.plan.entry_point.id,
+            correlation_id=record.correlation_id,
+            origin="resume",
+            isolation_level=record.isolation_level,
+            priority=self.plan.entry_point.priority,
+            accepted_at=self.host.now(),
+            input_data=message.input_data or record.input_payload,
+            version=self.plan.entry_point.version,
+        )
+        trial = self._pass_circuit()
+        return Opening(self._new_entry(spec, memory, trial), reply, False, memory, message.checkpoint_id)
+
+    def replay(self, message: ReplayExecution) -> object:
+        """Give a failed execution a new budget and let it run again, under its own id."""
+        self._check_running()
+        reply = self.keep_reply()
+        refuse = _offer_to(reply)
+
+        def found(record: SessionRecord | None) -> None:
+            if record is None:
+                refuse(SessionNotFound(session_id=message.session_id))
+            elif record.stream_id != self.stream_id or record.status != "failed":
+                reason = f"it is {record.status} on stream {record.stream_id!r}; only a failed one is replayed"
+                refuse(SessionBusy(session_id=message.session_id, reason=reason))
+            else:
+                asked = GetExecution(execution_id=record.execution_id)
+                self.request(self.plan.sessions, asked, lambda row: self._replay(row, record, reply), refuse)
+
+        self.request(self.plan.sessions, GetSession(session_id=message.session_id), found, refuse)
+        return LATER
+
+    def _replay(self, row: ExecutionRow | None, record: SessionRecord, reply: Reply[Any] | None) -> None:
+        if row is None or row.spec.execution_id in self.books.live or row.state.status != "failed":
+            _offer_to(reply)(SessionBusy(session_id=record.session_id, reason="it has changed meanwhile; look again"))
+            return
+        before = row.state
+        state = ExecutionState(
+            execution_id=before.execution_id, epoch=before.epoch + 1, attempt=before.attempt, owner=self.plan.owner
+        )
+        entry = Entry(row.spec, state, record.memory_payload)
+
+        def reopened(_: Any) -> None:
+            self.books.results.forget(state.execution_id)
+            self._take_in(entry)
+            if reply is not None:
+                reply.set(Accepted(execution_id=state.execution_id, session_id=record.session_id))
+
+        self.write_state(entry, before.epoch, "execution_queued", reopened, _offer_to(reply))
+
+    # -- checks ------------------------------------------------------------------------------------------------------
+
+    def _check_running(self) -> None:
+        if self.mode != "running":
+            raise StreamNotRunning(stream_id=self.stream_id)
+
+    def _pass_circuit(self) -> bool:
+        """Ask the circuit. True when this execution is its trial."""
+        if self.plan.entry_point.circuit is None:
+            return False
+        admitted = self.circuit.admit(self.host.monotonic())
+        self.circuit = admitted.circuit
+        if not admitted.allowed:
+            raise StreamTripped(stream_id=self.stream_id, retry_after=admitted.retry_after)
+        return admitted.trial
+
+    @staticmethod
+    def _checked_memory(memory: Payload | None) -> Payload | None:
+        if memory is not None and not isinstance(memory.value(), dict):
+            raise InvalidInput(what="memory", reason="it is no dict", remedy="Pass a dict with str keys.")
+        return memory
+
+    def _new_entry(self, spec: ExecutionSpec, memory: Payload | None, trial: bool) -> Entry:
+        state = ExecutionState(execution_id=spec.execution_id, epoch=0, owner=self.plan.owner)
+        entry = Entry(spec, state, memory)
+        entry.trial = trial
+        return entry
+
+    # -- admission ---------------------------------------------------------------------------------------------------
+
+    def _admit(self, opening: Opening) -> object:
+        spec = opening.entry.spec
+        match self.admission.offer(spec.execution_id, spec.priority):
+            case Admit(start_now=True):
+                self.open(opening, start_now=True)
+            case Admit():
+                self.open(opening, start_now=False)
+            case Drop(victim):
+                self.open(opening, start_now=False)
+                self.end_pending(victim, Order(kind="end", status="cancelled", reason="dropped"))
+            case Block():
+                self.blocked[spec.execution_id] = opening
+            case Reject(max_pending):
+                self._abandon_trial(opening.entry)
+                error = StreamSaturated(stream_id=self.stream_id, max_pending=max_pending)
+                if opening.reply is not None:
+                    opening.reply.offer_error(error)
+        return LATER
+
+    def open(self, opening: Opening, *, start_now: bool) -> None:
+        """Commit the row. With a free slot, and a session of its own, the first attempt is counted in it (D1, D2)."""
+        entry = opening.entry
+        spec = entry.spec
+        now = self.host.now()
+        events: tuple[Event, ...]
+        if start_now and spec.origin == "fresh":
+            entry.state = ExecutionState(
+                execution_id=spec.execution_id,
+                status="running",
+                epoch=1,
+                attempt=1,
+                owner=self.plan.owner,
+                started_at=now,
+            )
+            events = (
+                make_event("execution_started", spec, now, {"attempt": 1}, graph_id=self.plan.entry_point.graph_id),
+            )
+        elif start_now:
+            events = ()
+        else:
+            events = (make_event("execution_queued", spec, now, graph_id=self.plan.entry_point.graph_id),)
+        self.books.opening[spec.execution_id] = opening
+        given: dict[str, Any] = {"memory": opening.memory, "checkpoint_id": opening.checkpoint_id}
+        request = OpenExecution(
+            spec=spec,
+            state=entry.state,
+            session_policy=self.plan.entry_point.session_policy,
+            events=events,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+        self.request(
+            self.plan.sessions,
+            request,
+            lambda opened: self._opened(opening, opened),
+            lambda error: self._not_opened(opening, error),
+        )
+
+    def _opened(self, opening: Opening, opened: Opened) -> None:
+        entry, reply = opening.entry, opening.reply
+        execution_id = entry.spec.execution_id
+        self.books.opening.pop(execution_id, None)
+        if opened.duplicate:
+            self._abandon_trial(entry)
+            self.make_room(self.admission.withdraw(execution_id))
+            self._acknowledge(opening, opened)
+            return
+        entry.memory = opened.memory if opened.memory is not None else entry.memory
+        self.books.live[execution_id] = entry
+        self.books.accepted += 1
+        if opening.wait and reply is not None:
+            self.books.waiters.setdefault(execution_id, []).append(reply)
+        else:
+            self._acknowledge(opening, opened)
+        self._begin(entry, opened)
+
+    def _begin(self, entry: Entry, opened: Opened) -> None:
+        execution_id = entry.spec.execution_id
+        if self.mode not in ("running", "draining"):
+            self.leave_pending(execution_id)
+        elif not opened.may_start:
+            self.make_room(self.admission.set_aside(execution_id))
+            self.spawn_execution(entry, Order(kind="await_turn"))
+        elif self.admission.where(execution_id) == "running":
+            counted = entry.state.status == "running"
+            self.spawn_execution(entry, Order(kind="launch" if counted else "claim"))
+        else:
+            self.watch_pending(entry)
+
+    def _acknowledge(self, opening: Opening, opened: Opened) -> None:
+        if opening.reply is None:
+            return
+        if opening.wait:
+            self.wait_for(opened.execution_id, opening.reply, None)
+        else:
+            accepted = Accepted(
+                execution_id=opened.execution_id, session_id=opened.session_id, duplicate=opened.duplicate
+            )
+            opening.reply.set(accepted)
+
+    def _not_opened(self, opening: Opening, error: BaseException) -> None:
+        entry = opening.entry
+        self.books.opening.pop(entry.spec.execution_id, None)
+        if isinstance(error, SessionBusy) and error.reason == "id_taken" and entry.spec.origin == "fresh":
+            spec = entry.spec.model_copy(update={"session_id": self.host.new_session_id()})
+            again = self._new_entry(spec, entry.memory, entry.trial)
+            start_now = self.admission.where(spec.execution_id) == "running"
+            self.open(opening._replace(entry=again), start_now=start_now)
+            return
+        self._abandon_trial(entry)
+        self.make_room(self.admission.withdraw(entry.spec.execution_id))
+        _offer_to(opening.reply)(error)
+
+    def _abandon_trial(self, entry: Entry) -> None:
+        if entry.trial:
+            self.circuit = self.circuit.on_abandoned()
+
+    def _take_in(self, entry: Entry) -> None:
+        raise AssertionError("the StreamActor recovers")
+
+
+def _offer_to(reply: Reply[Any] | None) -> Any:
+    def offer(error: BaseException) -> None:
+        if reply is not None:
+            reply.offer_error(error)
+
+    return offer

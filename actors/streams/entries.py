@@ -1,0 +1,125 @@
+"""A stream's books: its executions that have not ended, who waits for them, and the results that it still holds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from propolis.messages import ExecutionSpec, ExecutionState, ExecutionStatus, Payload
+
+if TYPE_CHECKING:
+    from ..core import Ref, Reply
+
+__all__ = ["Books", "Entry", "Opening", "Results"]
+
+
+class Entry:
+    """An execution that has not ended. Without a `ref` it waits for its first slot."""
+
+    __slots__ = ("memory", "ref", "spec", "state", "trial")
+
+    def __init__(self, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None) -> None:
+        self.spec = spec
+        self.state = state
+        self.memory = memory
+        self.ref: Ref[Any] | None = None
+        self.trial = False
+        """It is the one that a half-open circuit lets through."""
+
+
+class Opening(NamedTuple):
+    """An execution whose row is on its way into the store."""
+
+    entry: Entry
+    reply: Reply[Any] | None
+    wait: bool
+    """The reply is the result, not the acceptance."""
+    memory: Payload | None
+    checkpoint_id: str | None
+
+
+class _Held(NamedTuple):
+    data: bytes
+    until: float | None
+
+
+class Results:
+    """The last results, at most so many and for so long. Bounded by both."""
+
+    def __init__(self, most: int, ttl: float | None) -> None:
+        self._most = most
+        self._ttl = ttl
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+
+    def add(self, execution_id: str, data: bytes, now: float) -> None:
+        """Hold an encoded result."""
+        if self._most == 0:
+            return
+        self._held.pop(execution_id, None)
+        self._held[execution_id] = _Held(data, None if self._ttl is None else now + self._ttl)
+        while len(self._held) > self._most:
+            self._held.popitem(last=False)
+        self._prune(now)
+
+    def get(self, execution_id: str, now: float) -> bytes | None:
+        """An encoded result, if it is still held."""
+        self._prune(now)
+        held = self._held.get(execution_id)
+        return None if held is None else held.data
+
+    def forget(self, execution_id: str) -> None:
+        """Let go of one."""
+        self._held.pop(execution_id, None)
+
+    def count(self, now: float) -> int:
+        """How many are held."""
+        self._prune(now)
+        return len(self._held)
+
+    def _prune(self, now: float) -> None:
+        while self._held:
+            held = next(iter(self._held.values()))
+            if held.until is None or held.until > now:
+                return
+            self._held.popitem(last=False)
+
+
+class Books:
+    """What outlives a crash of the StreamActor.
+
+    `live` is the published snapshot too: only the actor loop changes it, and a copy of its keys is one step of the
+    interpreter, so any thread may take one.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self.live: dict[str, Entry] = {}
+        self.opening: dict[str, Opening] = {}
+        self.waiters: dict[str, list[Reply[Any]]] = {}
+        self.results = results
+        self.accepted = 0
+        self.ended = 0
+        self.restarts = 0
+        self.quarantined = 0
+        self.running = 0
+        self.counts: dict[ExecutionStatus, int] = {}
+        self.latencies: deque[float] = deque(maxlen=1_024)
+
+    def active_ids(self) -> tuple[str, ...]:
+        """The ids of all that has not ended. Any thread."""
+        return tuple(list(self.live))
+
+    def count_end(self, status: ExecutionStatus, restarts: int, *, quarantined: bool, seconds: float) -> None:
+        """An execution has ended."""
+        self.ended += 1
+        self.counts[status] = self.counts.get(status, 0) + 1
+        self.restarts += restarts
+        self.quarantined += quarantined
+        self.latencies.append(seconds * 1_000)
+
+    def percentiles(self) -> Mapping[str, float]:
+        """Of the latencies of recent executions, in milliseconds."""
+        values = sorted(self.latencies)
+        if not values:
+            return {}
+        return {f"p{p}": round(values[min(len(values) - 1, len(values) * p // 100)], 3) for p in (50, 90, 99)}

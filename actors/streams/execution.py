@@ -1,0 +1,340 @@
+"""The ExecutionActor: one execution, from its first attempt to its end. Wraps exactly one executor."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from propolis.messages import (
+    ENDED,
+    LIVE_EVENTS,
+    Advanced,
+    AdvanceExecution,
+    AppendEvents,
+    AttemptEnded,
+    AwaitTurn,
+    BeginAttempt,
+    CancelExecution,
+    Checkpointed,
+    EmitEvents,
+    ExecutionRow,
+    ExecutionSpec,
+    ExecutionState,
+    Failure,
+    GetContext,
+    GetExecution,
+    GiveUp,
+    LeaveTurn,
+    PauseExecution,
+    Payload,
+    PublishEvents,
+    ReportProgress,
+    SaveCheckpoint,
+    SlotGranted,
+    SlotReturned,
+    SlotWanted,
+    StaleWriter,
+    StreamRestarted,
+    WakeMe,
+)
+
+from ..core import LATER, Handlers, Reply
+from ..supervision.policy import History, Restart, Stop, decide
+from .interrupting import Interrupting, limit_failure
+from .life import Life, Order
+from .plan import StreamPlan
+
+__all__ = ["ExecutionActor"]
+
+MAX_LOST_ATTEMPTS = 10
+"""Attempts in a row that may die with their runtime before nobody tries again (section 5)."""
+
+
+class ExecutionActor(Interrupting):
+    """Drives one execution: takes its session, launches attempts, writes what they say, decides about restarts.
+
+    Its stream grants it a slot and hears of its end once that is committed. What an attempt of an earlier epoch says
+    is refused.
+    """
+
+    def __init__(
+        self, plan: StreamPlan, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None, order: Order
+    ) -> None:
+        super().__init__(plan, spec, self.kept("life", lambda: Life(state, memory)))
+        self._order = order
+
+    def on_start(self) -> None:
+        """Begin as ordered; or, a new instance after a crash, find out how things stand."""
+        order, state = self._order, self._life.state
+        if self._life.phase != "new":
+            self._recover()
+        elif order.kind == "end":
+            self._life.cancel = order.reason if order.status == "cancelled" else None
+            self.finish(order.status, failure=order.failure)
+        elif order.kind == "launch":
+            self._launch()
+        elif order.kind == "await_turn":
+            self._life.phase = "awaiting_turn"
+            self._await_turn()
+        elif state.lost_attempts >= MAX_LOST_ATTEMPTS:
+            message = f"{state.lost_attempts} attempts in a row ended with the process that ran them"
+            failure = Failure(kind="AttemptsLost", message=message, code="attempts_lost", retryable=False)
+            self.finish("failed", failure=failure, quarantined=True)
+        else:
+            self._claim()
+
+    # -- an attempt begins -------------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        """Count an attempt and, where others may want the session, take it: one commit (D2)."""
+        life, before = self._life, self._life.state
+        life.phase = "claiming"
+        life.state = self.running_state(restarts=before.restarts, counted=True)
+        data = {"attempt": life.state.attempt}
+        events = [self.event("execution_started", data)]
+        if before.attempt == 0 and self._spec.origin == "resume":
+            events.insert(0, self.event("execution_resumed", data))
+        elif before.attempt > 0 and before.status != "restarting":
+            events.insert(0, self.event("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
+        claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
+        self.advance(before.epoch, tuple(events), lambda done: self._claimed(before, done), claim=claim)
+
+    def _claimed(self, before: ExecutionState, done: Advanced) -> None:
+        life = self._life
+        if not done.claimed:
+            life.state = before
+            life.phase = "awaiting_turn"
+            self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
+            if not self.settle_early():
+                self._await_turn()
+            return
+        if before.attempt == 0 and done.memory is not None:
+            life.memory = done.memory
+        self._launch()
+
+    def _await_turn(self) -> None:
+        request = AwaitTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
+        self._alarms.append(self.request(self._plan.sessions, request, lambda _: self._want_slot(), self.gone))
+        self.watch_limits()
+
+    def _want_slot(self) -> None:
+        if self._life.phase in ("awaiting_turn", "backing_off"):
+            self._life.phase = "awaiting_slot"
+            self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
+
+    def slot_granted(self, message: SlotGranted) -> None:
+        """The stream has a slot for what waits."""
+        if self._life.phase == "awaiting_slot":
+            self._claim()
+
+    def _launch(self) -> None:
+        life = self._life
+        if self.settle_early():
+            return
+        life.phase = "running"
+        begin = BeginAttempt(
+            spec=self._spec,
+            epoch=life.state.epoch,
+            attempt=life.state.attempt,
+            memory=life.memory,
+            resume_from=life.node,
+        )
+        plan = self._plan
+        life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)
+        if life.pausing:
+            life.launched.pause()
+        if plan.has_time_limits or self._spec.deadline is not None:
+            self.attempt_began = self.last_sign = self.host.monotonic()
+            self.watch_limits()
+
+    # -- what a running attempt asks ---------------------------------------------------------------------------------
+
+    def save_checkpoint(self, message: SaveCheckpoint) -> object:
+        """Commit a checkpoint, then answer."""
+        self._check_epoch(message.epoch)
+        life, reply, checkpoint = self._life, self.keep_reply(), message.checkpoint
+        answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
+        if not self._plan.entry_point.checkpoint:
+            return self._checkpointed(answer)
+        if life.state.lost_attempts:  # it gets on: what it lost before no longer counts as in a row
+            life.state = life.state.model_copy(update={"lost_attempts": 0})
+
+        def saved(_: Advanced) -> None:
+            life.memory, life.node = checkpoint.memory, checkpoint.node
+            if reply is not None:
+                reply.set(self._checkpointed(answer))
+
+        request = AdvanceExecution(
+            state=life.state,
+            expected_epoch=message.epoch,
+            session_id=self._spec.session_id,
+            checkpoint=checkpoint,
+            progress=message.progress,
+        )
+        self.request(self._plan.sessions, request, saved, lambda error: self._refused(error, reply))
+        return LATER
+
+    def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
+        return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer
+
+    def emit(self, message: EmitEvents) -> object:
+        """Commit events, or publish the live ones, then answer."""
+        self._check_epoch(message.epoch)
+        if all(event.type in LIVE_EVENTS for event in message.events):
+            self._plan.events.tell(PublishEvents(events=message.events))
+            return None
+        reply = self.keep_reply()
+
+        def done(_: Any) -> None:
+            if reply is not None:
+                reply.set(None)
+
+        request = AppendEvents(
+            events=message.events, execution_id=self._spec.execution_id, expected_epoch=message.epoch
+        )
+        self.request(self._plan.sessions, request, done, lambda error: self._refused(error, reply))
+        return LATER
+
+    def report_progress(self, message: ReportProgress) -> None:
+        """A sign of life; publish it."""
+        if message.epoch != self._life.state.epoch or self._life.phase != "running":
+            return
+        self.last_sign = self.host.monotonic()
+        if message.fraction is not None or message.note:
+            data = {"fraction": message.fraction, "note": message.note}
+            self._plan.events.tell(PublishEvents(events=(self.event("execution_progress", data),)))
+
+    def _check_epoch(self, epoch: int) -> None:
+        life = self._life
+        if epoch != life.state.epoch or life.phase != "running":
+            raise StaleWriter(execution_id=self._spec.execution_id, epoch=epoch, current=life.state.epoch)
+        self.last_sign = self.host.monotonic()
+
+    def _refused(self, error: BaseException, reply: Reply[Any] | None) -> None:
+        if reply is not None:
+            reply.offer_error(error)
+        if isinstance(error, StaleWriter):
+            self.gone(error)
+
+    # -- an attempt ends ---------------------------------------------------------------------------------------------
+
+    def attempt_ended(self, message: AttemptEnded) -> None:
+        """The one report of an attempt. One of an earlier epoch has nothing to say any more."""
+        life = self._life
+        if message.epoch != life.state.epoch or life.phase != "running":
+            return
+        life.launched = None
+        self.attempt_began = self.last_sign = None
+        if message.progress is not None:
+            life.progress = message.progress
+        match message.how:
+            case "returned":
+                self.finish("completed", output=message.output, memory=message.memory)
+            case "paused":
+                self.finish("paused", memory=message.memory, node=message.node)
+            case "cancelled" if self.passed is None and life.cancel is not None:
+                self.finish("cancelled")
+            case "cancelled" if self.passed is None:
+                self.leave()
+            case _:
+                failure = message.failure if self.passed is None else limit_failure(self.passed)
+                self.has_failed(failure or Failure(kind="Unknown", message="it gave no reason"))
+
+    def has_failed(self, failure: Failure) -> None:
+        """Restart it or end it, as its policy says."""
+        life = self._life
+        self.passed = None
+        if life.leaving:
+            self.leave()
+            return
+        if life.cancel is not None:
+            self.finish("cancelled", failure=failure)
+            return
+        limit = self._next_limit()
+        now = self.host.monotonic()
+        history = History(
+            restarts=life.state.restarts,
+            draw=self.host.draw(),
+            deadline=None if limit is None else now + limit.after,
+        )
+        decision = decide(self._plan.entry_point.restart, history, failure, now)
+        if isinstance(decision, Restart):
+            self._restart(decision.after, failure)
+        else:
+            exhausted = isinstance(decision, Stop) and decision.reason == "exhausted"
+            self.finish("failed", failure=failure, quarantined=exhausted)
+
+    def _restart(self, after: float, failure: Failure) -> None:
+        """Commit the restart; run at once, on the slot that it has, or give that back and wait."""
+        life, before = self._life, self._life.state
+        at_once = after <= 0.0
+        life.phase = "writing"
+        life.state = self.running_state(restarts=before.restarts + 1, counted=at_once)
+        data = {"restart": before.restarts + 1, "after": after, "error": f"{failure.kind}: {failure.message}"}
+        events = (self.event("execution_restarted", data),)
+        self.advance(before.epoch, events, lambda _: self._launch() if at_once else self._back_off(after))
+
+    def _back_off(self, seconds: float) -> None:
+        self._life.phase = "backing_off"
+        if self.settle_early():
+            return
+        self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
+        alarm = self.request(self._plan.wakeups, WakeMe(after=seconds), lambda _: self._want_slot(), self.gone)
+        self._alarms.append(alarm)
+        self.watch_limits()
+
+    def stream_restarted(self, message: StreamRestarted) -> None:
+        """The stream is a new instance, which takes every execution for a running one: tell it otherwise."""
+        if self._life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+            self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
+        if self._life.phase == "awaiting_slot":
+            self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
+
+    def on_stop(self) -> None:
+        """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
+        if self._life.launched is not None:
+            self._life.launched.supersede()
+        if self._spec.origin != "fresh":
+            done = LeaveTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
+            self._plan.sessions.deliver(done)
+
+    # -- after a crash of this actor ---------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Fence what runs, see how things stand, and go on as after a failed attempt.
+
+        The empty write is a fence of its own: once it is answered, what the old instance had sent is committed or
+        refused, so the row that is read then is the truth.
+        """
+        life = self._life
+        if life.launched is not None:
+            life.launched.supersede()
+            life.launched = None
+        life.phase = "writing"
+
+        def found(row: ExecutionRow | None) -> None:
+            if row is None or row.state.owner not in (self._plan.owner, None):
+                self.leave()
+                return
+            life.state = row.state
+            if row.state.status in ENDED:
+                self.tell_end()
+            else:
+                self.has_failed(Failure(kind="ActorCrashed", message="its actor crashed", code="actor_crashed"))
+
+        def fenced(_: Any) -> None:
+            self.request(self._plan.sessions, GetExecution(execution_id=self._spec.execution_id), found, self.gone)
+
+        self.request(self._plan.sessions, AppendEvents(events=()), fenced, self.gone)
+
+    handlers: ClassVar[Handlers] = {
+        AttemptEnded: attempt_ended,
+        SaveCheckpoint: save_checkpoint,
+        EmitEvents: emit,
+        ReportProgress: report_progress,
+        SlotGranted: slot_granted,
+        StreamRestarted: stream_restarted,
+        CancelExecution: Interrupting.cancel,
+        PauseExecution: Interrupting.pause,
+        GiveUp: Interrupting.give_up,
+        GetContext: Interrupting.get_context,
+    }

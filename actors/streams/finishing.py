@@ -1,0 +1,160 @@
+"""The part of an ExecutionActor that writes: every change of the execution, its end, and leaving without one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from propolis.messages import (
+    Advanced,
+    AdvanceExecution,
+    CancelOutcome,
+    Event,
+    ExecutionEnded,
+    ExecutionSpec,
+    ExecutionState,
+    Failure,
+    Message,
+    Payload,
+)
+
+from ..core import AsyncioActor, Reply
+from .endings import ended_state, make_event, make_result
+from .life import EndingStatus, Life
+from .plan import StreamPlan
+
+__all__ = ["Finishing"]
+
+logger = logging.getLogger("propolis.streams")
+
+
+class Finishing(AsyncioActor):
+    """Writes through the SessionActor and tells the stream what is committed (D3)."""
+
+    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life) -> None:
+        super().__init__()
+        self._plan = plan
+        self._spec = spec
+        self._life = life
+        self._alarms: list[Reply[Any]] = []
+
+    def advance(
+        self,
+        expected_epoch: int,
+        events: tuple[Event, ...],
+        then: Callable[[Advanced], None],
+        *,
+        claim: bool = False,
+        memory: Payload | None = None,
+        progress: Payload | None = None,
+    ) -> None:
+        """Commit the execution's present state over the row of an expected epoch."""
+        given: dict[str, Any] = {"memory": memory, "progress": progress}
+        if claim:
+            given["claim"] = True
+        request = AdvanceExecution(
+            state=self._life.state,
+            expected_epoch=expected_epoch,
+            session_id=self._spec.session_id,
+            events=events,
+            **{name: value for name, value in given.items() if value is not None},
+        )
+        self.request(self._plan.sessions, request, then, self.gone)
+
+    def finish(
+        self,
+        status: EndingStatus,
+        *,
+        output: Payload | None = None,
+        memory: Payload | None = None,
+        failure: Failure | None = None,
+        node: str | None = None,
+        quarantined: bool = False,
+    ) -> None:
+        """Commit the end, then tell it."""
+        life, state = self._life, self._life.state
+        now = self.host.now()
+        life.phase = "writing"
+        final = memory if memory is not None else life.memory
+        result = make_result(self._spec, state, status, now, output=output, memory=final, failure=failure, node=node)
+        life.state = ended_state(state, status, now, result, quarantined=quarantined)
+        data: dict[str, Any] = {"attempt": state.attempt}
+        if failure is not None:
+            data |= {"error": f"{failure.kind}: {failure.message}", "code": failure.code}
+        if status == "cancelled":
+            data["reason"] = life.cancel or "cancelled"
+        events = [self.event(f"execution_{status}", data, node_id=node)]
+        if quarantined:
+            events.append(self.event("execution_quarantined", data))
+        self.advance(state.epoch, tuple(events), self._ended, memory=memory, progress=life.progress)
+
+    def _ended(self, _: Advanced) -> None:
+        self.tell_end()
+
+    def tell_end(self) -> None:
+        """The end is committed: tell the stream and whoever cancelled, and be gone."""
+        state = self._life.state
+        outcome: Literal["cancelled", "ended"] = "cancelled" if state.status == "cancelled" else "ended"
+        ended = ExecutionEnded(
+            execution_id=state.execution_id,
+            status=state.status,
+            result=state.result,
+            restarts=state.restarts,
+            quarantined=state.quarantined,
+        )
+        self._depart(ended, outcome)
+
+    def leave(self) -> None:
+        """Go without an end. What runs is fenced off; the store keeps the execution as it is."""
+        life = self._life
+        if life.phase == "ended":
+            return
+        if life.launched is not None:
+            life.launched.supersede()
+            life.launched = None
+        self._depart(ExecutionEnded(execution_id=self._spec.execution_id), "ended")
+
+    def gone(self, error: BaseException) -> None:
+        """A write was refused, or nobody is left to write: this actor has no say in the execution any more."""
+        logger.info("%s leaves: %s", self.actor_inbox.path, error)
+        self.leave()
+
+    def _depart(self, ended: ExecutionEnded, outcome: Literal["cancelled", "ended"]) -> None:
+        self._life.phase = "ended"
+        for alarm in self._alarms:
+            alarm.abandoned = True
+        self.answer_cancels(outcome)
+        self.tell_stream(ended)
+        self.stop_now()
+
+    def answer_cancels(self, outcome: Literal["cancelled", "cancelling", "detached", "ended"]) -> None:
+        """Tell everybody who asked for a cancel what became of it."""
+        waiters, self._life.cancel_waiters = self._life.cancel_waiters or (), None
+        for reply in waiters:
+            reply.set(CancelOutcome(execution_id=self._spec.execution_id, outcome=outcome))
+
+    def tell_stream(self, message: Message) -> None:
+        """Tell the supervisor, if it is there."""
+        parent = self.actor_inbox.parent
+        if parent is not None and not parent.stopped.is_set():
+            parent.ref.tell(message)
+
+    def event(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> Event:
+        """An event of this execution, now."""
+        graph_id = self._plan.entry_point.graph_id
+        return make_event(type, self._spec, self.host.now(), data, graph_id=graph_id, node_id=node_id)
+
+    def running_state(self, *, restarts: int, counted: bool) -> ExecutionState:
+        """The row under a new epoch: running with one more attempt counted (D2), or waiting for its restart."""
+        state = self._life.state
+        return ExecutionState(
+            execution_id=state.execution_id,
+            status="running" if counted else "restarting",
+            epoch=state.epoch + 1,
+            attempt=state.attempt + 1 if counted else state.attempt,
+            restarts=restarts,
+            lost_attempts=state.lost_attempts,
+            owner=self._plan.owner,
+            started_at=state.started_at or self.host.now(),
+        )

@@ -1,0 +1,171 @@
+"""The part of an ExecutionActor that others reach into it with: cancel, pause, give up, and the clock."""
+
+from __future__ import annotations
+
+from propolis.messages import (
+    CancelExecution,
+    CancelOutcome,
+    ExecutionContext,
+    ExecutionSpec,
+    Failure,
+    GetContext,
+    GiveUp,
+    PauseExecution,
+    WakeMe,
+)
+
+from ..core import LATER
+from .finishing import Finishing
+from .life import Life
+from .limits import Limit, next_limit
+from .plan import StreamPlan
+
+__all__ = ["Interrupting"]
+
+
+class Interrupting(Finishing):
+    """Interrupts what runs. An interrupted attempt reports how it ended, and only then is the execution's end written:
+    `cancelled` is never said of what still runs.
+    """
+
+    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life) -> None:
+        super().__init__(plan, spec, life)
+        self.attempt_began: float | None = None
+        self.last_sign: float | None = None
+        self.passed: Limit | None = None
+        """The time limit that the running attempt was interrupted for."""
+
+    # -- cancel ------------------------------------------------------------------------------------------------------
+
+    def cancel(self, message: CancelExecution) -> object:
+        """End it; the reply comes when it is gone, or after the grace with the truth about what is not."""
+        life = self._life
+        reply = self.keep_reply()
+        if life.phase == "ended":
+            return CancelOutcome(execution_id=self._spec.execution_id, outcome="ended")
+        if reply is not None:
+            life.cancel_waiters = [*(life.cancel_waiters or ()), reply]
+        if life.cancel is None:
+            life.cancel = message.reason
+        self.interrupt()
+        if life.phase in ("running", "writing", "claiming"):
+            self._alarms.append(
+                self.request(self._plan.wakeups, WakeMe(after=message.grace), lambda _: self._still_there(), self.gone)
+            )
+        return LATER
+
+    def interrupt(self) -> None:
+        """Have what runs end; end at once what waits; leave to its continuation what is being written."""
+        life = self._life
+        if life.phase == "running" and life.launched is not None:
+            life.launched.cancel()
+        elif life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+            self.settle_early()
+
+    def _still_there(self) -> None:
+        life = self._life
+        if life.phase == "running" and life.launched is not None:
+            self.answer_cancels("cancelling" if life.launched.can_be_stopped else "detached")
+
+    # -- pause and leave ---------------------------------------------------------------------------------------------
+
+    def pause(self, message: PauseExecution) -> bool:
+        """Pause: at once what has not begun or waits for a restart, at its next checkpoint or look what runs."""
+        life = self._life
+        if life.phase == "ended":
+            return False
+        life.pausing = True
+        if life.phase == "running" and life.launched is not None:
+            life.launched.pause()
+        elif life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+            self.settle_early()
+        return True
+
+    def give_up(self, message: GiveUp) -> None:
+        """Interrupt what runs and leave; the store keeps the execution as it is, for whoever opens it next."""
+        life = self._life
+        life.leaving = True
+        if message.now or life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+            self.leave()
+        else:
+            self.interrupt()
+
+    def settle_early(self) -> bool:
+        """Whether there is nothing more to begin: it is to leave, cancelled, to be paused, or its time is over."""
+        life = self._life
+        if life.leaving:
+            self.leave()
+        elif life.cancel is not None:
+            self.finish("cancelled")
+        elif self.passed is not None:
+            self.finish("failed", failure=limit_failure(self.passed))
+        elif life.pausing and life.phase != "claiming":
+            self.finish("paused", node=life.node)
+        else:
+            return False
+        return True
+
+    # -- time limits -------------------------------------------------------------------------------------------------
+
+    def watch_limits(self) -> None:
+        """Have the WakeupActor call when the next limit is due. A limit that moved since is looked at again then."""
+        limit = self._next_limit()
+        if limit is not None:
+            alarm = self.request(
+                self._plan.wakeups, WakeMe(after=limit.after), lambda _: self._look_at_limits(), self.gone
+            )
+            self._alarms = [known for known in self._alarms if not known.done()]
+            self._alarms.append(alarm)
+
+    def _next_limit(self) -> Limit | None:
+        return next_limit(
+            self._plan.entry_point,
+            self._spec,
+            now=self.host.now(),
+            monotonic=self.host.monotonic(),
+            attempt_began=self.attempt_began,
+            last_sign=self.last_sign,
+        )
+
+    def _look_at_limits(self) -> None:
+        life = self._life
+        limit = self._next_limit()
+        if life.phase == "ended" or limit is None or self.passed is not None:
+            return
+        if limit.after > 0.0:
+            self.watch_limits()
+            return
+        self.passed = limit
+        if life.phase == "running":
+            epoch = life.state.epoch
+            grace = WakeMe(after=self._plan.config.grace_seconds)
+            self._alarms.append(self.request(self._plan.wakeups, grace, lambda _: self._overdue(epoch), self.gone))
+        self.interrupt()
+
+    def _overdue(self, epoch: int) -> None:
+        """It was interrupted for its time and did not come back: fence it off, and go on without it."""
+        life = self._life
+        if life.phase != "running" or life.state.epoch != epoch or life.launched is None or self.passed is None:
+            return
+        life.launched.supersede()
+        life.launched = None
+        self.has_failed(limit_failure(self.passed))
+
+    def has_failed(self, failure: Failure) -> None:
+        """An attempt has failed."""
+        raise AssertionError("the ExecutionActor decides")
+
+    def get_context(self, message: GetContext) -> ExecutionContext:
+        """How the execution stands."""
+        return ExecutionContext.of(self._spec, self._life.state)
+
+
+def limit_failure(limit: Limit) -> Failure:
+    """What is said of an execution whose time was over."""
+    text = {
+        "deadline": "its deadline has passed",
+        "total_timeout": "it took longer than the total_timeout of its entry point",
+        "timeout": "this attempt took longer than the timeout of its entry point",
+        "idle_timeout": "it gave no sign of life for the idle_timeout of its entry point",
+    }
+    return Failure(kind="TimeoutError", message=text[limit.name], code=limit.name, retryable=limit.retryable)

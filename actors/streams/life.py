@@ -1,0 +1,72 @@
+"""What of an ExecutionActor outlives a crash of it: how the execution stands, and what runs of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from propolis.messages import ExecutionState, Failure, Payload
+
+if TYPE_CHECKING:
+    from ..core import Reply
+    from ..placements import Launched
+
+__all__ = ["EndingStatus", "Life", "Order", "Phase"]
+
+EndingStatus: TypeAlias = Literal["completed", "failed", "cancelled", "paused"]
+
+Phase: TypeAlias = Literal[
+    "new",
+    "claiming",
+    "awaiting_turn",
+    "awaiting_slot",
+    "running",
+    "writing",
+    "backing_off",
+    "ended",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How an execution's actor begins.
+
+    `launch`: its first attempt is counted already, in the commit that accepted it. `claim`: count an attempt, take the
+    session, begin. `await_turn`: its session is in use, wait for it first. `end`: it is over before it began.
+    """
+
+    kind: Literal["launch", "claim", "await_turn", "end"]
+    status: EndingStatus = "cancelled"
+    reason: str = ""
+    failure: Failure | None = None
+
+
+class Life:
+    """Mutable, in the hands of one ExecutionActor and its successors."""
+
+    __slots__ = (
+        "cancel",
+        "cancel_waiters",
+        "launched",
+        "leaving",
+        "memory",
+        "node",
+        "pausing",
+        "phase",
+        "progress",
+        "state",
+    )
+
+    def __init__(self, state: ExecutionState, memory: Payload | None) -> None:
+        self.state = state
+        self.memory = memory
+        """What a re-run starts from: the memory of the last checkpoint, at first of the start."""
+        self.phase: Phase = "new"
+        self.launched: Launched | None = None
+        self.node: str | None = None
+        self.progress: Payload | None = None
+        self.cancel: str | None = None
+        """Why, once somebody wants it cancelled."""
+        self.pausing = False
+        self.leaving = False
+        self.cancel_waiters: list[Reply[Any]] | None = None

@@ -1,0 +1,37 @@
+"""What all executions of one stream share: how to run them, and whom to talk to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..config import RuntimeConfig
+    from ..core import Ref
+    from ..executors import ExecutorPlan
+    from ..placements import Launcher
+    from ..records import SessionActor
+    from ..specs import EntryPoint
+
+__all__ = ["StreamPlan"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPlan:
+    """Handed by the stream to each of its executions."""
+
+    entry_point: EntryPoint
+    executor: ExecutorPlan
+    launcher: Launcher
+    sessions: Ref[SessionActor]
+    events: Ref[Any]
+    wakeups: Ref[Any]
+    config: RuntimeConfig
+    owner: str
+    """The runtime's id, which every row that it owns carries."""
+
+    @property
+    def has_time_limits(self) -> bool:
+        """Whether every execution of the stream has a limit to watch."""
+        point = self.entry_point
+        return point.timeout is not None or point.total_timeout is not None or point.idle_timeout is not None

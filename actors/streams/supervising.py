@@ -1,0 +1,302 @@
+"""The part of a StreamActor that has executions under it: starts them, hears of their ends, tells who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from propolis.messages import (
+    ENDED,
+    AdvanceExecution,
+    AppendEvents,
+    Encoded,
+    Event,
+    ExecutionEnded,
+    ExecutionRow,
+    Failure,
+    GetExecution,
+    Payload,
+    RuntimeStopped,
+    SlotGranted,
+    SlotReturned,
+    SlotWanted,
+    WakeMe,
+)
+
+from ..core import Ref, Reply
+from ..core.cell import send_reply
+from ..supervision.circuit import Circuit
+from ..supervision.intensity import decide_system
+from ..supervision.policy import Restart
+from ..supervision.supervisor import Supervisor
+from .admission import Admission, Freed
+from .endings import make_event
+from .entries import Books, Entry, Opening, Results
+from .execution import ExecutionActor
+from .interrupting import limit_failure
+from .life import Order
+from .limits import next_limit
+from .plan import StreamPlan
+
+__all__ = ["Mode", "Supervising"]
+
+Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stopped"]
+
+FOREIGN_POLL_SECONDS = 0.2
+"""How often the store is read for the end of an execution that another runtime has."""
+
+
+class Supervising(Supervisor):
+    """Holds the books, the slots and the circuit of a stream."""
+
+    def __init__(self, plan: StreamPlan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.stream_id = plan.entry_point.id
+        point = plan.entry_point
+        self.books: Books = self.kept(
+            "books", lambda: Books(Results(point.result_retention_max, point.result_retention_ttl))
+        )
+        self.admission = Admission.of(point)
+        self.blocked: dict[str, Opening] = self.kept("blocked", dict)
+        self.circuit = Circuit()
+        self.mode: Mode = "starting"
+
+    # -- executions begin --------------------------------------------------------------------------------------------
+
+    def spawn_execution(self, entry: Entry, order: Order) -> None:
+        """Give an execution its actor."""
+        entry.ref = self.spawn(
+            ExecutionActor, self.plan, entry.spec, entry.state, entry.memory, order, name=entry.spec.execution_id
+        )
+        entry.memory = None  # the actor has it now
+
+    def make_room(self, freed: Freed) -> None:
+        """Slots or places became free: start, or admit, who is next."""
+        admitted = set(freed.admitted)
+        for execution_id in freed.start:
+            if execution_id in admitted:
+                admitted.discard(execution_id)
+                self._open_blocked(execution_id, start_now=True)
+            else:
+                self._start(execution_id)
+        for execution_id in freed.admitted:
+            if execution_id in admitted:
+                self._open_blocked(execution_id, start_now=False)
+
+    def _start(self, execution_id: str) -> None:
+        entry = self.books.live.get(execution_id)
+        if entry is None:
+            return  # its row is on its way into the store; it begins when that is committed
+        if entry.ref is None:
+            self.spawn_execution(entry, Order(kind="claim"))
+        else:
+            entry.ref.tell(SlotGranted())
+
+    def _open_blocked(self, execution_id: str, *, start_now: bool) -> None:
+        opening = self.blocked.pop(execution_id, None)
+        if opening is not None:
+            self.open(opening, start_now=start_now)
+
+    def open(self, opening: Opening, *, start_now: bool) -> None:
+        """Commit a new execution's row."""
+        raise AssertionError("the accepting part opens")
+
+    def watch_pending(self, entry: Entry) -> None:
+        """The deadline of an execution counts while it is queued, too."""
+        limit = next_limit(
+            self.plan.entry_point,
+            entry.spec,
+            now=self.host.now(),
+            monotonic=self.host.monotonic(),
+            attempt_began=None,
+            last_sign=None,
+        )
+        if limit is None:
+            return
+        order = Order(kind="end", status="failed", failure=limit_failure(limit))
+        wake = WakeMe(after=limit.after)
+        self.request(
+            self.plan.wakeups, wake, lambda _: self.end_pending(entry.spec.execution_id, order), lambda _: None
+        )
+
+    def end_pending(self, execution_id: str, order: Order) -> bool:
+        """End an execution that has not begun. False when it has, or is not there."""
+        entry = self.books.live.get(execution_id)
+        if entry is None or entry.ref is not None:
+            return False
+        self.make_room(self.admission.withdraw(execution_id))
+        self.spawn_execution(entry, order)
+        return True
+
+    # -- what executions say -----------------------------------------------------------------------------------------
+
+    def slot_returned(self, message: SlotReturned) -> None:
+        """It waits for something else."""
+        self.make_room(self.admission.set_aside(message.execution_id))
+
+    def slot_wanted(self, message: SlotWanted) -> None:
+        """It can go on."""
+        entry = self.books.live.get(message.execution_id)
+        if entry is None or entry.ref is None or self.admission.where(message.execution_id) != "aside":
+            return
+        if self.admission.readmit(message.execution_id).start_now:
+            entry.ref.tell(SlotGranted())
+
+    def execution_ended(self, message: ExecutionEnded) -> None:
+        """Its end is committed, or it left without one."""
+        entry = self.books.live.pop(message.execution_id, None)
+        if entry is None:
+            return
+        if message.status is None or message.result is None:
+            self._left(entry)
+        else:
+            seconds = (self.host.now() - entry.spec.accepted_at).total_seconds()
+            self.books.count_end(message.status, message.restarts, quarantined=message.quarantined, seconds=seconds)
+            self.books.results.add(message.execution_id, message.result, self.host.monotonic())
+            self._tell_circuit(entry, message.status)
+            for reply in self.books.waiters.pop(message.execution_id, ()):
+                send_reply(reply, Encoded(message.result), encoded=True)
+        self.make_room(self.admission.withdraw(message.execution_id))
+        self.look_at_end()
+
+    def _tell_circuit(self, entry: Entry, status: str) -> None:
+        policy = self.plan.entry_point.circuit
+        if policy is None:
+            return
+        was = self.circuit.state
+        if status == "failed":
+            self.circuit = self.circuit.on_failure(policy, self.host.monotonic())
+        elif status == "completed":
+            self.circuit = self.circuit.on_success(self.host.monotonic())
+        elif entry.trial:
+            self.circuit = self.circuit.on_abandoned()
+        if self.circuit.state == "open" and was != "open":
+            self.announce("stream_tripped", {"retry_after": self.circuit.wait})
+        elif self.circuit.state == "closed" and was != "closed":
+            self.announce("stream_recovered", {})
+
+    def _left(self, entry: Entry) -> None:
+        """It is unfinished, and not ours any more: its waiters follow the store, or are told that we stop."""
+        if entry.trial:
+            self.circuit = self.circuit.on_abandoned()
+        waiters = self.books.waiters.pop(entry.spec.execution_id, [])
+        for reply in waiters:
+            if self.mode in ("running", "draining"):
+                self.wait_for(entry.spec.execution_id, reply, None)
+            else:
+                reply.offer_error(RuntimeStopped(what=f"Stream {self.stream_id!r}"))
+
+    def leave_pending(self, execution_id: str) -> None:
+        """Let go of an execution that has not begun; the store keeps it."""
+        entry = self.books.live.pop(execution_id, None)
+        if entry is not None:
+            self.admission.withdraw(execution_id)
+            self._left(entry)
+
+    def look_at_end(self) -> None:
+        """Whether a stop or a drain is through."""
+
+    # -- crashed executions ------------------------------------------------------------------------------------------
+
+    def on_child_failure(self, child: Ref[Any], failure: Failure) -> None:
+        """Restart the actor of an execution, not the execution; one that keeps crashing is let go, and only that one."""
+        crashes = self.kept("crashes", dict[str, tuple[float, ...]])
+        cell = child.actor_inbox
+        decided = decide_system(self.intensity, crashes.get(cell.name, ()), self.host.monotonic())
+        crashes[cell.name] = decided.crashes
+        if isinstance(decided.decision, Restart):
+            self.actor_inbox.loop.call_later(decided.decision.after, cell.restart)
+        else:
+            cell.terminate(failure)
+
+    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
+        """After an orderly end it has said so itself; after any other its execution is as the store has it."""
+        name = child.actor_inbox.name
+        self.kept("crashes", dict).pop(name, None)
+        if failure is not None and name in self.books.live:
+            self.execution_ended(ExecutionEnded(execution_id=name))
+
+    # -- waiting for an end ------------------------------------------------------------------------------------------
+
+    def wait_for(self, execution_id: str, reply: Reply[Any], timeout: float | None) -> None:
+        """Answer with the result once there is one; None for an unknown id or after `timeout` seconds."""
+        held = self.books.results.get(execution_id, self.host.monotonic())
+        if held is not None:
+            send_reply(reply, Encoded(held), encoded=True)
+        elif execution_id in self.books.live:
+            self._wait_here(execution_id, reply, timeout)
+        else:
+            self._follow_store(execution_id, reply, None if timeout is None else self.host.monotonic() + timeout)
+
+    def _wait_here(self, execution_id: str, reply: Reply[Any], timeout: float | None) -> None:
+        if timeout is not None and timeout <= 0.0:
+            reply.set(None)
+            return
+        self.books.waiters.setdefault(execution_id, []).append(reply)
+        if timeout is not None:
+            alarm = self.request(
+                self.plan.wakeups, WakeMe(after=timeout), lambda _: self._waited(execution_id, reply), lambda _: None
+            )
+            reply.on_done(lambda: setattr(alarm, "abandoned", True))
+
+    def _waited(self, execution_id: str, reply: Reply[Any]) -> None:
+        waiters = self.books.waiters.get(execution_id, [])
+        if reply in waiters:
+            waiters.remove(reply)
+            if not waiters:
+                del self.books.waiters[execution_id]
+            reply.set(None)
+
+    def _follow_store(self, execution_id: str, reply: Reply[Any], until: float | None) -> None:
+        def found(row: ExecutionRow | None) -> None:
+            if execution_id in self.books.live:
+                self._wait_here(execution_id, reply, None if until is None else until - self.host.monotonic())
+            elif row is None:
+                reply.set(None)
+            elif row.state.status in ENDED and row.state.result is not None:
+                send_reply(reply, Encoded(row.state.result), encoded=True)
+            elif until is not None and self.host.monotonic() >= until:
+                reply.set(None)
+            elif self.mode in ("stopping", "stopped"):
+                reply.offer_error(RuntimeStopped(what=f"Stream {self.stream_id!r}"))
+            else:
+                again = WakeMe(after=FOREIGN_POLL_SECONDS)
+                self.request(
+                    self.plan.wakeups,
+                    again,
+                    lambda _: self._follow_store(execution_id, reply, until),
+                    reply.offer_error,
+                )
+
+        self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, reply.offer_error)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def write_state(
+        self,
+        entry: Entry,
+        expected_epoch: int,
+        event: str,
+        then: Callable[[Any], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Commit the state of an execution that has no actor."""
+        request = AdvanceExecution(
+            state=entry.state,
+            expected_epoch=expected_epoch,
+            session_id=entry.spec.session_id,
+            events=(make_event(event, entry.spec, self.host.now()),),
+        )
+        self.request(self.plan.sessions, request, then, failed)
+
+    def announce(self, type: str, data: dict[str, Any]) -> None:
+        """Commit and publish an event of the stream's own."""
+        event = Event(
+            type=type,
+            stream_id=self.stream_id,
+            timestamp=self.host.now(),
+            data_payload=Payload.of({"entry_point": self.stream_id, **data}),
+        )
+        if self.plan.sessions.is_alive():
+            self.plan.sessions.deliver(AppendEvents(events=(event,)))

@@ -1,0 +1,68 @@
+"""`Call`: the reply of a front-door call, which says what the caller wants to know in the caller's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pykka
+from pykka.messages import ProxyCall
+
+from propolis.actors import Ref, Reply
+from propolis.messages import AskTimeout, Message, RuntimeStopped
+
+__all__ = ["Call", "call", "call_method"]
+
+R = TypeVar("R")
+
+
+class Call(Reply[R]):
+    """`await` it on any event loop, or `.get(timeout=seconds)` it in a thread.
+
+    An actor that is gone reads as `RuntimeStopped`: for a caller that is what it means.
+    """
+
+    _convert: Callable[[Any], R] | None = None
+    _asked = ""
+
+    def result(self) -> R:
+        """The answer, which must be there, or the exception."""
+        try:
+            value = super().result()
+        except pykka.ActorDeadError:
+            raise RuntimeStopped(what=self._asked or "The runtime") from None
+        return value if self._convert is None else self._convert(value)
+
+    def _timed_out(self, timeout: float | None) -> None:
+        if timeout is not None and timeout != self.default_timeout:
+            super()._timed_out(timeout)
+        raise AskTimeout(actor=self._asked, message="this call", seconds=self.default_timeout or 0.0)
+
+
+def call(
+    ref: Ref[Any],
+    message: Message,
+    *,
+    what: str,
+    convert: Callable[[Any], R] | None = None,
+    timeout: float | None = None,
+) -> Call[R]:
+    """Send a request to an actor for a caller of the front door."""
+    reply: Call[R] = Call()
+    reply._convert = convert  # noqa: SLF001 - same module
+    reply._asked = what  # noqa: SLF001
+    reply.default_timeout = timeout
+    ref.send_request(message, reply, ())
+    return reply
+
+
+def call_method(
+    ref: Ref[Any],
+    method: str,
+    *args: Any,
+    what: str,
+    convert: Callable[[Any], R] | None = None,
+    timeout: float | None = None,
+) -> Call[R]:
+    """Call a method of an actor, with live objects as arguments."""
+    return call(ref, ProxyCall((method,), args, {}), what=what, convert=convert, timeout=timeout)  # type: ignore[arg-type]

@@ -1,0 +1,190 @@
+"""`EventStream`: events from a sequence number on, with no gap and no repeat, then as they happen. Iterates both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from propolis.actors import QueueSubscriber, Reply, StoreThreads
+from propolis.messages import Event, EventFilter, RuntimeStopped
+
+from .calls import Call
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["EventStream"]
+
+POLL_SECONDS = 0.25
+"""How often the store is read without a hint: another process may commit to it."""
+
+PAGE = 500
+
+
+class EventStream(AsyncIterator[Event], Iterator[Event]):
+    """`async for` and `for` both work; close it (or leave its `with`) when done.
+
+    What is stored is read from the store, in order of `seq`; the live-only events (`seq` is None) come in between as
+    they happen. The subscription that this holds is only the hint that there is something to read. Ends when the
+    runtime stops.
+    """
+
+    def __init__(
+        self,
+        threads: StoreThreads,
+        filter: EventFilter,
+        after: int | None,
+        queue: QueueSubscriber,
+        subscribed: Call[str],
+        unsubscribe: Callable[[str], Any],
+    ) -> None:
+        self._threads = threads
+        self._filter = filter
+        self._seq = after
+        self._queue = queue
+        self._subscribed = subscribed
+        self._unsubscribe = unsubscribe
+        self._page: deque[Event] = deque()
+        self._closed = False
+        self._wake = threading.Event()
+        self._wake_async: Callable[[], None] | None = None
+        queue.wake = self._hint
+
+    def _hint(self) -> None:
+        self._wake.set()
+        wake = self._wake_async
+        if wake is not None:
+            wake()
+
+    # -- both ways ---------------------------------------------------------------------------------------------------
+
+    def _take(self) -> Event | None:
+        """What is at hand: live events first, since they are of now, then the page."""
+        while (event := self._queue.take()) is not None:
+            if isinstance(event, Event) and event.seq is None:
+                return event
+        return self._page.popleft() if self._page else None
+
+    def _read(self) -> Reply[Any]:
+        seq, filter = self._seq, self._filter
+
+        def read(store: Any) -> tuple[int, tuple[Event, ...]]:
+            if seq is None:
+                return store.last_seq(), ()
+            events = store.events_after(seq, filter, PAGE)
+            return (events[-1].seq if events else seq), events
+
+        return self._threads.read(read)
+
+    def _keep(self, page: tuple[int, tuple[Event, ...]]) -> None:
+        self._seq, events = page
+        self._page.extend(events)
+
+    def _is_over(self) -> bool:
+        return self._closed or self._queue.closed
+
+    # -- async for ---------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Event:
+        while True:
+            if self._closed:
+                raise StopAsyncIteration
+            event = self._take()
+            if event is not None:
+                return event
+            over = self._is_over()
+            self._wake.clear()
+            try:
+                await self._subscribed
+                self._keep(await self._read())
+            except RuntimeStopped:
+                raise StopAsyncIteration from None
+            if not self._page:
+                if over:
+                    raise StopAsyncIteration
+                await self._wait_async()
+
+    async def _wait_async(self) -> None:
+        loop = asyncio.get_running_loop()
+        waiting = loop.create_future()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(lambda: waiting.done() or waiting.set_result(None))
+
+        self._wake_async = wake
+        try:
+            if not self._wake.is_set():
+                await asyncio.wait_for(waiting, POLL_SECONDS)
+        except TimeoutError:
+            pass
+        finally:
+            self._wake_async = None
+
+    # -- for ---------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> EventStream:
+        return self
+
+    def __next__(self) -> Event:
+        while True:
+            if self._closed:
+                raise StopIteration
+            event = self._take()
+            if event is not None:
+                return event
+            over = self._is_over()
+            self._wake.clear()
+            try:
+                self._subscribed.get()
+                self._keep(self._read().get())
+            except RuntimeStopped:
+                raise StopIteration from None
+            if not self._page:
+                if over:
+                    raise StopIteration
+                self._wake.wait(POLL_SECONDS)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop following. Any thread, more than once."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._subscribed.done():
+            self._let_go()
+        else:
+            self._subscribed.on_done(self._let_go)
+        self._hint()
+
+    def _let_go(self) -> None:
+        try:
+            self._unsubscribe(self._subscribed.result())
+        except RuntimeStopped:
+            return  # there is nothing left to unsubscribe from
+
+    async def aclose(self) -> None:
+        """As `close()`."""
+        self.close()
+
+    def __enter__(self) -> EventStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> EventStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
