@@ -1,0 +1,343 @@
+"""Any batches at all, against a model in plain dicts that applies one write after another.
+
+The store takes most batches together and some apart; to the model there is no such difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from propolis.actors.stores import open_store
+
+from propolis.messages import (
+    ENDED,
+    Advanced,
+    AdvanceExecution,
+    Appended,
+    AppendEvents,
+    DeleteSession,
+    EventFilter,
+    Opened,
+    OpenExecution,
+    PropolisError,
+    Recovered,
+    RecoverExecutions,
+    Write,
+)
+
+from .builders import Client, StillHost, advance, event, opening, recovery
+
+
+@dataclass
+class Execution:
+    """An execution as the model has it."""
+
+    session: str
+    status: str
+    owner: str | None
+    key: str | None
+    input: Any
+    epoch: int = 1
+    lost: int = 0
+    overlay: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass
+class Session:
+    """A session as the model has it. `starts` is what each execution's re-run begins with, if not the memory."""
+
+    owner: str
+    holder: str
+    memory: dict[str, Any]
+    checkpoint: tuple[str | None, dict[str, Any]]
+    starts: dict[str, dict[str, Any]]
+    revision: int = 0
+
+
+class Model:
+    """What a store is, one write at a time. A refusal is the name of its error."""
+
+    def __init__(self) -> None:
+        self.executions: dict[str, Execution] = {}
+        self.sessions: dict[str, Session] = {}
+        self.events: list[tuple[int, str | None]] = []
+        self.seq = 0
+
+    def apply(self, write: Write, me: str) -> Any:
+        match write:
+            case OpenExecution():
+                return self.open(write)
+            case AdvanceExecution():
+                return self.advance(write)
+            case AppendEvents():
+                execution = self.executions.get(write.execution_id or "")
+                if execution is None or execution.epoch != write.expected_epoch:
+                    return "StaleWriter"
+                return self.number(write)
+            case RecoverExecutions():
+                return self.recover(write, me)
+            case DeleteSession():
+                return self.delete(write.session_id)
+        raise AssertionError(write)
+
+    def number(self, write: Any) -> int | None:
+        first = self.seq + 1 if write.events else None
+        for one in write.events:
+            self.seq += 1
+            self.events.append((self.seq, one.execution_id))
+        return first
+
+    def is_held(self, session: Session) -> bool:
+        holder = self.executions.get(session.holder)
+        return holder is not None and not holder.ended
+
+    def open(self, write: OpenExecution) -> Any:
+        spec, own = write.spec, write.spec.execution_id
+        new = Execution(spec.session_id, write.state.status, write.state.owner, spec.idempotency_key, spec.input_data)
+        for earlier, known in self.executions.items():
+            if new.key is not None and known.key == new.key:
+                return (earlier, True, None) if known.input == new.input else "IdempotencyConflict"
+        given = None if write.memory is None else write.memory.value()
+        session = self.sessions.get(spec.session_id)
+        if spec.origin == "fresh":
+            if session is not None or own in self.executions:
+                return "SessionBusy"
+            self.sessions[own] = Session(own, own, given or {}, (None, given or {}), {own: given or {}})
+            memory, may_start = given or {}, True
+        else:
+            if session is None:
+                return "SessionNotFound"
+            if own in self.executions:
+                return "SessionBusy"
+            take = self.join if spec.origin == "join" else self.resume
+            taken = take(write, new, session, given)
+            if isinstance(taken, str):
+                return taken
+            memory, may_start = taken
+        self.executions[own] = new
+        return (own, False, (memory, may_start, self.number(write)))
+
+    def join(self, write: OpenExecution, new: Execution, session: Session, given: Any) -> Any:
+        own = write.spec.execution_id
+        if self.is_held(session) and write.session_policy == "reject":
+            return "SessionBusy"
+        if self.is_held(session) and write.session_policy == "queue":
+            new.overlay = given or {}
+            return None, False
+        memory = session.memory | (given or {})
+        if write.session_policy != "parallel":
+            session.holder, session.starts[own] = own, memory
+            session.revision += 1
+        elif memory != session.memory:
+            session.revision += 1
+        session.memory = memory
+        return memory, True
+
+    def resume(self, write: OpenExecution, new: Execution, session: Session, given: Any) -> Any:
+        own, owner = write.spec.execution_id, self.executions[session.owner]
+        if not owner.ended or self.is_held(session):
+            return "SessionBusy"
+        name, memory = session.checkpoint
+        if write.checkpoint_id not in {None, name}:
+            return "SessionNotFound"
+        if owner.status == "completed" and write.checkpoint_id is None:
+            return "SessionBusy"
+        session.memory = session.starts[own] = memory | (given or {})
+        session.owner = session.holder = own
+        session.revision += 1
+        return session.memory, True
+
+    def advance(self, write: AdvanceExecution) -> Any:
+        own, memory = write.state.execution_id, None
+        execution = self.executions.get(own)
+        if execution is None or execution.epoch != write.expected_epoch:
+            return "StaleWriter"
+        session = self.sessions[write.session_id]
+        if write.claim:
+            if session.holder != own and self.is_held(session):
+                return (False, None, None)
+            if session.holder != own:
+                session.memory = session.starts[own] = session.memory | execution.overlay
+                session.holder, execution.overlay = own, {}
+                session.revision += 1
+            memory = session.memory
+        execution.status, execution.epoch = write.state.status, write.state.epoch
+        execution.owner, execution.lost = write.state.owner, write.state.lost_attempts
+        if write.checkpoint is not None:
+            session.memory = session.starts[own] = write.checkpoint.memory.value()
+            session.checkpoint = (write.checkpoint.checkpoint_id, session.memory)
+        if write.memory is not None:
+            session.memory = write.memory.value()
+        session.revision += write.memory is not None or write.checkpoint is not None
+        return (True, memory, self.number(write))
+
+    def recover(self, write: RecoverExecutions, me: str) -> Any:
+        free = [
+            (own, one)
+            for own, one in self.executions.items()
+            if not one.ended and (one.owner is None or (one.owner in write.dead_owners and one.owner != me))
+        ]
+        for _, one in free[: write.limit]:
+            one.lost += one.status == "running" and one.owner is not None
+            one.owner, one.epoch = me, one.epoch + 1
+        taken = [own for own, _ in free[: write.limit]]
+        return ([(own, self.executions[own].epoch) for own in taken], len(free) > write.limit)
+
+    def delete(self, session_id: str) -> Any:
+        its = [own for own, one in self.executions.items() if one.session == session_id]
+        if any(not self.executions[own].ended for own in its):
+            return "SessionBusy"
+        for own in its:
+            del self.executions[own]
+        self.events = [(seq, own) for seq, own in self.events if own not in its]
+        return self.sessions.pop(session_id, None) is not None
+
+
+def seen(outcome: Any) -> Any:
+    """An outcome of the store, as the model tells it."""
+    match outcome:
+        case PropolisError():
+            return type(outcome).__name__
+        case Opened(duplicate=True):
+            return (outcome.execution_id, True, None)
+        case Opened():
+            memory = None if outcome.memory is None else outcome.memory.value()
+            return (outcome.execution_id, False, (memory, outcome.may_start, outcome.first_seq))
+        case Advanced():
+            memory = None if outcome.memory is None else outcome.memory.value()
+            return (outcome.claimed, memory, outcome.first_seq)
+        case Appended():
+            return outcome.first_seq
+        case Recovered():
+            return ([(r.spec.execution_id, r.state.epoch) for r in outcome.executions], outcome.more)
+        case _:
+            return outcome
+
+
+RUNTIMES = ("r1", "r2")
+small = st.integers(0, 5)
+memories = st.none() | st.dictionaries(st.sampled_from("ab"), small, max_size=2)
+ways = st.tuples(
+    st.sampled_from(("open", "open", "join", "resume", "advance", "advance", "advance", "append", "recover", "delete")),
+    small,
+    small,
+    st.integers(0, 2),
+    memories,
+    st.booleans(),
+    st.sampled_from(("queue", "reject", "parallel")),
+    st.sampled_from(("pending", "running", "restarting", "parked", "completed", "failed", "cancelled", "paused")),
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Two runtimes commit batches; now and then one leaves or is declared dead and comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = open_store("memory:", host=StillHost())
+        self.clients = {runtime_id: Client(self.store, runtime_id) for runtime_id in RUNTIMES}
+        self.model = Model()
+        self.drawn = 0
+
+    def make(self, way: Any, me: str) -> Write:
+        """A write from what was drawn, mostly of things that exist."""
+        what, a, b, events, memory, flag, policy, status = way
+        own = f"x{a}"
+        known = list(self.model.executions)
+        if what in {"join", "resume"}:
+            self.drawn += 1
+            return opening(
+                f"n{self.drawn}",
+                session_id=own,
+                origin=what,
+                memory=memory,
+                policy=policy,
+                status="pending",
+                owner=me,
+                events=events,
+                checkpoint_id="cp" if flag else None,
+            )
+        if what == "open":
+            key = f"k{b % 3}" if flag else None
+            return opening(own, key=key, input_data=b % 2, memory=memory, owner=me, events=events)
+        if what == "recover":
+            return recovery(*(set(RUNTIMES) - {me} if flag else ()), limit=b + 1)
+        if what == "delete":
+            return DeleteSession(session_id=own)
+        own = known[(a * 6 + b) % len(known)] if known else own
+        there = self.model.executions.get(own)
+        epoch = (there.epoch if there else 1) + (7 if b == 5 else 0)
+        if what == "append":
+            return AppendEvents(events=(event(execution_id=own),) * events, execution_id=own, expected_epoch=epoch)
+        return advance(
+            own,
+            status,
+            epoch=epoch,
+            to_epoch=epoch + (a == 1),
+            session_id=there.session if there else own,
+            claim=flag,
+            memory=memory,
+            checkpoint=("cp", {"c": a}) if b == 1 else None,
+            owner=me,
+            events=events,
+        )
+
+    @rule(me=st.sampled_from(RUNTIMES), drawn=st.lists(ways, min_size=1, max_size=12))
+    def commit(self, me: str, drawn: list[Any]) -> None:
+        """A batch of anything."""
+        writes = [self.make(way, me) for way in drawn]
+        expected = [self.model.apply(write, me) for write in writes]
+        assert expected == [seen(outcome) for outcome in self.clients[me].commit(*writes)]
+
+    @rule(me=st.sampled_from(RUNTIMES), dead=st.booleans())
+    def leave(self, me: str, dead: bool) -> None:
+        """A runtime goes, in order or not, and comes back under its name."""
+        if dead:
+            self.store.forget([me])
+        else:
+            self.store.release(me)
+        for own, one in self.model.executions.items():
+            if one.owner == me and not one.ended:
+                self.model.executions[own] = replace(
+                    one, owner=None, epoch=one.epoch + dead, lost=one.lost + (dead and one.status == "running")
+                )
+        self.clients[me] = Client(self.store, me)
+
+    @invariant()
+    def executions_are_as_in_the_model(self) -> None:
+        found = {
+            spec.execution_id: (state.status, state.epoch, state.owner, state.lost_attempts)
+            for spec, state in self.store.list_executions(limit=10_000)
+        }
+        assert found == {own: (e.status, e.epoch, e.owner, e.lost) for own, e in self.model.executions.items()}
+
+    @invariant()
+    def sessions_are_as_in_the_model(self) -> None:
+        found = {
+            record.session_id: (record.execution_id, record.memory, record.revision, record.checkpoint_id)
+            for record in self.store.list_sessions(limit=10_000)
+        }
+        assert found == {
+            own: (one.owner, one.memory, one.revision, one.checkpoint[0]) for own, one in self.model.sessions.items()
+        }
+
+    @invariant()
+    def events_are_as_in_the_model(self) -> None:
+        found = [(e.seq, e.execution_id) for e in self.store.events_after(0, EventFilter(), limit=100_000)]
+        assert found == self.model.events
+        assert self.store.last_seq() == self.model.seq
+
+    def teardown(self) -> None:
+        self.store.close()
+
+
+TestStoreAgainstModel = StoreMachine.TestCase
+TestStoreAgainstModel.settings = settings(max_examples=100, stateful_step_count=15, deadline=None)

@@ -1,0 +1,399 @@
+"""Files that are full, locked, damaged, foreign, too new; commits in doubt; several processes on one file."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from propolis.actors.stores import SqlStore, open_store
+
+from propolis.messages import (
+    EventFilter,
+    InvalidInput,
+    Opened,
+    StoreCorrupt,
+    StoreTooNew,
+    StoreUnavailable,
+    encode,
+)
+
+from .builders import Client, StillHost, advance, opening
+
+
+class HastyHost(StillHost):
+    """A world where every pause takes a second, and somebody may do something meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(1.0)
+        self.meanwhile()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the store is."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def host() -> HastyHost:
+    """The world of the store."""
+    return HastyHost()
+
+
+@pytest.fixture
+def store(path: Path, host: HastyHost) -> Iterator[SqlStore]:
+    """A store in a file."""
+    store = open_store(f"sqlite:///{path}", host=host)
+    yield store
+    store.close()
+
+
+# --- opening ---
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "no URL"),
+        ("store.db", "no URL"),
+        ("sqlite://", "no URL"),
+        ("sqlite:///", "no URL"),
+        ("sqlite://host/x.db", "no URL"),
+        ("mysql://x/y", "no URL"),
+        ("postgresql://x/y", "not built yet"),
+        ("postgresql+psycopg://x/y", "not built yet"),
+        ("sqlite:///nowhere/at/all/x.db", "no folder"),
+        ("sqlite:///.", "is a folder"),
+    ],
+)
+def test_a_url_that_names_no_store_is_refused_with_a_remedy(url: str, said: str, tmp_path: Path) -> None:
+    """It says what is wrong with it, and what would do."""
+    with pytest.raises(InvalidInput, match=said) as caught:
+        open_store(url, host=StillHost())
+    assert caught.value.remedy
+
+
+def test_a_relative_url_is_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And stays there when the process goes elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    store = open_store("sqlite:///odd ?name#1%.db", host=StillHost())
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert 0 == store.last_seq()
+    Client(store).one(opening("e1"))
+    store.close()
+    assert ["below", "odd ?name#1%.db"] == sorted(entry.name for entry in tmp_path.iterdir())
+
+
+def test_what_was_committed_is_there_after_opening_again(path: Path, store: SqlStore) -> None:
+    """Opening an existing store changes nothing in it."""
+    Client(store).one(opening("e1", events=1))
+    store.close()
+    again = open_store(f"sqlite:///{path}", host=StillHost())
+    assert (1, ["e1"]) == (again.last_seq(), [record.session_id for record in again.list_sessions()])
+    again.close()
+
+
+def test_a_file_that_is_no_database_is_corrupt_and_left_alone(path: Path) -> None:
+    """Whatever it is, it is not ours to write to."""
+    path.write_bytes(b"precious notes " * 100)
+    for read_only in (False, True):
+        with pytest.raises(StoreCorrupt):
+            open_store(f"sqlite:///{path}", host=StillHost(), read_only=read_only)
+    assert b"precious notes " * 100 == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "script", ["CREATE TABLE t (x)", "CREATE TABLE meta (key, value); CREATE TABLE executions (x)"]
+)
+def test_a_database_of_somebody_else_is_refused_and_left_alone(path: Path, script: str) -> None:
+    """No table of ours appears in it, and its journal stays as it was."""
+    with sqlite3.connect(path) as connection:
+        connection.executescript(script)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreCorrupt, match="none of Propolis"):
+        open_store(f"sqlite:///{path}", host=StillHost())
+    assert before == path.read_bytes()
+
+
+def test_a_store_of_a_newer_version_is_refused(path: Path, store: SqlStore) -> None:
+    """It says which version it found and which it knows."""
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = 99 WHERE key = 'schema_version'")
+    connection.close()
+    with pytest.raises(StoreTooNew) as caught:
+        open_store(f"sqlite:///{path}", host=StillHost())
+    assert (99, 1) == (caught.value.found, caught.value.supported)
+
+
+def test_a_damaged_store_is_corrupt_when_the_damage_is_read(path: Path, store: SqlStore) -> None:
+    """A torn page, and a row whose bytes are no message."""
+    client = Client(store)
+    client.commit(*[opening(f"e{i}") for i in range(200)])
+    store.run_write(lambda connection: connection.exec_driver_sql("UPDATE executions SET spec = x'00' WHERE id = 1"))
+    with pytest.raises(StoreCorrupt, match="a row holds"):
+        store.get_execution("e0")
+    assert store.get_execution("e1") is not None
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[8192:] = b"\xff" * (len(data) - 8192)
+    path.write_bytes(data)
+
+    def read_damaged() -> None:
+        damaged = open_store(f"sqlite:///{path}", host=StillHost())
+        try:
+            damaged.list_executions()
+        finally:
+            damaged.close()
+
+    with pytest.raises(StoreCorrupt):
+        read_damaged()
+
+
+# --- reading only ---
+
+
+def test_reading_only_creates_nothing(path: Path) -> None:
+    """A file that is not there stays away, and a store in memory has nothing to read."""
+    for url in (f"sqlite:///{path}", "memory:"):
+        with pytest.raises(InvalidInput):
+            open_store(url, host=StillHost(), read_only=True)
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(StoreUnavailable, match="version is 0"):
+        open_store(f"sqlite:///{path}", host=StillHost(), read_only=True)
+    assert 0 == path.stat().st_size
+
+
+def test_a_reader_sees_a_running_store_and_cannot_write(path: Path, store: SqlStore) -> None:
+    """Its reads do not hold up the writer."""
+    client = Client(store)
+    reader = open_store(f"sqlite:///{path}", host=StillHost(), read_only=True)
+    client.one(opening("e1", events=1))
+    assert (1, {"running": 1}) == (reader.last_seq(), reader.count_executions())
+    with pytest.raises(StoreUnavailable, match="reading only"):
+        reader.release("r1")
+    reader.close()
+
+
+def test_a_reader_sees_what_a_killed_runtime_had_committed(path: Path, store: SqlStore, tmp_path: Path) -> None:
+    """It lies in the write-ahead log still."""
+    Client(store).one(opening("e1"))
+    (tmp_path / "left").mkdir()
+    for file in tmp_path.glob("store.db*"):
+        shutil.copy(file, tmp_path / "left")
+    reader = open_store(f"sqlite:///{tmp_path}/left/store.db", host=StillHost(), read_only=True)
+    assert ["e1"] == [record.session_id for record in reader.list_sessions()]
+    reader.close()
+
+
+# --- full, locked, in doubt ---
+
+
+@pytest.mark.parametrize("url", ["memory:", "file"])
+def test_a_full_disk_refuses_a_batch_and_loses_nothing(url: str, path: Path) -> None:
+    """The same batch under the same number lands once there is room."""
+    store = open_store("memory:" if url == "memory:" else f"sqlite:///{path}", host=StillHost())
+
+    def limit_pages(count: int) -> None:
+        store.run_write(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={count}").scalar())
+
+    try:
+        client = Client(store)
+        client.one(opening("e1", events=1))
+        limit_pages(1)  # SQLite takes the size that the file has
+        writes = [opening(f"big{i}", input_data="x" * 10_000, events=1) for i in range(20)]
+        with pytest.raises(StoreUnavailable, match="FULL"):
+            client.commit(*writes)
+        assert (1, {"running": 1}) == (store.last_seq(), store.count_executions())
+        limit_pages(10_000)
+        outcomes = store.commit("r1", client.batch, writes)
+        assert [Opened] * 20 == [type(outcome) for outcome in outcomes]
+        assert (21, {"running": 21}) == (store.last_seq(), store.count_executions())
+    finally:
+        store.close()
+
+
+LOCKER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("ROLLBACK")
+connection.close()
+print("free", flush=True)
+"""
+
+
+@pytest.fixture
+def locker(path: Path, store: SqlStore) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the store locked until it reads a line."""
+    command = [sys.executable, "-c", LOCKER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.communicate("\n")
+
+
+def test_a_store_locked_for_long_is_unavailable_but_can_be_read(
+    store: SqlStore, locker: subprocess.Popen[str], host: HastyHost
+) -> None:
+    """After five seconds; readers are not concerned."""
+    with pytest.raises(StoreUnavailable, match="locked"):
+        store.forget(["x"])
+    assert 5.0 == host.slept
+    assert 0 == store.last_seq()
+
+
+def test_a_commit_waits_for_a_lock_that_is_let_go(store: SqlStore, path: Path, host: HastyHost) -> None:
+    """It is tried again after a pause, from the start."""
+    client = Client(store)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    host.meanwhile = lambda: host.slept >= 2 and other.close()  # type: ignore[assignment, func-returns-value]
+    assert isinstance(client.one(opening("e1")), Opened)
+    assert 2.0 == host.slept
+
+
+def break_commit(store: SqlStore, monkeypatch: pytest.MonkeyPatch, *, after: bool) -> None:
+    """Let the next COMMIT fail, before or after it has landed."""
+    dialect = store._engine.dialect
+    commit = dialect.do_commit
+
+    def broken(connection: Any) -> None:
+        monkeypatch.setattr(dialect, "do_commit", commit)
+        if after:
+            commit(connection)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+        raise error
+
+    monkeypatch.setattr(dialect, "do_commit", broken)
+
+
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("kind", ["memory:", "file"])
+def test_a_commit_in_doubt_lands_exactly_once(
+    kind: str, landed: bool, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller hears that it failed, calls again, and gets the outcomes either way."""
+    store = open_store("memory:" if kind == "memory:" else f"sqlite:///{path}", host=StillHost())
+    try:
+        client = Client(store)
+        writes = [opening("e1", events=2), advance("nobody"), opening("e2", events=1)]
+        break_commit(store, monkeypatch, after=landed)
+        with pytest.raises(StoreUnavailable):
+            client.commit(*writes)
+        assert landed == (store.last_seq() == 3)
+        first, stale, second = store.commit("r1", client.batch, writes)
+        assert [1, "StaleWriter", 3] == [first.first_seq, type(stale).__name__, second.first_seq]  # type: ignore[union-attr]
+        assert [1, 2, 3] == [event.seq for event in store.events_after(0, EventFilter())]
+        assert 1 == store.runtimes()[0].beat
+        assert isinstance(client.one(advance("e1")).claimed, bool)
+    finally:
+        store.close()
+
+
+def test_a_bug_is_no_error_of_the_store_and_leaves_it_usable(store: SqlStore) -> None:
+    """It crashes whoever made it; nothing stays open."""
+    client = Client(store)
+    with pytest.raises(AssertionError):
+        client.commit(opening("e1"), "no write at all")  # type: ignore[arg-type]
+    assert isinstance(client.one(opening("e1")), Opened)
+
+
+def test_closing_waits_for_the_read_under_way(store: SqlStore) -> None:
+    """No connection is pulled away from under it."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slow_read(connection: Any) -> int:
+        reading.set()
+        assert go_on.wait(10)
+        value: int = connection.exec_driver_sql("SELECT 42").scalar_one()
+        return value
+
+    found: list[int] = []
+    reader = threading.Thread(target=lambda: found.append(store.run_read(slow_read)))
+    reader.start()
+    assert reading.wait(10)
+    closer = threading.Thread(target=store.close)
+    closer.start()
+    go_on.set()
+    closer.join(10)
+    reader.join(10)
+    assert [42] == found
+
+
+# --- several processes ---
+
+OPENER = """
+import sys
+from propolis.actors.host import Host
+from propolis.actors.stores import open_store
+from tests.stores.builders import Client, opening
+print("ready", flush=True)
+sys.stdin.readline()
+store = open_store(sys.argv[1], host=Host())
+client = Client(store, f"r{sys.argv[2]}")
+for n in range(10):
+    own = client.one(opening(f"e{sys.argv[2]}-{n}", key=f"k{n}", events=1, owner=client.runtime_id))
+    print(own.execution_id, flush=True)
+store.close()
+"""
+
+
+def test_processes_that_open_one_new_file_at_once_share_one_store(path: Path) -> None:
+    """One creates the tables; every key has one execution, whoever was first."""
+    root = Path(__file__).resolve().parents[2]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER, f"sqlite:///{path}", str(i)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+        )
+        for i in range(3)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert [0, 0, 0] == [process.returncode for process in processes]
+    assert said[0] == said[1] == said[2]
+    store = open_store(f"sqlite:///{path}", host=StillHost())
+    assert ({"running": 10}, 10, 3) == (store.count_executions(), store.last_seq(), len(store.runtimes()))
+    assert sorted(said[0]) == sorted(spec.execution_id for spec, _ in store.list_executions())
+    store.close()
+
+
+def test_a_result_is_stored_byte_for_byte(store: SqlStore) -> None:
+    """The same bytes go to the waiters and to the store."""
+    client = Client(store)
+    client.one(opening("e1"))
+    write = advance("e1", output={"x": [1, (2,)]})
+    client.one(write)
+    record = store.get_session("e1")
+    assert record is not None
+    assert record.result is not None
+    assert write.state.result == encode(record.result)
