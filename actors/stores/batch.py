@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete
 
@@ -14,6 +14,9 @@ from .schema import events
 from .statements import NUMBER_EVENTS, SET_LAST_SEQ, Statements
 
 __all__ = ["Batch", "advance_row", "session_change_row"]
+
+_BEYOND: Final = 1 << 62
+"""Greater than every number of an event; where a batch without events stands."""
 
 
 class Batch:
@@ -31,8 +34,8 @@ class Batch:
         self.runtime_id = runtime_id
         self.now = now
         self._rows: list[tuple[Any, ...]] = []
-        self._dropped: list[str] = []
-        self._drawn = self._next = 1
+        self._dropped: list[tuple[int, Sequence[str]]] = []
+        self._drawn = self._next = _BEYOND
         if expected_events:
             last: int = connection.execute(NUMBER_EVENTS, {"count": expected_events}).scalar_one()
             self._next = last - expected_events + 1
@@ -48,8 +51,8 @@ class Batch:
         return first
 
     def drop_events_of(self, execution_ids: Sequence[str]) -> None:
-        """At the end, delete what events these executions have, those of this batch included."""
-        self._dropped += execution_ids
+        """At the end, delete what events these executions have by now, those of this batch included."""
+        self._dropped.append((self._next, execution_ids))
 
     def mark(self) -> tuple[int, int]:
         """Where the events stand, for `back_to`."""
@@ -70,8 +73,8 @@ class Batch:
     def finish(self) -> None:
         """Insert the events, and give back the numbers that were not used."""
         self.insert_events()
-        if self._dropped:
-            self.connection.execute(delete(events).where(events.c.execution_id.in_(self._dropped)))
+        for before, ids in self._dropped:
+            self.connection.execute(delete(events).where(events.c.execution_id.in_(ids), events.c.seq < before))
         if self._next != self._drawn:
             self.connection.execute(SET_LAST_SEQ, {"last": self._next - 1})
 

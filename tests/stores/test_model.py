@@ -340,4 +340,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreAgainstModel = StoreMachine.TestCase
-TestStoreAgainstModel.settings = settings(max_examples=100, stateful_step_count=15, deadline=None)
+TestStoreAgainstModel.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
