@@ -2,8 +2,9 @@
 
 The driver gives the GIL away at every step of every statement, and with busy threads around it may take a switch
 interval (5 ms) to come back: a hundred rows through `executemany` are a hundred such chances, through one statement
-one. (Measured with one busy thread: 231 ms and 12 ms; with none: 1.25 ms and 0.86 ms.) So rows go in as one VALUES list. Its SQL is compiled from Core expressions once per size; the sizes are powers of
-two, and what is left over is filled with rows that match nothing.
+one. (Measured with one busy thread: 231 ms and 12 ms; with none: 1.25 ms and 0.86 ms.) So rows go in as one VALUES
+list. Its SQL is compiled from Core expressions once per size; the sizes are powers of two, and what is left over is
+filled with rows that match nothing.
 """
 
 from __future__ import annotations
