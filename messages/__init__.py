@@ -87,6 +87,7 @@ from .queries import (
     StreamStats,
     SupervisionTree,
 )
+from .rebuild import rebuild
 from .records import (
     ENDED,
     Checkpoint,
@@ -126,8 +127,6 @@ from .writes import (
 )
 
 __all__ = [
-    "ReplayExecution",
-    "StreamRestarted",
     "ENDED",
     "EVENT_TYPES",
     "LIVE_EVENTS",
@@ -205,6 +204,7 @@ __all__ = [
     "Recovered",
     "RecoveredExecution",
     "RemoteError",
+    "ReplayExecution",
     "ReplayMismatch",
     "ReportProgress",
     "Request",
@@ -232,6 +232,7 @@ __all__ = [
     "StreamEnded",
     "StreamNotFound",
     "StreamNotRunning",
+    "StreamRestarted",
     "StreamSaturated",
     "StreamStats",
     "StreamTripped",
@@ -246,6 +247,7 @@ __all__ = [
     "decode",
     "encode",
     "is_scalar",
+    "rebuild",
     "registered",
     "session_status",
     "upcaster",

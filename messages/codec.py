@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from .base import _TAG, Message, Pairs, registered
 from .errors import MessageError
-from .payload import Payload
+from .payload import FROM_WIRE, Payload
 from .text import text_of
-from .wire import PAYLOAD, ext, make_field_packer, unpack_fields
+from .wire import make_field_packer, unpack_fields
 
 __all__ = ["Encoded", "Upcaster", "decode", "encode", "upcaster"]
 
@@ -32,19 +32,13 @@ class Encoded(NamedTuple):
 
 
 def _encode_special(value: Any) -> Any:
-    if isinstance(value, Payload):
-        return ext(PAYLOAD, value.data)
+    if type(value) is Payload:
+        return value.data
     if isinstance(value, Message):
         return _fields(value)
     if isinstance(value, Pairs):
         return value.items_
     raise TypeError(f"a message cannot carry a {type(value)}")
-
-
-def _decode_special(code: int, data: bytes) -> Payload:
-    if code != PAYLOAD:
-        raise MessageError(reason="not_a_message", detail=f"unknown extension type {code}")
-    return Payload(data)
 
 
 def _fields(message: Message) -> dict[str, Any]:
@@ -77,7 +71,7 @@ def decode(data: bytes) -> Message:
     Raises:
         MessageError: and nothing else, whatever the bytes are.
     """
-    envelope = unpack_fields(data, _decode_special)
+    envelope = unpack_fields(data)
     if not (type(envelope) is tuple and len(envelope) == 2 and type(envelope[0]) is str and type(envelope[1]) is dict):
         raise MessageError(reason="not_a_message", detail="the bytes hold no [tag, fields]")
     tag, values = envelope
@@ -86,7 +80,7 @@ def decode(data: bytes) -> Message:
         cls, values = _upcast(tag, values)
     try:
         # validate_python on the class's own validator: model_validate() costs another 0.4 us a message
-        message: Message = cls.__pydantic_validator__.validate_python(values)
+        message: Message = cls.__pydantic_validator__.validate_python(values, context=FROM_WIRE)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))[:200]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Final, final
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from .errors import InvalidInput, PayloadTooLarge
 from .wire import describe_refusal, join_map, pack_value, split_map, unpack_value
 
-__all__ = ["Payload"]
+__all__ = ["FROM_WIRE", "Payload"]
+
+FROM_WIRE: Final = {"from": "wire"}
+"""The validation context of a message that is being decoded."""
 
 
 @final
@@ -82,4 +85,11 @@ class Payload:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.is_instance_schema(cls)
+        def validate(value: Any, info: ValidationInfo) -> Payload:
+            if isinstance(value, Payload):
+                return value
+            if info.context is FROM_WIRE and type(value) is bytes:  # there it is plain bytes; the field says of what
+                return cls(value)
+            raise PydanticCustomError("payload", "Input should be a Payload")
+
+        return core_schema.with_info_plain_validator_function(validate)

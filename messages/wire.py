@@ -1,8 +1,8 @@
 """The one module that names msgpack: how values become bytes and come back.
 
-Two alphabets share one set of extension codes. *Values* (what users pass) carry tuple, set, frozenset, datetime, UUID
-and Decimal as extensions. *Fields* (what messages are made of) are typed, so a tuple is a plain array there, and the
-extensions are the timestamp and `Payload`.
+There are two alphabets. *Values* (what users pass) carry tuple, set, frozenset, datetime, UUID and Decimal as
+extensions. *Fields* (what messages are made of) are typed, so a tuple is a plain array there, a `Payload` is plain
+bytes, and the one extension is msgpack's own timestamp.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import struct
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import msgpack
@@ -23,9 +24,7 @@ from .errors import MessageError
 from .text import text_of
 
 __all__ = [
-    "PAYLOAD",
     "describe_refusal",
-    "ext",
     "join_map",
     "make_field_packer",
     "pack_value",
@@ -45,7 +44,6 @@ MAX_DEPTH: Final = 1024
 """How far a refusal is traced down to name the culprit: as far as msgpack itself goes (511 before its 1.2)."""
 
 _TUPLE, _SET, _FROZENSET, _DATETIME, _UUID, _DECIMAL = 1, 2, 3, 4, 5, 6
-PAYLOAD: Final = 7
 
 _COLLECTIONS: Final[dict[int, Callable[[Any], Any]]] = {_TUPLE: tuple, _SET: set, _FROZENSET: frozenset}
 _NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
@@ -221,21 +219,25 @@ def split_map(data: bytes) -> dict[str, bytes]:
 def make_field_packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
     """The encoder of messages: tuples are arrays, aware datetimes are timestamps, `default` does the rest."""
 
+    packers = threading.local()  # a Packer allocates 256 KB, which costs more than most messages, and is of one thread
+
     def pack(value: Any) -> bytes:
-        data: bytes = msgpack.packb(value, default=default, datetime=True)
+        packer = getattr(packers, "packer", None)
+        if packer is None:
+            packer = packers.packer = msgpack.Packer(default=default, datetime=True)
+        data: bytes = packer.pack(value)
         return data
 
     return pack
 
 
-def ext(code: int, data: bytes) -> Any:
-    """An extension value, for a packer's `default`."""
-    return msgpack.ExtType(code, data)
-
-
-def unpack_fields(data: bytes, ext_hook: Callable[[int, bytes], Any]) -> Any:
+def unpack_fields(data: bytes) -> Any:
     """Decode what a field packer made. Raises MessageError."""
-    return _unpack(data, ext_hook, use_list=False)
+    return _unpack(data, _refuse_extension, use_list=False)
+
+
+def _refuse_extension(code: int, data: bytes) -> NoReturn:
+    raise MessageError(reason="not_a_message", detail=f"unknown extension type {code}")
 
 
 def _unpack(data: bytes, ext_hook: Callable[[int, bytes], Any], *, use_list: bool) -> Any:

@@ -46,8 +46,10 @@ class Opened(Message, tag="write.opened.v1"):
     first_seq: int | None = None
 
 
-class OpenExecution(Request[Opened], tag="write.open.v1"):
+class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     """Insert an execution, and by `spec.origin` open (`fresh`), join or take over (`resume`) its session.
+
+    None is the reply to a `fresh` one that is committed just as it was asked for.
 
     Errors: IdempotencyConflict, SessionNotFound (unknown session or checkpoint), SessionBusy (`reject` policy, or a
     resume of what may not be resumed).
@@ -72,8 +74,10 @@ class Advanced(Message, tag="write.advanced.v1"):
     """False: the session is held by another execution; nothing was written. Ask again when it has ended."""
 
 
-class AdvanceExecution(Request[Advanced], tag="write.advance.v1"):
+class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     """Bring an execution's row to `state` if it is still at `expected_epoch`, with what belongs to the same moment.
+
+    None is the reply where there was nothing to claim: it is committed.
 
     Errors: StaleWriter.
     """

@@ -25,6 +25,7 @@ from propolis.messages import (
     decode,
     encode,
     is_scalar,
+    rebuild,
 )
 
 from .mailbox import Continuation, Envelope, Mailbox
@@ -188,7 +189,7 @@ class Cell(Mailbox):
         self.current = envelope
         try:
             if type(message) is bytes:
-                message = decode(message)
+                message = decode(message) if envelope.foreign else rebuild(message)
                 result = self.actor.on_receive(message)  # type: ignore[union-attr]
             elif type(message) is Continuation:
                 self._go_on(message)
@@ -396,6 +397,7 @@ def send_reply(reply_to: Any, result: Any, *, encoded: bool) -> None:
     if not encoded or is_scalar(result):
         reply_to.set(result)
         return
+    foreign = isinstance(result, Encoded)
     if isinstance(result, Encoded):
         data = result.data
     elif isinstance(result, Message):
@@ -406,7 +408,7 @@ def send_reply(reply_to: Any, result: Any, *, encoded: bool) -> None:
     else:
         raise MessageError(reason="not_a_message", detail=f"a handler replied with {type(result)}")
     if hasattr(reply_to, "set_bytes"):
-        reply_to.set_bytes(data)
+        reply_to.set_bytes(data, foreign=foreign)
     else:
         reply_to.set(decode(data))
 

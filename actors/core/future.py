@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pykka
 
-from propolis.messages import Failure, WouldBlock, decode
+from propolis.messages import Failure, WouldBlock, decode, rebuild
 
 from .waker import on_actor_loop, waker_of
 
@@ -25,7 +25,7 @@ M = TypeVar("M")
 J = TypeVar("J")
 R = TypeVar("R")
 
-_VALUE, _BYTES, _ERROR = 0, 1, 2
+_VALUE, _BYTES, _FOREIGN, _ERROR = 0, 1, 2, 3
 _PENDING: Final = object()
 
 
@@ -53,9 +53,9 @@ class Reply(pykka.Future[T]):
         """Answer with a value, as it is."""
         self._settle((_VALUE, value))
 
-    def set_bytes(self, data: bytes) -> None:
-        """Answer with an encoded message; the reader decodes."""
-        self._settle((_BYTES, data))
+    def set_bytes(self, data: bytes, *, foreign: bool = False) -> None:
+        """Answer with an encoded message; the reader decodes. `foreign`: this process did not encode it just now."""
+        self._settle((_FOREIGN if foreign else _BYTES, data))
 
     def set_error(self, error: BaseException) -> None:
         """Answer with an exception."""
@@ -114,7 +114,7 @@ class Reply(pykka.Future[T]):
         if kind == _ERROR:
             raise value
         if self._decoded is _PENDING:
-            self._decoded = decode(value)
+            self._decoded = rebuild(value) if kind == _BYTES else decode(value)
         if isinstance(self._decoded, Failure):
             raise self._decoded.to_error()
         return cast(T, self._decoded)

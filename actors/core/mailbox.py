@@ -13,11 +13,17 @@ __all__ = ["Continuation", "Envelope", "Mailbox"]
 
 
 class Envelope:
-    """A message on its way: `message` is bytes (ours) or one of pykka's own, which pass as they are."""
+    """A message on its way: `message` is bytes (ours) or one of pykka's own, which pass as they are.
 
-    __slots__ = ("chain", "message", "reply_to")
+    `foreign` bytes were not encoded by this process, or not just now; the receiver validates what they hold.
+    """
 
-    def __init__(self, message: Any, reply_to: Any = None, chain: tuple[str, ...] = ()) -> None:
+    __slots__ = ("chain", "foreign", "message", "reply_to")
+
+    def __init__(
+        self, message: Any, reply_to: Any = None, chain: tuple[str, ...] = (), *, foreign: bool = False
+    ) -> None:
+        self.foreign = foreign
         self.message = message
         self.reply_to = reply_to
         self.chain = chain

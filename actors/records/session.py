@@ -134,8 +134,8 @@ class SessionActor(AsyncioActor):
                 continue
             if isinstance(outcome, PropolisError):
                 reply.offer_error(outcome)
-            elif isinstance(outcome, bool) or outcome is None:
-                reply.set(outcome)
+            elif isinstance(outcome, bool) or outcome is None or _as_asked(write, outcome):
+                reply.set(outcome if isinstance(outcome, bool) else None)
             else:
                 reply.set_bytes(encode(outcome))
 
@@ -281,6 +281,13 @@ class SessionActor(AsyncioActor):
         GetSession: get_session,
         GetExecution: get_execution,
     }
+
+
+def _as_asked(write: Write, outcome: Any) -> bool:
+    """Whether there is no more to say than that it is committed: two messages less for every execution."""
+    if isinstance(write, AdvanceExecution):
+        return not write.claim
+    return isinstance(write, OpenExecution) and write.spec.origin == "fresh" and not outcome.duplicate
 
 
 def _row(found: tuple[ExecutionSpec, ExecutionState] | None) -> ExecutionRow | None:

@@ -81,17 +81,18 @@ class Accepting(Supervising):
                 raise InvalidInput(what="deadline", reason="it has passed already", remedy="Pass one in the future.")
         trial = self._pass_circuit()
         point = self.plan.entry_point
-        execution_id = self.host.new_execution_id()
+        fresh = message.session_id is None  # then the session has the execution's id (section 4)
+        execution_id = self.host.new_session_id() if fresh else self.host.new_execution_id()
         given: dict[str, Any] = {
             "idempotency_key": message.idempotency_key,
             "deadline": message.deadline,
             "priority": (message.priority if message.priority is not None else point.priority) or None,
-            "origin": "join" if message.session_id is not None else None,
+            "origin": None if fresh else "join",
             "version": point.version,
         }
         spec = ExecutionSpec(
             execution_id=execution_id,
-            session_id=message.session_id or self.host.new_session_id(),
+            session_id=message.session_id or execution_id,
             stream_id=self.stream_id,
             entry_point=point.id,
             correlation_id=message.correlation_id or execution_id,
@@ -272,29 +273,30 @@ class Accepting(Supervising):
             lambda error: self._not_opened(opening, error),
         )
 
-    def _opened(self, opening: Opening, opened: Opened) -> None:
+    def _opened(self, opening: Opening, opened: Opened | None) -> None:
         entry, reply = opening.entry, opening.reply
         execution_id = entry.spec.execution_id
         self.books.opening.pop(execution_id, None)
-        if opened.duplicate:
+        if opened is not None and opened.duplicate:
             self._abandon_trial(entry)
             self.make_room(self.admission.withdraw(execution_id))
             self._acknowledge(opening, opened)
             return
-        entry.memory = opened.memory if opened.memory is not None else entry.memory
+        if opened is not None and opened.memory is not None:
+            entry.memory = opened.memory
         self.books.live[execution_id] = entry
         self.books.accepted += 1
         if opening.wait and reply is not None:
             self.books.waiters.setdefault(execution_id, []).append(reply)
         else:
             self._acknowledge(opening, opened)
-        self._begin(entry, opened)
+        self._begin(entry, may_start=opened is None or opened.may_start)
 
-    def _begin(self, entry: Entry, opened: Opened) -> None:
+    def _begin(self, entry: Entry, *, may_start: bool) -> None:
         execution_id = entry.spec.execution_id
         if self.mode not in ("running", "draining"):
             self.leave_pending(execution_id)
-        elif not opened.may_start:
+        elif not may_start:
             self.make_room(self.admission.set_aside(execution_id))
             self.spawn_execution(entry, Order(kind="await_turn"))
         elif self.admission.where(execution_id) == "running":
@@ -303,25 +305,30 @@ class Accepting(Supervising):
         else:
             self.watch_pending(entry)
 
-    def _acknowledge(self, opening: Opening, opened: Opened) -> None:
-        if opening.reply is None:
+    def _acknowledge(self, opening: Opening, opened: Opened | None) -> None:
+        spec, reply = opening.entry.spec, opening.reply
+        if reply is None:
             return
-        if opening.wait:
-            self.wait_for(opened.execution_id, opening.reply, None)
+        if opened is None:
+            reply.set(Accepted(execution_id=spec.execution_id, session_id=spec.session_id))
+        elif opening.wait:
+            self.wait_for(opened.execution_id, reply, None)
         else:
-            accepted = Accepted(
-                execution_id=opened.execution_id, session_id=opened.session_id, duplicate=opened.duplicate
-            )
-            opening.reply.set(accepted)
+            ids = {"execution_id": opened.execution_id, "session_id": opened.session_id}
+            reply.set(Accepted(**ids, duplicate=opened.duplicate))
 
     def _not_opened(self, opening: Opening, error: BaseException) -> None:
         entry = opening.entry
         self.books.opening.pop(entry.spec.execution_id, None)
         if isinstance(error, SessionBusy) and error.reason == "id_taken" and entry.spec.origin == "fresh":
-            spec = entry.spec.model_copy(update={"session_id": self.host.new_session_id()})
-            again = self._new_entry(spec, entry.memory, entry.trial)
-            start_now = self.admission.where(spec.execution_id) == "running"
-            self.open(opening._replace(entry=again), start_now=start_now)
+            drawn = self.host.new_session_id()
+            freed = self.admission.withdraw(entry.spec.execution_id)
+            given = {"execution_id": drawn, "session_id": drawn}
+            if entry.spec.correlation_id == entry.spec.execution_id:
+                given["correlation_id"] = drawn
+            again = self._new_entry(entry.spec.model_copy(update=given), entry.memory, entry.trial)
+            self._admit(opening._replace(entry=again))
+            self.make_room(freed)
             return
         self._abandon_trial(entry)
         self.make_room(self.admission.withdraw(entry.spec.execution_id))

@@ -98,16 +98,16 @@ class ExecutionActor(Interrupting):
         claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
         self.advance(before.epoch, tuple(events), lambda done: self._claimed(before, done), claim=claim)
 
-    def _claimed(self, before: ExecutionState, done: Advanced) -> None:
+    def _claimed(self, before: ExecutionState, done: Advanced | None) -> None:
         life = self._life
-        if not done.claimed:
+        if done is not None and not done.claimed:
             life.state = before
             life.phase = "awaiting_turn"
             self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
             if not self.settle_early():
                 self._await_turn()
             return
-        if before.attempt == 0 and done.memory is not None:
+        if before.attempt == 0 and done is not None and done.memory is not None:
             life.memory = done.memory
         self._launch()
 
@@ -158,7 +158,7 @@ class ExecutionActor(Interrupting):
         if life.state.lost_attempts:  # it gets on: what it lost before no longer counts as in a row
             life.state = life.state.model_copy(update={"lost_attempts": 0})
 
-        def saved(_: Advanced) -> None:
+        def saved(_: Advanced | None) -> None:
             life.memory, life.node = checkpoint.memory, checkpoint.node
             if reply is not None:
                 reply.set(self._checkpointed(answer))

@@ -43,7 +43,7 @@ class Finishing(AsyncioActor):
         self,
         expected_epoch: int,
         events: tuple[Event, ...],
-        then: Callable[[Advanced], None],
+        then: Callable[[Advanced | None], None],
         *,
         claim: bool = False,
         memory: Payload | None = None,
@@ -89,7 +89,7 @@ class Finishing(AsyncioActor):
             events.append(self.event("execution_quarantined", data))
         self.advance(state.epoch, tuple(events), self._ended, memory=memory, progress=life.progress)
 
-    def _ended(self, _: Advanced) -> None:
+    def _ended(self, _: Advanced | None) -> None:
         self.tell_end()
 
     def tell_end(self) -> None:

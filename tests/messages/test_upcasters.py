@@ -50,7 +50,7 @@ def refusal(data: bytes) -> MessageError:
 def test_the_oldest_version_climbs_all_steps() -> None:
     """From 1 to 2 to 3; fields that no step knows keep their values."""
     payload = Payload.of([1])
-    data = old(1, place="3,4", note="n", data=msgpack.ExtType(7, payload.data))
+    data = old(1, place="3,4", note="n", data=payload.data)
     assert Moved(x=3, y=4, note="n", data=payload) == decode(data)
 
 
