@@ -23,7 +23,7 @@ logger = logging.getLogger("propolis.placements")
 class _AsyncioAttempt:
     """One task on the user loop."""
 
-    __slots__ = ("_attempt", "_placement", "_task")
+    __slots__ = ("_attempt", "_placement", "_running", "_task")
 
     can_be_stopped = True
 
@@ -31,9 +31,14 @@ class _AsyncioAttempt:
         self._placement = placement
         self._attempt = attempt
         self._task: asyncio.Task[None] | None = None
+        self._running = False
 
     def begin(self, plan: ExecutorPlan) -> None:
-        self._task = self._placement.keep(asyncio.get_running_loop().create_task(_run(plan, self._attempt)))
+        self._task = self._placement.keep(asyncio.get_running_loop().create_task(self._run(plan)))
+
+    async def _run(self, plan: ExecutorPlan) -> None:
+        self._running = True
+        await _run(plan, self._attempt)
 
     def cancel(self) -> None:
         self._attempt.cancelled = True
@@ -47,7 +52,9 @@ class _AsyncioAttempt:
         self.cancel()
 
     def _cancel_task(self) -> None:
-        if self._task is not None:
+        # A task that is cancelled before its first step never runs at all, and would report nothing; one that has yet
+        # to begin looks at the flag.
+        if self._task is not None and self._running:
             self._task.cancel()
 
 

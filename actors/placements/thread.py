@@ -10,7 +10,7 @@ from typing import Any
 
 from propolis.messages import BeginAttempt
 
-from ..core import Ref
+from ..core import Ref, waker_of
 from ..executors import Attempt, Cancelled, Context, ExecutorPlan, SyncContext
 from ..host import Host
 from ..specs import EntryPoint
@@ -24,38 +24,50 @@ IDLE_SECONDS = 10.0
 class _ThreadAttempt:
     """One executor on one thread."""
 
-    __slots__ = ("_attempt",)
+    __slots__ = ("_attempt", "_cancel_task")
 
     can_be_stopped = False
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._cancel_task: Callable[[], None] | None = None
+
+    def run(self, plan: ExecutorPlan) -> None:
+        """On the thread: the executor, from its making to the report of its end."""
+        attempt = self._attempt
+        try:
+            if attempt.cancelled:
+                raise Cancelled
+            execute = plan.make()
+            attempt.input = plan.bind(attempt.begin.spec.input_data)
+            if plan.is_async:  # placed on a thread on purpose: an event loop of its own
+                output = asyncio.run(self._run_async(execute))
+            else:
+                output = execute(SyncContext(attempt), attempt.input)
+            ended = attempt.returned(output)
+        except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and no more
+            ended = attempt.ended_by(error, unwound=isinstance(error, (Cancelled, asyncio.CancelledError)))
+        attempt.report(ended)
+
+    async def _run_async(self, execute: Callable[..., Any]) -> Any:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._cancel_task = lambda: waker_of(loop).post(task.cancel)
+        if self._attempt.cancelled:  # between the first look and this line
+            raise Cancelled
+        return await execute(Context(self._attempt), self._attempt.input)
 
     def cancel(self) -> None:
         self._attempt.cancelled = True
+        if self._cancel_task is not None:
+            self._cancel_task()
 
     def pause(self) -> None:
         self._attempt.pause_requested = True
 
     def supersede(self) -> None:
         self._attempt.superseded = True
-        self._attempt.cancelled = True
-
-
-def _run(plan: ExecutorPlan, attempt: Attempt) -> None:
-    try:
-        if attempt.cancelled:
-            raise Cancelled
-        execute = plan.make()
-        attempt.input = plan.bind(attempt.begin.spec.input_data)
-        if plan.is_async:  # placed on a thread on purpose: an event loop of its own
-            output = asyncio.run(execute(Context(attempt), attempt.input))
-        else:
-            output = execute(SyncContext(attempt), attempt.input)
-        ended = attempt.returned(output)
-    except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and nothing else
-        ended = attempt.ended_by(error, unwound=isinstance(error, Cancelled))
-    attempt.report(ended)
+        self.cancel()
 
 
 class ThreadPlacement:
@@ -77,9 +89,9 @@ class ThreadPlacement:
 
     def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: BeginAttempt, ref: Ref[Any]) -> _ThreadAttempt:
         """Begin an attempt on a thread."""
-        attempt = Attempt(begin, ref, entry_point, self._host, self._limit)
-        self.submit(lambda: _run(plan, attempt))
-        return _ThreadAttempt(attempt)
+        launched = _ThreadAttempt(Attempt(begin, ref, entry_point, self._host, self._limit))
+        self.submit(lambda: launched.run(plan))
+        return launched
 
     def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run a coroutine function of our own on a thread (the pump of a blocking event handler)."""

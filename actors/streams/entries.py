@@ -96,6 +96,7 @@ class Books:
         self.live: dict[str, Entry] = {}
         self.opening: dict[str, Opening] = {}
         self.waiters: dict[str, list[Reply[Any]]] = {}
+        self.detached: set[str] = set()
         self.results = results
         self.accepted = 0
         self.ended = 0

@@ -227,6 +227,8 @@ class ExecutionActor(Interrupting):
         if message.progress is not None:
             life.progress = message.progress
         match message.how:
+            case _ if life.detached:
+                self.finish("cancelled")
             case "returned":
                 self.finish("completed", output=message.output, memory=message.memory)
             case "paused":

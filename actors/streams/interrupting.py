@@ -64,8 +64,14 @@ class Interrupting(Finishing):
 
     def _still_there(self) -> None:
         life = self._life
-        if life.phase == "running" and life.launched is not None:
-            self.answer_cancels("cancelling" if life.launched.can_be_stopped else "detached")
+        if life.phase != "running" or life.launched is None:
+            return
+        if life.launched.can_be_stopped:
+            self.answer_cancels("cancelling")
+        else:
+            life.detached = True
+            life.launched.supersede()
+            self.answer_cancels("detached")
 
     # -- pause and leave ---------------------------------------------------------------------------------------------
 

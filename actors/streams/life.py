@@ -47,6 +47,7 @@ class Life:
     __slots__ = (
         "cancel",
         "cancel_waiters",
+        "detached",
         "launched",
         "leaving",
         "memory",
@@ -67,6 +68,8 @@ class Life:
         self.progress: Payload | None = None
         self.cancel: str | None = None
         """Why, once somebody wants it cancelled."""
+        self.detached = False
+        """Somebody was told that it cannot be stopped: whatever it still does, it ends as cancelled."""
         self.pausing = False
         self.leaving = False
         self.cancel_waiters: list[Reply[Any]] | None = None

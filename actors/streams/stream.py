@@ -214,6 +214,10 @@ class StreamActor(Accepting):
             return CancelOutcome(execution_id=execution_id, outcome="ended" if known else "not_found")
         return self._forward(entry.ref, message, CancelOutcome(execution_id=execution_id, outcome="ended"))
 
+    def _see_detached(self, answer: Any) -> None:
+        if isinstance(answer, CancelOutcome) and answer.outcome == "detached" and answer.execution_id in self.books.live:
+            self.books.detached.add(answer.execution_id)
+
     def _reply_when_gone(self, execution_id: str) -> object:
         reply = self.keep_reply()
         if reply is None:
@@ -239,7 +243,12 @@ class StreamActor(Accepting):
         if reply is None:
             ref.deliver(message)
             return LATER
-        self.request(ref, message, reply.set, lambda _: reply.set(otherwise))
+
+        def answered(answer: Any) -> None:
+            self._see_detached(answer)
+            reply.set(answer)
+
+        self.request(ref, message, answered, lambda _: reply.set(otherwise))
         return LATER
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -294,6 +303,7 @@ class StreamActor(Accepting):
             active=len(books.live),
             restarts=books.restarts,
             quarantined=books.quarantined,
+            detached=len(books.detached),
             results_held=books.results.count(now),
             circuit=CircuitState(
                 state=circuit.state, recent_failures=len(circuit.failures), retry_after=circuit.retry_after(now)

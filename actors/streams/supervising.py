@@ -148,6 +148,7 @@ class Supervising(Supervisor):
         entry = self.books.live.pop(message.execution_id, None)
         if entry is None:
             return
+        self.books.detached.discard(message.execution_id)
         if message.status is None or message.result is None:
             self._left(entry)
         else:

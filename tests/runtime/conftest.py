@@ -1,0 +1,77 @@
+"""Fixtures of the runtime's tests: a placement, a store, a runtime on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from propolis import Runtime, RuntimeConfig
+from propolis.actors.core import new_event_loop
+
+from .support import Gate
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _event_loops_have_been_used() -> None:
+    """libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
+    new_event_loop().close()
+
+
+@pytest.fixture(params=["asyncio", "thread"])
+def placement(request: pytest.FixtureRequest) -> str:
+    """Where executors run."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["memory", "file"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store's URL, of each kind."""
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> str:
+    """The URL of a store in a file."""
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def config() -> RuntimeConfig:
+    """Settings with little patience."""
+    return RuntimeConfig(grace_seconds=0.3)
+
+
+@pytest.fixture
+def runtime(config: RuntimeConfig) -> Iterator[Runtime]:
+    """A runtime in memory."""
+    with Runtime(config=config) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def any_runtime(any_store: str, config: RuntimeConfig) -> Iterator[Runtime]:
+    """A runtime on each kind of store."""
+    with Runtime(any_store, config=config) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def new_gate(request: pytest.FixtureRequest) -> Iterator[Callable[[], Gate]]:
+    """Makes gates, and opens them all in the end, so that nothing hangs in them."""
+    gates: list[Gate] = []
+
+    def make() -> Gate:
+        gates.append(Gate())
+        return gates[-1]
+
+    yield make
+    for gate in gates:
+        gate.open()
+
+
+@pytest.fixture
+def gate(new_gate: Callable[[], Gate]) -> Gate:
+    """A gate, opened in the end."""
+    return new_gate()
