@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ from propolis.actors import (
     RuntimeConfig,
     Services,
     SessionActor,
+    Store,
     StoreThreads,
     Subscriber,
     ThreadPlacement,
@@ -62,11 +64,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime"]
 
+logger = logging.getLogger("propolis")
+
 
 class Runtime:
     """Runs streams over one store.
 
-    `store` is "memory:", or "sqlite:///file.db" (relative), "sqlite:////folder/file.db". Use it as a context manager,
+    `store` is "memory:", or "sqlite:///file.db" (relative), "sqlite:////folder/file.db"; or a
+    function that is called with the Host and opens a store, on the thread that commits. Use it as a context manager,
     `with` or `async with`; or call `start()` and `stop()`. Every call may be made from any thread and any event loop,
     and returns a `Call` that is awaited or `.get()`; none blocks by itself.
 
@@ -75,9 +80,13 @@ class Runtime:
     """
 
     def __init__(
-        self, store: str = "memory:", *, config: RuntimeConfig | None = None, host: Host | None = None
+        self,
+        store: str | Callable[[Host], Store] = "memory:",
+        *,
+        config: RuntimeConfig | None = None,
+        host: Host | None = None,
     ) -> None:
-        if not isinstance(store, str):
+        if not isinstance(store, str) and not callable(store):
             raise InvalidInput(what="store", reason=f"{store!r} is no URL", remedy='Pass "sqlite:///name.db".')
         self.store = store
         self.config = config if config is not None else RuntimeConfig()
@@ -97,8 +106,13 @@ class Runtime:
             InvalidInput: the store's URL.
             StoreCorrupt, StoreTooNew, StoreUnavailable: the store.
         """
+        if self._engine is not None:
+            self._check_process()
         with self._changing:
+            if self._engine is not None and self._stopped is not None:
+                return _then(_settled(self._stopped), lambda _: self.start())
             if self._engine is None:
+                self._pid = os.getpid()
                 self._engine = _Engine(self.store, self.config, self._host, self._failed)
                 self._stopped = None
                 self._reason = "stopping"
@@ -123,6 +137,8 @@ class Runtime:
         Nothing becomes cancelled by it: what was pending or running stays so in the store, and the next runtime on it
         goes on. Waiters get RuntimeStopped. With `cancel` it all ends as cancelled. A second call gets the same reply.
         """
+        if self._engine is not None:
+            self._check_process()
         with self._changing:
             engine = self._engine
             if engine is None:
@@ -198,7 +214,10 @@ class Runtime:
 
     def _stream(self, opened: OpenedStream) -> Stream:
         engine = self._running()
-        return engine.streams.setdefault(opened.plan.entry_point.id, Stream(self, opened))
+        known = engine.streams.get(opened.plan.entry_point.id)
+        if known is None or known.ref != opened.ref:  # the one before it may have been stopped by its reference
+            known = engine.streams[opened.plan.entry_point.id] = Stream(self, opened)
+        return known
 
     def close_stream(self, stream_id: str, *, cancel: bool = False, grace: float | None = None) -> Call[StreamEnded]:
         """Stop a stream and forget it. Raises StreamNotFound."""
@@ -398,9 +417,12 @@ class Runtime:
         """Raise RuntimeStopped or ForkedRuntime when it is not."""
         self._running()
 
-    def _running(self) -> _Engine:
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedRuntime(parent_pid=self._pid)
+
+    def _running(self) -> _Engine:
+        self._check_process()
         engine = self._engine
         if engine is None or self._stopped is not None or not engine.ready.done():
             raise RuntimeStopped(reason=self._reason if engine is None or self._stopped is not None else "starting")
@@ -421,13 +443,19 @@ class _Engine:
     """What lives from one start to the next stop."""
 
     def __init__(
-        self, store: str, config: RuntimeConfig, host: Host, failed: Callable[[_Engine, Failure | None], None]
+        self,
+        store: str | Callable[[Host], Store],
+        config: RuntimeConfig,
+        host: Host,
+        failed: Callable[[_Engine, Failure | None], None],
     ) -> None:
         self.host = host
         self.ready: Reply[Services] = Reply()
         self.streams: dict[str, Stream] = {}
         self.loop = ActorLoop(host, mailbox_limit=config.mailbox_limit).start()
-        self.threads = StoreThreads(host, lambda: open_store(store, host=host))
+        self.threads = StoreThreads(
+            host, lambda: open_store(store, host=host) if isinstance(store, str) else store(host)
+        )
         self.asyncio_placement = AsyncioPlacement(host, config.max_payload_bytes)
         self.thread_placement = ThreadPlacement(host, config.max_payload_bytes)
         self.root = self.loop.spawn(
@@ -440,7 +468,8 @@ class _Engine:
             name="runtime",
             register=True,
         )
-        self.root.actor_inbox.watch(lambda failure: failed(self, failure))
+        # on the loop, where a root that ends at once cannot slip through, and this thread's lock is not taken twice
+        self.loop.post(self.root.actor_inbox.watch, lambda failure: failed(self, failure))
 
     @property
     def services(self) -> Services:
@@ -465,6 +494,8 @@ class _Engine:
             stragglers = call_method(self.root, "shutdown", cancel, grace, what="The runtime").get()
         except RuntimeStopped:
             pass  # the root is gone already: it failed, or somebody stopped it through pykka
+        except Exception:
+            logger.exception("The runtime could not stop in an orderly way; what it owned is released all the same")
         self.root.stop()
         owner = self.ready.result().owner if self._is_ready() else None
         if owner is not None:
@@ -510,6 +541,13 @@ def _pass_on(source: Reply[Any], target: Reply[Any]) -> None:
             target.set(value)
 
     source.on_done(arrived)
+
+
+def _settled(first: Reply[Any]) -> Reply[None]:
+    """A reply that comes when `first` does, whatever that says."""
+    reply: Reply[None] = Reply()
+    first.on_done(lambda: reply.set(None))
+    return reply
 
 
 def _then(first: Reply[Any], go_on: Callable[[Any], Reply[Any]]) -> Call[Any]:

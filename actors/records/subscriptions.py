@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections import deque
@@ -134,7 +135,10 @@ class HandlerSubscriber(QueueSubscriber):
                 outcome = self._handler(event)
                 if outcome is not None:
                     await outcome
-            except Exception:
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise  # it is us who are cancelled: the loop is closing
                 self.failures += 1
                 logger.exception("An event handler failed at %s", event)
         with self._changed:

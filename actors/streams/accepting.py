@@ -31,13 +31,17 @@ from propolis.messages import (
 )
 
 from ..core import LATER, Reply
+from ..core.mailbox import Envelope
 from .admission import Admit, Block, Drop, Reject
-from .endings import make_event
+from .endings import attempt_data, given, make_event
 from .entries import Entry, Opening
 from .life import Order
 from .supervising import Supervising
 
-__all__ = ["Accepting", "check_id"]
+__all__ = ["CANCELLED_BY_STOP", "Accepting", "check_id"]
+
+CANCELLED_BY_STOP: Final = Order(kind="end", status="cancelled", reason="the stream was stopped")
+DROPPED: Final = Order(kind="end", status="cancelled", reason="dropped")
 
 _ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
@@ -66,6 +70,8 @@ class Accepting(Supervising):
         return self._accept(message, wait=True)
 
     def _accept(self, message: NewExecution, *, wait: bool) -> object:
+        if self._hold_early():
+            return LATER
         self._check_running()
         check_id("session_id", message.session_id)
         check_id("correlation_id", message.correlation_id)
@@ -83,13 +89,6 @@ class Accepting(Supervising):
         point = self.plan.entry_point
         fresh = message.session_id is None  # then the session has the execution's id (section 4)
         execution_id = self.host.new_session_id() if fresh else self.host.new_execution_id()
-        given: dict[str, Any] = {
-            "idempotency_key": message.idempotency_key,
-            "deadline": message.deadline,
-            "priority": (message.priority if message.priority is not None else point.priority) or None,
-            "origin": None if fresh else "join",
-            "version": point.version,
-        }
         spec = ExecutionSpec(
             execution_id=execution_id,
             session_id=message.session_id or execution_id,
@@ -99,13 +98,21 @@ class Accepting(Supervising):
             isolation_level=point.isolation_level,
             accepted_at=now,
             input_data=message.input_data,
-            **{name: value for name, value in given.items() if value is not None},
+            **given(
+                idempotency_key=message.idempotency_key,
+                deadline=message.deadline,
+                priority=(message.priority if message.priority is not None else point.priority) or None,
+                origin=None if fresh else "join",
+                version=point.version,
+            ),
         )
         memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))
 
     def resume(self, message: ResumeExecution) -> object:
         """Take a session over with a new execution. What it is not told it takes from the session's owner."""
+        if self._hold_early():
+            return LATER
         self._check_running()
         check_id("session_id", message.session_id)
         memory = self._checked_memory(message.memory)
@@ -151,6 +158,8 @@ class Accepting(Supervising):
 
     def replay(self, message: ReplayExecution) -> object:
         """Give a failed execution a new budget and let it run again, under its own id."""
+        if self._hold_early():
+            return LATER
         self._check_running()
         reply = self.keep_reply()
         refuse = _offer_to(reply)
@@ -187,6 +196,22 @@ class Accepting(Supervising):
         self.write_state(entry, before.epoch, "execution_queued", reopened, _offer_to(reply))
 
     # -- checks ------------------------------------------------------------------------------------------------------
+
+    def _hold_early(self) -> bool:
+        """Put the message at hand aside while the stream still takes over what was left: it goes first."""
+        current = self.actor_inbox.current
+        if self.mode != "starting" or current is None:
+            return False
+        self.kept("early", list[Envelope]).append(current)
+        return True
+
+    def release_early(self) -> None:
+        """Look at what came early now."""
+        early = self.kept("early", list[Envelope])
+        for envelope in early:
+            self.actor_inbox.push(envelope)
+        early.clear()
+        self.actor_inbox.wake()
 
     def _check_running(self) -> None:
         if self.mode != "running":
@@ -225,7 +250,7 @@ class Accepting(Supervising):
                 self.open(opening, start_now=False)
             case Drop(victim):
                 self.open(opening, start_now=False)
-                self.end_pending(victim, Order(kind="end", status="cancelled", reason="dropped"))
+                self.end_pending(victim, DROPPED)
             case Block():
                 self.blocked[spec.execution_id] = opening
             case Reject(max_pending):
@@ -251,20 +276,19 @@ class Accepting(Supervising):
                 started_at=now,
             )
             events = (
-                make_event("execution_started", spec, now, {"attempt": 1}, graph_id=self.plan.entry_point.graph_id),
+                make_event("execution_started", spec, now, attempt_data(1), graph_id=self.plan.entry_point.graph_id),
             )
         elif start_now:
             events = ()
         else:
             events = (make_event("execution_queued", spec, now, graph_id=self.plan.entry_point.graph_id),)
         self.books.opening[spec.execution_id] = opening
-        given: dict[str, Any] = {"memory": opening.memory, "checkpoint_id": opening.checkpoint_id}
         request = OpenExecution(
             spec=spec,
             state=entry.state,
             session_policy=self.plan.entry_point.session_policy,
             events=events,
-            **{name: value for name, value in given.items() if value is not None},
+            **given(memory=opening.memory, checkpoint_id=opening.checkpoint_id),
         )
         self.request(
             self.plan.sessions,
@@ -281,6 +305,7 @@ class Accepting(Supervising):
             self._abandon_trial(entry)
             self.make_room(self.admission.withdraw(execution_id))
             self._acknowledge(opening, opened)
+            self.look_at_end()
             return
         if opened is not None and opened.memory is not None:
             entry.memory = opened.memory
@@ -295,7 +320,11 @@ class Accepting(Supervising):
     def _begin(self, entry: Entry, *, may_start: bool) -> None:
         execution_id = entry.spec.execution_id
         if self.mode not in ("running", "draining"):
-            self.leave_pending(execution_id)
+            if not (self.books.cancelling and self.end_pending(execution_id, CANCELLED_BY_STOP)):
+                self.leave_pending(execution_id)
+                self.look_at_end()
+        elif self.admission.where(execution_id) is None:  # dropped for a newer one while its row was on its way
+            self.end_pending(execution_id, DROPPED)
         elif not may_start:
             self.make_room(self.admission.set_aside(execution_id))
             self.spawn_execution(entry, Order(kind="await_turn"))
@@ -323,16 +352,17 @@ class Accepting(Supervising):
         if isinstance(error, SessionBusy) and error.reason == "id_taken" and entry.spec.origin == "fresh":
             drawn = self.host.new_session_id()
             freed = self.admission.withdraw(entry.spec.execution_id)
-            given = {"execution_id": drawn, "session_id": drawn}
+            ids = {"execution_id": drawn, "session_id": drawn}
             if entry.spec.correlation_id == entry.spec.execution_id:
-                given["correlation_id"] = drawn
-            again = self._new_entry(entry.spec.model_copy(update=given), entry.memory, entry.trial)
+                ids["correlation_id"] = drawn
+            again = self._new_entry(entry.spec.model_copy(update=ids), entry.memory, entry.trial)
             self._admit(opening._replace(entry=again))
             self.make_room(freed)
             return
         self._abandon_trial(entry)
         self.make_room(self.admission.withdraw(entry.spec.execution_id))
         _offer_to(opening.reply)(error)
+        self.look_at_end()
 
     def _abandon_trial(self, entry: Entry) -> None:
         if entry.trial:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from propolis.messages import (
     Event,
@@ -17,14 +18,16 @@ from propolis.messages import (
     encode,
 )
 
-__all__ = ["ended_state", "make_event", "make_result"]
+__all__ = ["attempt_data", "ended_state", "given", "make_event", "make_result"]
+
+_EMPTY: Final = Payload.of({})
 
 
 def make_event(
     type: str,
     spec: ExecutionSpec,
     now: datetime,
-    data: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | Payload | None = None,
     *,
     graph_id: str | None = None,
     node_id: str | None = None,
@@ -36,11 +39,24 @@ def make_event(
         session_id=spec.session_id,
         execution_id=spec.execution_id,
         correlation_id=spec.correlation_id,
-        graph_id=graph_id,
-        node_id=node_id,
         timestamp=now,
-        data_payload=Payload.of(dict(data)) if data else None,
+        **given(
+            graph_id=graph_id,
+            node_id=node_id,
+            data_payload=data if data is None or isinstance(data, Payload) else Payload.of(dict(data)),
+        ),
     )
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    """Those that have a value. A field that is left out does not travel, and is not stored, with every message."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+@functools.lru_cache(maxsize=64)
+def attempt_data(attempt: int) -> Payload:
+    """The data of the events that say no more than which attempt it was: most of all events."""
+    return Payload.of({"attempt": attempt})
 
 
 def make_result(
@@ -55,27 +71,24 @@ def make_result(
     node: str | None = None,
 ) -> ExecutionResult:
     """What the waiters get and the store keeps."""
-    retries = state.restarts
+    retries = state.restarts or None
     success = status == "completed"
-    given: dict[str, Any] = {
-        "execution_id": spec.execution_id,
-        "session_id": spec.session_id,
-        "status": status,
-        "success": success,
-        "total_latency_ms": max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
-        "execution_quality": ("degraded" if retries else "clean") if success else "failed",
-    }
-    # what stands at its default is left out: it would travel, and be stored, with every result
-    optional = {
-        "output_payload": output,
-        "memory_payload": memory,
-        "failure": failure,
-        "paused_at": node if status == "paused" else None,
-        "restarts": retries or None,
-        "total_retries": retries or None,
-    }
-    given.update((name, value) for name, value in optional.items() if value is not None)
-    return ExecutionResult(**given)
+    return ExecutionResult(
+        execution_id=spec.execution_id,
+        session_id=spec.session_id,
+        status=status,
+        success=success,
+        total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
+        **given(
+            execution_quality=("degraded" if retries else None) if success else "failed",
+            output_payload=output,
+            memory_payload=memory if memory != _EMPTY else None,
+            failure=failure,
+            paused_at=node if status == "paused" else None,
+            restarts=retries,
+            total_retries=retries,
+        ),
+    )
 
 
 def ended_state(
@@ -87,12 +100,13 @@ def ended_state(
         status=status,
         epoch=state.epoch,
         attempt=state.attempt,
-        restarts=state.restarts,
-        lost_attempts=state.lost_attempts,
-        owner=None,
-        quarantined=quarantined,
-        started_at=state.started_at,
-        completed_at=None if status == "paused" else now,
-        paused_at=now if status == "paused" else None,
         result=encode(result),
+        **given(
+            restarts=state.restarts or None,
+            lost_attempts=state.lost_attempts or None,
+            quarantined=quarantined or None,
+            started_at=state.started_at,
+            completed_at=None if status == "paused" else now,
+            paused_at=now if status == "paused" else None,
+        ),
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from propolis.messages import ExecutionSpec, ExecutionState, ExecutionStatus, Payload
 
 if TYPE_CHECKING:
     from ..core import Ref, Reply
 
-__all__ = ["Books", "Entry", "Opening", "Results"]
+__all__ = ["Books", "Entry", "Mode", "Opening", "Results"]
+
+Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stopped"]
 
 
 class Entry:
@@ -97,6 +99,13 @@ class Books:
         self.opening: dict[str, Opening] = {}
         self.waiters: dict[str, list[Reply[Any]]] = {}
         self.detached: set[str] = set()
+        self.left: set[str] = set()
+        """Counted as accepted, and let go of unfinished: not to be counted again when they are taken up again."""
+        self.owed: dict[Reply[Any], tuple[str, float | None] | None] = {}
+        """Replies that hang on a turn of the StreamActor to come; for a wait: of which execution, and until when."""
+        self.mode: Mode = "starting"
+        self.cancelling = False
+        """The stop under way ends everything as cancelled."""
         self.results = results
         self.accepted = 0
         self.ended = 0
@@ -105,6 +114,12 @@ class Books:
         self.running = 0
         self.counts: dict[ExecutionStatus, int] = {}
         self.latencies: deque[float] = deque(maxlen=1_024)
+
+    def owe(self, reply: Reply[Any], wait: tuple[str, float | None] | None = None) -> None:
+        """Remember a reply until it is given, so that a crash of the actor does not forget it."""
+        if reply not in self.owed:
+            self.owed[reply] = wait
+            reply.on_done(lambda: self.owed.pop(reply, None))
 
     def active_ids(self) -> tuple[str, ...]:
         """The ids of all that has not ended. Any thread."""

@@ -20,7 +20,7 @@ from propolis.messages import (
 )
 
 from ..core import AsyncioActor, Reply
-from .endings import ended_state, make_event, make_result
+from .endings import attempt_data, ended_state, given, make_event, make_result
 from .life import EndingStatus, Life
 from .plan import StreamPlan
 
@@ -50,15 +50,12 @@ class Finishing(AsyncioActor):
         progress: Payload | None = None,
     ) -> None:
         """Commit the execution's present state over the row of an expected epoch."""
-        given: dict[str, Any] = {"memory": memory, "progress": progress}
-        if claim:
-            given["claim"] = True
         request = AdvanceExecution(
             state=self._life.state,
             expected_epoch=expected_epoch,
             session_id=self._spec.session_id,
             events=events,
-            **{name: value for name, value in given.items() if value is not None},
+            **given(memory=memory, progress=progress, claim=claim or None),
         )
         self.request(self._plan.sessions, request, then, self.gone)
 
@@ -79,11 +76,12 @@ class Finishing(AsyncioActor):
         final = memory if memory is not None else life.memory
         result = make_result(self._spec, state, status, now, output=output, memory=final, failure=failure, node=node)
         life.state = ended_state(state, status, now, result, quarantined=quarantined)
-        data: dict[str, Any] = {"attempt": state.attempt}
-        if failure is not None:
-            data |= {"error": f"{failure.kind}: {failure.message}", "code": failure.code}
-        if status == "cancelled":
-            data["reason"] = life.cancel or "cancelled"
+        data: Mapping[str, Any] | Payload = attempt_data(state.attempt)
+        if status == "cancelled" or failure is not None:
+            data = {
+                "attempt": state.attempt,
+                **_why(failure, (life.cancel or "cancelled") if status == "cancelled" else None),
+            }
         events = [self.event(f"execution_{status}", data, node_id=node)]
         if quarantined:
             events.append(self.event("execution_quarantined", data))
@@ -140,7 +138,7 @@ class Finishing(AsyncioActor):
         if parent is not None and not parent.stopped.is_set():
             parent.ref.tell(message)
 
-    def event(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> Event:
+    def event(self, type: str, data: Mapping[str, Any] | Payload | None = None, *, node_id: str | None = None) -> Event:
         """An event of this execution, now."""
         graph_id = self._plan.entry_point.graph_id
         return make_event(type, self._spec, self.host.now(), data, graph_id=graph_id, node_id=node_id)
@@ -158,3 +156,8 @@ class Finishing(AsyncioActor):
             owner=self._plan.owner,
             started_at=state.started_at or self.host.now(),
         )
+
+
+def _why(failure: Failure | None, reason: str | None) -> dict[str, str]:
+    error = None if failure is None else f"{failure.kind}: {failure.message}"
+    return given(reason=reason, error=error, code=None if failure is None else failure.code)

@@ -91,7 +91,11 @@ class Interrupting(Finishing):
         """Interrupt what runs and leave; the store keeps the execution as it is, for whoever opens it next."""
         life = self._life
         life.leaving = True
-        if message.now or life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+        if message.now and life.cancel is not None and life.phase == "running" and life.launched is not None:
+            life.launched.supersede()  # it was to end as cancelled, and does; whatever still runs is fenced off
+            life.launched = None
+            self.finish("cancelled")
+        elif message.now or life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
             self.leave()
         else:
             self.interrupt()
@@ -155,6 +159,7 @@ class Interrupting(Finishing):
             return
         life.launched.supersede()
         life.launched = None
+        self.attempt_began = self.last_sign = None
         self.has_failed(limit_failure(self.passed))
 
     def has_failed(self, failure: Failure) -> None:

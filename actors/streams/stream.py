@@ -47,9 +47,10 @@ from propolis.messages import (
 )
 
 from ..core import LATER, Handlers, Ref, Reply
+from ..core.mailbox import Envelope
 from ..supervision.supervisor import Supervisor
-from .accepting import Accepting
-from .entries import Entry
+from .accepting import CANCELLED_BY_STOP, Accepting
+from .entries import Entry, Opening
 from .life import Order
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
     from ..services import Services
 
 __all__ = ["StreamActor"]
+
+LAST_WORDS_SECONDS = 5.0
+"""How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
 
 
 class StreamActor(Accepting):
@@ -90,6 +94,8 @@ class StreamActor(Accepting):
         waiting = [reply for replies in self.books.waiters.values() for reply in replies]
         waiting += [held.reply for held in (*self.books.opening.values(), *self.blocked.values()) if held.reply]
         waiting += [*self.kept("starters", list[Reply[Any]]), *self.kept("enders", list[Reply[Any]])]
+        waiting += [envelope.reply_to for envelope in self.kept("early", list[Envelope]) if envelope.reply_to]
+        waiting += list(self.books.owed)
         for reply in waiting:
             reply.offer_error(stopped)
         self.books.waiters.clear()
@@ -97,11 +103,11 @@ class StreamActor(Accepting):
 
     def on_start(self) -> None:
         """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
-        if self.kept("started", lambda: [False])[0]:
-            self._rebuild()
-        else:
-            self.kept("started", lambda: [False])[0] = True
+        if self.mode == "starting":  # also after a crash in the middle of it
+            self._find_places()
             self._recover(first=True)
+        else:
+            self._rebuild()
 
     # -- recovery ----------------------------------------------------------------------------------------------------
 
@@ -135,6 +141,7 @@ class StreamActor(Accepting):
         for reply in self.kept("starters", list[Reply[Any]]):
             reply.set(None)
         self.kept("starters", list).clear()
+        self.release_early()
 
     def _take_in(self, entry: Entry) -> None:
         """An execution that was accepted before: queue it, whatever the bound."""
@@ -142,6 +149,10 @@ class StreamActor(Accepting):
             return
         execution_id = entry.spec.execution_id
         self.books.live[execution_id] = entry
+        if execution_id in self.books.left:
+            self.books.left.discard(execution_id)
+        else:
+            self.books.accepted += 1
         if entry.state.attempt == 0:
             admitted = self.admission.recover(execution_id, entry.spec.priority)
         else:
@@ -158,6 +169,21 @@ class StreamActor(Accepting):
         Rows that were on their way into the store are looked up behind a fence: once an empty write is answered, they
         are committed or never will be.
         """
+        self._find_places()
+        self._settle_what_is_owed()
+        if self.mode == "stopping":
+            self._interrupt_all(self.plan.config.grace_seconds)
+
+        def fenced(_: Any) -> None:
+            self._find_opened()
+            self.look_at_end()
+
+        self.request(self.plan.sessions, AppendEvents(events=()), fenced, lambda _: None)
+        for opening in list(self.blocked.values()):
+            self.blocked.pop(opening.entry.spec.execution_id)
+            self._admit(opening)
+
+    def _find_places(self) -> None:
         children = self.children()
         for execution_id, entry in self.books.live.items():
             if execution_id in children:
@@ -165,34 +191,52 @@ class StreamActor(Accepting):
                 self.admission.adopt(execution_id, entry.spec.priority)
                 entry.ref.tell(StreamRestarted())
         for execution_id, entry in list(self.books.live.items()):
-            if entry.ref is None and self.admission.recover(execution_id, entry.spec.priority).start_now:
+            if entry.ref is not None:
+                continue
+            if self.mode == "stopping":
+                self.admission.set_aside(execution_id)
+            elif self.admission.recover(execution_id, entry.spec.priority).start_now:
                 self.spawn_execution(entry, Order(kind="claim"))
-        self.mode = "running"
-        self.request(self.plan.sessions, AppendEvents(events=()), lambda _: self._find_opened(), lambda _: None)
-        for opening in list(self.blocked.values()):
-            self.blocked.pop(opening.entry.spec.execution_id)
-            self._admit(opening)
+            else:
+                self.watch_pending(entry)
+
+    def _settle_what_is_owed(self) -> None:
+        """Replies that hung on a turn of the instance that crashed: wait on, or say so."""
+        for reply, wait in list(self.books.owed.items()):
+            del self.books.owed[reply]
+            if wait is None:
+                reply.offer_error(ActorRestarted(actor=self.actor_inbox.path, reason="the stream crashed"))
+                continue
+            execution_id, until = wait
+            waiters = self.books.waiters.get(execution_id, [])
+            if reply in waiters:
+                waiters.remove(reply)
+            self.wait_for(execution_id, reply, None if until is None else max(0.0, until - self.host.monotonic()))
 
     def _find_opened(self) -> None:
         for execution_id, opening in list(self.books.opening.items()):
-            reply = opening.reply
-            del self.books.opening[execution_id]
 
-            def found(row: ExecutionRow | None, reply: Reply[Any] | None = reply) -> None:
+            def found(row: ExecutionRow | None, opening: Opening = opening) -> None:
+                self.books.opening.pop(opening.entry.spec.execution_id, None)
                 if row is not None:
-                    self._take_in(Entry(row.spec, row.state, None))
-                if reply is not None:
-                    self._tell_opened(row, reply)
+                    self._take_in(Entry(row.spec, row.state, opening.entry.memory))
+                if opening.reply is not None:
+                    self._tell_opened(row, opening.reply, wait=opening.wait)
+                self.look_at_end()
 
-            def failed(error: BaseException, reply: Reply[Any] | None = reply) -> None:
-                if reply is not None:
-                    reply.offer_error(error)
+            def failed(error: BaseException, opening: Opening = opening) -> None:
+                self.books.opening.pop(opening.entry.spec.execution_id, None)
+                if opening.reply is not None:
+                    opening.reply.offer_error(error)
+                self.look_at_end()
 
             self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, failed)
 
-    def _tell_opened(self, row: ExecutionRow | None, reply: Reply[Any]) -> None:
+    def _tell_opened(self, row: ExecutionRow | None, reply: Reply[Any], *, wait: bool) -> None:
         if row is None:
             reply.offer_error(ActorRestarted(actor=self.actor_inbox.path, reason="the stream crashed"))
+        elif wait:
+            self.wait_for(row.spec.execution_id, reply, None)
         else:
             reply.set(Accepted(execution_id=row.spec.execution_id, session_id=row.spec.session_id))
 
@@ -215,13 +259,18 @@ class StreamActor(Accepting):
         return self._forward(entry.ref, message, CancelOutcome(execution_id=execution_id, outcome="ended"))
 
     def _see_detached(self, answer: Any) -> None:
-        if isinstance(answer, CancelOutcome) and answer.outcome == "detached" and answer.execution_id in self.books.live:
+        if (
+            isinstance(answer, CancelOutcome)
+            and answer.outcome == "detached"
+            and answer.execution_id in self.books.live
+        ):
             self.books.detached.add(answer.execution_id)
 
     def _reply_when_gone(self, execution_id: str) -> object:
         reply = self.keep_reply()
         if reply is None:
             return LATER
+        self.books.owe(reply)
         gone: Reply[Any] = Reply()
         self.books.waiters.setdefault(execution_id, []).append(gone)
         outcome = CancelOutcome(execution_id=execution_id, outcome="cancelled")
@@ -248,6 +297,7 @@ class StreamActor(Accepting):
             self._see_detached(answer)
             reply.set(answer)
 
+        self.books.owe(reply)
         self.request(ref, message, answered, lambda _: reply.set(otherwise))
         return LATER
 
@@ -268,17 +318,23 @@ class StreamActor(Accepting):
     def get_context(self, message: GetContext) -> object:
         """How an execution stands; of one that is not under way, as the store has it."""
         entry = self.books.live.get(message.execution_id)
-        if entry is not None and entry.ref is not None:
-            return self._forward(entry.ref, message, None)
-        if entry is not None:
+        if entry is not None and entry.ref is None:
             return ExecutionContext.of(entry.spec, entry.state)
         reply = self.keep_reply()
         if reply is not None:
+            self.books.owe(reply)
+
+            def look(_: object = None) -> None:  # also when it ended on the way there
+                asked = GetExecution(execution_id=message.execution_id)
+                self.request(self.plan.sessions, asked, found, reply.offer_error)
 
             def found(row: ExecutionRow | None) -> None:
                 reply.set(None if row is None else ExecutionContext.of(row.spec, row.state))
 
-            self.request(self.plan.sessions, GetExecution(execution_id=message.execution_id), found, reply.offer_error)
+            if entry is not None and entry.ref is not None:
+                self.request(entry.ref, message, reply.set, look)
+            else:
+                look()
         return LATER
 
     def get_active(self, message: GetActive) -> tuple[str, ...]:
@@ -336,21 +392,31 @@ class StreamActor(Accepting):
             self.kept("enders", list[Reply[Any]]).append(reply)
         if isinstance(message, CloseStream):
             self.kept("closing", lambda: [False])[0] = True
+        if self.mode == "stopping":
+            self.books.cancelling = self.books.cancelling or message.cancel
+        else:
+            self.books.cancelling = message.cancel
         self.mode = "stopping"
         self._turn_away()
+        self._interrupt_all(message.grace)
+        self.look_at_end()
+        return LATER
+
+    def _interrupt_all(self, grace: float) -> None:
         for execution_id, entry in list(self.books.live.items()):
-            if message.cancel:
-                order = Order(kind="end", status="cancelled", reason="the stream was stopped")
-                if not self.end_pending(execution_id, order) and entry.ref is not None:
-                    cancel = CancelExecution(execution_id=execution_id, grace=message.grace, reason=order.reason)
-                    entry.ref.deliver(cancel)
+            if self.books.cancelling:
+                if not self.end_pending(execution_id, CANCELLED_BY_STOP) and entry.ref is not None:
+                    reason = CANCELLED_BY_STOP.reason
+                    entry.ref.deliver(CancelExecution(execution_id=execution_id, grace=grace, reason=reason))
             elif entry.ref is None:
                 self.leave_pending(execution_id)
             else:
                 entry.ref.tell(GiveUp())
-        self.request(self.plan.wakeups, WakeMe(after=message.grace), lambda _: self._grace_is_over(), lambda _: None)
-        self.look_at_end()
-        return LATER
+        self._watch_grace(grace)
+
+    def _watch_grace(self, seconds: float) -> None:
+        alarm = self.request(self.plan.wakeups, WakeMe(after=seconds), lambda _: self._grace_is_over(), lambda _: None)
+        self.kept("graces", list[Reply[Any]]).append(alarm)
 
     def _turn_away(self) -> None:
         """Who waits for room has no id yet; nothing of it is kept."""
@@ -366,7 +432,10 @@ class StreamActor(Accepting):
         stragglers = tuple(name for name in self.children() if name in self.books.live)
         for name in stragglers:
             self.children()[name].tell(GiveUp(now=True))
-        self.kept("stragglers", list[str]).extend(stragglers)
+        named = self.kept("stragglers", list[str])
+        named.extend(name for name in stragglers if name not in named)
+        if stragglers:  # a store that takes no writes must not hold up a cancelled straggler's leaving for ever
+            self._watch_grace(LAST_WORDS_SECONDS)
 
     def drain(self, message: DrainStream) -> object:
         """Admit nothing new, finish what was admitted."""
@@ -393,9 +462,23 @@ class StreamActor(Accepting):
         if self.mode in ("stopping", "draining"):
             self.mode = "stopped"
             stragglers = self.kept("stragglers", list[str])
+            for alarm in self.kept("graces", list[Reply[Any]]):
+                alarm.abandoned = True
+            self.kept("graces", list).clear()
+            self._refuse_starters()
             self.announce("stream_stopped", {"stragglers": list(stragglers)})
             self._end(tuple(stragglers), "stopped")
             stragglers.clear()
+        elif self.mode == "stopped":
+            self._end((), "stopped")
+
+    def _refuse_starters(self) -> None:
+        """Who asked for a start, or for work, meanwhile: a stop came in between."""
+        stopped = StreamNotRunning(stream_id=self.stream_id)
+        for reply in self.kept("starters", list[Reply[Any]]):
+            reply.offer_error(stopped)
+        self.kept("starters", list).clear()
+        self.release_early()
 
     def _end(self, stragglers: tuple[str, ...], mode: str) -> None:
         enders = self.kept("enders", list[Reply[Any]])

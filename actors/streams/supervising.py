@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from propolis.messages import (
     ENDED,
@@ -15,6 +15,7 @@ from propolis.messages import (
     ExecutionRow,
     Failure,
     GetExecution,
+    LeaveTurn,
     Payload,
     RuntimeStopped,
     SlotGranted,
@@ -31,16 +32,14 @@ from ..supervision.policy import Restart
 from ..supervision.supervisor import Supervisor
 from .admission import Admission, Freed
 from .endings import make_event
-from .entries import Books, Entry, Opening, Results
+from .entries import Books, Entry, Mode, Opening, Results
 from .execution import ExecutionActor
 from .interrupting import limit_failure
 from .life import Order
 from .limits import next_limit
 from .plan import StreamPlan
 
-__all__ = ["Mode", "Supervising"]
-
-Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stopped"]
+__all__ = ["Supervising"]
 
 FOREIGN_POLL_SECONDS = 0.2
 """How often the store is read for the end of an execution that another runtime has."""
@@ -60,7 +59,15 @@ class Supervising(Supervisor):
         self.admission = Admission.of(point)
         self.blocked: dict[str, Opening] = self.kept("blocked", dict)
         self.circuit = Circuit()
-        self.mode: Mode = "starting"
+
+    @property
+    def mode(self) -> Mode:
+        """Where the stream stands; outlives a crash of this actor."""
+        return self.books.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self.books.mode = mode
 
     # -- executions begin --------------------------------------------------------------------------------------------
 
@@ -179,6 +186,7 @@ class Supervising(Supervisor):
 
     def _left(self, entry: Entry) -> None:
         """It is unfinished, and not ours any more: its waiters follow the store, or are told that we stop."""
+        self.books.left.add(entry.spec.execution_id)
         if entry.trial:
             self.circuit = self.circuit.on_abandoned()
         waiters = self.books.waiters.pop(entry.spec.execution_id, [])
@@ -194,6 +202,9 @@ class Supervising(Supervisor):
         if entry is not None:
             self.admission.withdraw(execution_id)
             self._left(entry)
+            spec = entry.spec
+            if spec.origin != "fresh":  # or nobody behind it would have a turn on the session
+                self.plan.sessions.deliver(LeaveTurn(session_id=spec.session_id, execution_id=execution_id))
 
     def look_at_end(self) -> None:
         """Whether a stop or a drain is through."""
@@ -228,7 +239,9 @@ class Supervising(Supervisor):
         elif execution_id in self.books.live:
             self._wait_here(execution_id, reply, timeout)
         else:
-            self._follow_store(execution_id, reply, None if timeout is None else self.host.monotonic() + timeout)
+            until = None if timeout is None else self.host.monotonic() + timeout
+            self.books.owe(reply, (execution_id, until))
+            self._follow_store(execution_id, reply, until)
 
     def _wait_here(self, execution_id: str, reply: Reply[Any], timeout: float | None) -> None:
         if timeout is not None and timeout <= 0.0:
@@ -236,6 +249,7 @@ class Supervising(Supervisor):
             return
         self.books.waiters.setdefault(execution_id, []).append(reply)
         if timeout is not None:
+            self.books.owe(reply, (execution_id, self.host.monotonic() + timeout))
             alarm = self.request(
                 self.plan.wakeups, WakeMe(after=timeout), lambda _: self._waited(execution_id, reply), lambda _: None
             )

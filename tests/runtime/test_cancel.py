@@ -147,7 +147,9 @@ def test_an_execution_that_ignores_its_cancel_is_not_forgotten(
     assert "cancelled" == result.status
 
 
-def test_a_detached_thread_that_comes_back_later_changes_nothing(runtime: Runtime, new_gate: Callable[[], Gate]) -> None:
+def test_a_detached_thread_that_comes_back_later_changes_nothing(
+    runtime: Runtime, new_gate: Callable[[], Gate]
+) -> None:
     """Its session is locked until then, its late calls are refused, what it returns is not kept."""
     gate = new_gate()
     late: list[BaseException] = []
