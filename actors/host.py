@@ -1,26 +1,36 @@
 """The seam: everything that is not deterministic goes through one Host.
 
-Clock, ids, random numbers, threads and sleeping are read here and nowhere else, so that a test, or a simulation of a
-whole runtime, can hold them still by handing down another Host.
+Clock, timers, ids, random numbers, threads and sleeping are read here and nowhere else, so that a test, or a
+simulation of a whole runtime, can hold them still by handing down another Host.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
-__all__ = ["Host"]
+__all__ = ["Host", "Timer"]
+
+
+class Timer(Protocol):
+    """A call that waits for its time."""
+
+    def cancel(self) -> None:
+        """Never call it."""
+        ...
 
 
 class Host:
     """The real world. Every method may be called from any thread."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - for jitter and ids, not for secrets
+        self._random = random.Random(seed)
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
@@ -53,6 +63,10 @@ class Host:
     def sleep(self, seconds: float) -> None:
         """Block the calling thread."""
         time.sleep(seconds)
+
+    def call_later(self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]) -> Timer:
+        """Run a function on an event loop after a time. On that loop only."""
+        return loop.call_later(seconds, call)
 
     def spawn_thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         """Start a daemon thread."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from propolis.messages import WakeMe, Woken
 
 from .core import LATER, AsyncioActor, Handlers, Reply
+
+if TYPE_CHECKING:
+    from .host import Timer
 
 __all__ = ["WakeupActor"]
 
@@ -26,7 +29,7 @@ class WakeupActor(AsyncioActor):
         self._heap: list[tuple[float, int, Reply[Any]]] = self.kept("heap", list)
         self._order = itertools.count(len(self._heap))
         self._sweep_at = 1_024
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def on_start(self) -> None:
         """Set the timer for what an earlier instance was asked."""

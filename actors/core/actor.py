@@ -11,7 +11,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from propolis.messages import Failure, Message, Request
 
-from .ask import ask
+from .ask import send_to
 from .cell import Cell
 from .defaults import default_loop
 from .future import Reply
@@ -49,7 +49,7 @@ class AsyncioActor(pykka.Actor):
     actor_inbox: Cell
 
     @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:  # type: ignore[override]
+    def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:
         """Start on the process's default actor loop, registered with pykka, without a supervisor.
 
         Any thread. `__init__` runs in the calling thread and its errors are the caller's.
@@ -94,13 +94,15 @@ class AsyncioActor(pykka.Actor):
             from propolis.messages import MessageError  # noqa: PLC0415 - the rare path
 
             raise MessageError(
-                reason="unknown_tag", tag=message.tag, detail=f"{type(self).__name__} does not handle it"
+                reason="unknown_tag",
+                tag=getattr(message, "tag", type(message).__name__),
+                detail=f"{type(self).__name__} does not handle it",
             )
         self.actor_inbox.dead_letter(message, "unhandled")
         return None
 
     def handle_other(self, message: Any) -> Any:
-        """pykka's own messages, which carry live objects and pass as they are."""
+        """The messages of pykka itself, which carry live objects and pass as they are."""
         if type(message) is ProxyCall:
             return get_attr_directly(self, message.attr_path)(*message.args, **message.kwargs)
         if type(message) is ProxyGetAttr:
@@ -129,7 +131,8 @@ class AsyncioActor(pykka.Actor):
         `failed(error)` gets an error answer; without it an error answer crashes this actor. Neither runs when this
         actor has crashed or stopped in the meantime.
         """
-        reply: Reply[R] = ask(ref, message, timeout=None)
+        reply: Reply[R] = Reply()
+        send_to(ref, message, reply, ())  # nobody waits: no part of a chain of asks
         self.follow(reply, then, failed)
         return reply
 
@@ -141,13 +144,13 @@ class AsyncioActor(pykka.Actor):
 
         def deliver() -> None:
             if cell.actor is self:
-                cell.send_continuation(Continuation(reply, then, failed))
+                cell.send_continuation(Continuation(reply, then, failed, self))
 
         reply.on_done(deliver)
 
     def later(self, call: Callable[[], None]) -> None:
-        """Run a function as a turn of this actor's own, soon."""
-        self.actor_inbox.send_call(call)
+        """Run a function as a turn of this actor's own, soon; not when it has crashed or stopped in the meantime."""
+        self.actor_inbox.send_call(call, self)
 
     # -- family ------------------------------------------------------------------------------------------------------
 
@@ -183,7 +186,7 @@ class AsyncioActor(pykka.Actor):
 
         def heard(reason: Failure | None) -> None:
             if cell.actor is self:
-                cell.send_call(lambda: on_death(reason))
+                cell.send_call(lambda: on_death(reason), self)
 
         ref.actor_inbox.watch(heard)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pykka
 from pykka._envelope import Envelope as PykkaEnvelope
@@ -13,7 +13,10 @@ from .cell import asking_chain
 from .future import Reply
 from .ref import Ref
 
-__all__ = ["DEFAULT_ASK_TIMEOUT", "ask"]
+if TYPE_CHECKING:
+    from .mailbox import Asker
+
+__all__ = ["DEFAULT_ASK_TIMEOUT", "ask", "send_to"]
 
 R = TypeVar("R")
 
@@ -47,14 +50,20 @@ def ask(ref: pykka.ActorRef[Any], message: Request[R], *, timeout: float | None 
     """
     reply: Reply[R] = Reply() if timeout is None else _TimedReply(ref, message, timeout)
     chain = asking_chain.get()
-    if ref.actor_urn in chain:
-        reply.set_error(AskCycle(chain=(*chain[chain.index(ref.actor_urn) :], ref.actor_urn)))
-        return reply
+    for place, asker in enumerate(chain):
+        if asker.urn == ref.actor_urn and not asker.over:
+            reply.set_error(AskCycle(chain=(*(each.urn for each in chain[place:]), ref.actor_urn)))
+            return reply
+    send_to(ref, message, reply, chain)
+    return reply
+
+
+def send_to(ref: pykka.ActorRef[Any], message: object, reply: Reply[Any], chain: tuple[Asker, ...]) -> None:
+    """Send to an actor of any kind; the answer, or what keeps it from being sent, goes to `reply`."""
     if isinstance(ref, Ref):
-        return ref.send_request(message, reply, chain)
-    if not ref.is_alive():
+        ref.send_request(message, reply, chain)
+    elif not ref.is_alive():
         reply.set_error(pykka.ActorDeadError(f"{ref} not found"))
     else:
         # a plain pykka actor answers by calling set() or set_exception() on whatever stands in the envelope
         ref.actor_inbox.put(PykkaEnvelope(message, reply_to=cast("pykka.Future[Any]", reply)))
-    return reply

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pykka
@@ -40,7 +40,7 @@ class Reply(pykka.Future[T]):
     def __init__(self) -> None:  # pykka's fields are class attributes here: one allocation less for each message
         self._callbacks: list[Callable[[], None]] = []
 
-    _get_hook = None
+    _get_hook: Callable[[float | None], Any] | None = None
     _get_hook_result = cast(Any, _PENDING)
     _decoded: Any = _PENDING
     abandoned = False
@@ -63,9 +63,7 @@ class Reply(pykka.Future[T]):
 
     def set_exception(
         self,
-        exc_info: tuple[type[BaseException], BaseException, TracebackType | None]
-        | tuple[None, None, None]
-        | None = None,
+        exc_info: tuple[type[BaseException] | None, BaseException | None, TracebackType | None] | None = None,
     ) -> None:
         """As pykka: answer with `exc_info`, by default the exception being handled."""
         kind, error, trace = exc_info or sys.exc_info()
@@ -89,7 +87,7 @@ class Reply(pykka.Future[T]):
         callbacks = self._callbacks
         while callbacks:
             try:
-                callback = callbacks.pop()
+                callback = callbacks.pop(0)
             except IndexError:
                 return
             callback()
@@ -127,7 +125,9 @@ class Reply(pykka.Future[T]):
             WouldBlock: called on an actor loop, and the answer is not there.
         """
         if self._get_hook is not None:
-            return super().get(timeout=timeout)
+            if on_actor_loop() and self._get_hook_result is _PENDING:
+                raise WouldBlock(call="Reply.get()")
+            return self._get_by_hook(timeout)
         if not self.done():
             if on_actor_loop():
                 raise WouldBlock(call="Reply.get()")
@@ -137,6 +137,18 @@ class Reply(pykka.Future[T]):
                 self._forget(ready.set)
                 self._timed_out(timeout)
         return self.result()
+
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """As pykka: have `get()` call `func(timeout)`, once, for the answer."""
+        if self.done():
+            raise asyncio.InvalidStateError("this reply has been set already")
+        self._get_hook = func
+
+    def _get_by_hook(self, timeout: float | None) -> T:
+        assert self._get_hook is not None
+        if self._get_hook_result is _PENDING:
+            self._get_hook_result = self._get_hook(timeout)
+        return cast(T, self._get_hook_result)
 
     def _timed_out(self, timeout: float | None) -> None:
         raise pykka.Timeout(f"{timeout} seconds")
@@ -158,7 +170,7 @@ class Reply(pykka.Future[T]):
 
     async def _wait_on(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting = loop.create_future()
-        callback = functools.partial(_release, waker_of(loop), loop, waiting)
+        callback = functools.partial(waker_of(loop).post, _finish, waiting)
         self.on_done(callback)
         timer = None
         if self.default_timeout is not None:
@@ -177,16 +189,16 @@ class Reply(pykka.Future[T]):
     # -- pykka's combinators, without a blocked thread in them -------------------------------------------------------
 
     def map(self, func: Callable[[T], M]) -> Reply[M]:
-        """A reply whose answer is `func` of this one's. `func` runs once, with the first reader, in its thread."""
+        """A reply whose answer is `func` of this one's. `func` runs with the first reader, in its thread."""
         return _Mapped(self, func)
 
-    def filter(self: Reply[Iterable[J]], func: Callable[[J], bool]) -> Reply[Iterable[J]]:  # type: ignore[override]
+    def filter(self: Reply[Iterable[J]], func: Callable[[J], bool]) -> Reply[Iterable[J]]:
         """As pykka's."""
         return self.map(lambda items: [item for item in items if func(item)])
 
-    def reduce(self: Reply[Iterable[J]], func: Callable[[R, J], R], *args: R) -> Reply[R]:  # type: ignore[override]
+    def reduce(self: Reply[Iterable[J]], func: Callable[[R, J], R], *args: R) -> Reply[R]:
         """As pykka's."""
-        return self.map(lambda items: functools.reduce(func, items, *args))  # type: ignore[arg-type]
+        return self.map(lambda items: functools.reduce(func, items, *args))
 
     def join(self: Reply[Any], *futures: pykka.Future[Any]) -> Reply[list[Any]]:  # type: ignore[override]
         """As pykka's: a reply with the list of the answers of all."""
@@ -196,24 +208,42 @@ class Reply(pykka.Future[T]):
 _TIMED_OUT: Final = "propolis: no reply in time"
 
 
-def _release(waker: Any, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
-    waker.post(_finish, waiting)
-
-
 def _finish(waiting: asyncio.Future[None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
 
 
 class _Derived(Reply[M]):
-    """A reply computed from others by its first reader."""
-
-    def _compute(self, values: list[Any]) -> M:
-        raise AssertionError("each kind of derived reply computes")
+    """A reply computed from others, by its first reader; readers that race may each compute, and get one answer."""
 
     def __init__(self, sources: tuple[pykka.Future[Any], ...]) -> None:
         super().__init__()
         self._sources = sources
+
+    def _compute(self, values: list[Any]) -> M:
+        raise NotImplementedError
+
+    def done(self) -> bool:
+        return super().done() or all(isinstance(source, Reply) and source.done() for source in self._sources)
+
+    def on_done(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when every source has its answer. Raises TypeError for a source that cannot say so."""
+        left = list(self._sources)
+
+        def one_more() -> None:
+            left.pop()  # atomic: the threads that answer may be several
+            if not left:
+                callback()
+
+        for source in self._sources:
+            if not isinstance(source, Reply):
+                raise TypeError(f"{source!r} can be waited for, but does not call back")
+            source.on_done(one_more)
+
+    def result(self) -> M:
+        if not super().done():
+            self._settle_with([source.get() for source in self._sources])
+        return super().result()
 
     def get(self, *, timeout: float | None = None) -> M:
         if not self.done():
@@ -224,7 +254,7 @@ class _Derived(Reply[M]):
         if not self.done():
             values = []
             for source in self._sources:
-                values.append((yield from source.__await__()))
+                values.append((yield from _without_blocking(source).__await__()))  # noqa: PERF401 - there is a yield
             self._settle_with(values)
         return self.result()
 
@@ -236,6 +266,11 @@ class _Derived(Reply[M]):
         except Exception as error:  # noqa: BLE001 - it is the reader's own function: the reader gets its error
             outcome = (_ERROR, error)
         self.__dict__.setdefault("_outcome", outcome)
+
+
+def _without_blocking(future: pykka.Future[Any]) -> Awaitable[Any]:
+    # fact 6: to await a future of pykka's own is to block the loop
+    return future if isinstance(future, Reply) else asyncio.get_running_loop().run_in_executor(None, future.get)
 
 
 class _Mapped(_Derived[M]):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
+
+from propolis.messages import MessageError, decode
 
 from .cell import Cell
 from .ref import Ref
 from .waker import Waker, mark_actor_loop, waker_of
 
 if TYPE_CHECKING:
-    from ..host import Host
+    from ..host import Host, Timer
     from .actor import AsyncioActor
+    from .life import Life
 
 __all__ = ["ActorLoop", "DeadLetterListener", "new_event_loop"]
 
@@ -33,7 +37,7 @@ DeadLetterListener = Callable[[str, Any, str, str], None]
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where it is installed, else asyncio's."""
+    """One of uvloop's where that is installed, else one of asyncio's."""
     try:
         import uvloop  # noqa: PLC0415 - an extra
     except ImportError:
@@ -53,6 +57,7 @@ class ActorLoop:
         self.name = name
         self.mailbox_limit = mailbox_limit
         self.dead_letters = 0
+        self._counting = threading.Lock()
         self.on_dead_letter: DeadLetterListener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waker: Waker | None = None
@@ -60,45 +65,69 @@ class ActorLoop:
         self._ident = 0
         self._ready: deque[Cell] = deque()
         self._draining = False
+        self._stopping = False
         self._registered: weakref.WeakSet[Ref[Any]] = weakref.WeakSet()
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def start(self) -> ActorLoop:
         """Start the thread; returns when the loop runs."""
-        loop = new_event_loop()
-        self._loop, self._waker = loop, waker_of(loop)
+        loop = self._open(new_event_loop())
         running = threading.Event()
         loop.call_soon(running.set)
         self._thread = self.host.spawn_thread(self.name, self._run)
         running.wait()
         return self
 
-    def _run(self) -> None:
-        loop = self._loop
-        assert loop is not None
-        asyncio.set_event_loop(loop)
+    def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+        self._loop, self._waker = loop, waker_of(loop)
+        self._stopping = False
+        return loop
+
+    @contextlib.contextmanager
+    def _in_this_thread(self) -> Iterator[None]:
         self._ident = threading.get_ident()
         mark_actor_loop(self)
         try:
-            loop.run_forever()
-            pending = asyncio.all_tasks(loop)
-            for task in pending:
-                task.cancel()
-            if pending:
-                loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+            yield
         finally:
             mark_actor_loop(None)
+            self._ident = 0
+
+    def _run(self) -> None:
+        loop = self.event_loop
+        asyncio.set_event_loop(loop)
+        try:
+            with self._in_this_thread():
+                while not self._stopping:
+                    try:
+                        loop.run_forever()
+                    except BaseException:  # fact 3: a SystemExit in a task that a handler started
+                        logger.exception("Something came through the loop of all actors, which goes on")
+                self._cancel_tasks(loop)
+        finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+    @staticmethod
+    def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
 
     def stop(self) -> None:
         """End the thread after what is scheduled now. Not from the loop itself. Actors should have stopped before."""
         if self._thread is None or self._loop is None:
             return
-        self.post(self._loop.stop)
+        self.post(self._halt)
         self._thread.join()
         self._thread = None
+
+    def _halt(self) -> None:
+        self._stopping = True
+        self.event_loop.stop()
 
     def is_here(self) -> bool:
         """Whether the calling thread is this loop's."""
@@ -121,13 +150,13 @@ class ActorLoop:
         assert self._waker is not None, "the actor loop has not been started"
         self._waker.post(call, *args)
 
-    def call_soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], object]) -> None:
         """Run a function when the actors that are ready now have had their turns. On the loop only."""
         self.event_loop.call_soon(call)
 
-    def call_later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
-        """Run a function on the loop after a time. On the loop only."""
-        return self.event_loop.call_later(seconds, call)
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Run a function on the loop after a time, on the Host's clock. On the loop only."""
+        return self.host.call_later(self.event_loop, seconds, call)
 
     def schedule(self, cell: Cell) -> None:
         """Give an actor a turn."""
@@ -147,10 +176,18 @@ class ActorLoop:
                 self._draining = True
             cell = ready.popleft()
             cell.scheduled = False  # before the turn: a message pushed from here on schedules again
-            if cell.run() and not cell.scheduled:
+            if self._turn(cell) and not cell.scheduled:
                 cell.scheduled = True
                 ready.append(cell)
         self.post(self._drain)
+
+    @staticmethod
+    def _turn(cell: Cell) -> bool:
+        try:
+            return cell.run()
+        except BaseException:  # a bug of ours; it ends this turn, not everybody's
+            logger.exception("The turn of %s failed", cell.path)
+            return False
 
     # -- actors ------------------------------------------------------------------------------------------------------
 
@@ -184,12 +221,15 @@ class ActorLoop:
             name=name or actor_class.__name__,
             limit=self.mailbox_limit if limit is None else limit,
         )
-        cell.actor = make(cell)
         if parent is not None:
+            if parent.stopped.is_set():
+                raise pykka.ActorDeadError(f"{parent.path} has stopped and starts no {cell.name!r}")
             if parent.children is None:
                 parent.children = {}
             if cell.name in parent.children:
                 raise RuntimeError(f"{parent.path} has a child {cell.name!r} already")
+        cell.actor = make(cell)
+        if parent is not None and parent.children is not None:
             parent.children[cell.name] = cell
         if register:
             self._registered.add(cell.ref)
@@ -200,13 +240,21 @@ class ActorLoop:
             self.post(cell.begin)
         return cell.ref
 
-    def is_registered(self, cell: Cell) -> bool:
+    def is_registered(self, cell: Life) -> bool:
         """Whether the actor is in pykka's registry."""
         return cell.ref in self._registered
 
     def dead_letter(self, path: str, message: Any, reason: str, detail: str) -> None:
-        """Count and pass on a message that nobody handles."""
-        self.dead_letters += 1
+        """Count and pass on a message that nobody handles. Any thread."""
+        with self._counting:
+            self.dead_letters += 1
+        if isinstance(message, bytes):
+            with contextlib.suppress(MessageError):  # bytes that are no message are shown as they are
+                message = decode(message)
         logger.warning("Dead letter for %s (%s): %.200r %s", path, reason, message, detail)
-        if self.on_dead_letter is not None:
-            self.on_dead_letter(path, message, reason, detail)
+        listener = self.on_dead_letter
+        if listener is not None:
+            try:
+                listener(path, message, reason, detail)
+            except Exception:
+                logger.exception("The listener for dead letters failed")

@@ -5,11 +5,24 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .future import Reply
 
-__all__ = ["Continuation", "Envelope", "Mailbox"]
+if TYPE_CHECKING:
+    from .actor import AsyncioActor
+
+__all__ = ["Asker", "Continuation", "Envelope", "Mailbox"]
+
+
+class Asker:
+    """An async handler at work: the actor it belongs to handles nothing else until it is over."""
+
+    __slots__ = ("over", "urn")
+
+    def __init__(self, urn: str) -> None:
+        self.urn = urn
+        self.over = False
 
 
 class Envelope:
@@ -21,26 +34,31 @@ class Envelope:
     __slots__ = ("chain", "foreign", "message", "reply_to")
 
     def __init__(
-        self, message: Any, reply_to: Any = None, chain: tuple[str, ...] = (), *, foreign: bool = False
+        self, message: Any, reply_to: Any = None, chain: tuple[Asker, ...] = (), *, foreign: bool = False
     ) -> None:
         self.foreign = foreign
         self.message = message
         self.reply_to = reply_to
         self.chain = chain
-        """The actors that wait for the reply, the first asker first: how a cycle is seen."""
+        """The handlers that wait for the reply, the first asker first: how a cycle is seen."""
 
 
 class Continuation:
-    """An actor's note to itself: the reply of a request is there, go on with `then`."""
+    """An actor's note to itself: the reply of a request is there, go on with `then`, if `owner` is still there."""
 
-    __slots__ = ("failed", "reply", "then")
+    __slots__ = ("failed", "owner", "reply", "then")
 
     def __init__(
-        self, reply: Reply[Any], then: Callable[[Any], None], failed: Callable[[BaseException], None] | None
+        self,
+        reply: Reply[Any],
+        then: Callable[[Any], None],
+        failed: Callable[[BaseException], None] | None,
+        owner: AsyncioActor | None,
     ) -> None:
         self.reply = reply
         self.then = then
         self.failed = failed
+        self.owner = owner
 
 
 _making_lanes: Final = threading.Lock()

@@ -15,6 +15,7 @@ from .waker import on_actor_loop
 
 if TYPE_CHECKING:
     from .cell import Cell
+    from .mailbox import Asker
 
 __all__ = ["Ref"]
 
@@ -36,7 +37,7 @@ class Ref(pykka.ActorRef[A]):
     def __init__(self, cell: Cell) -> None:
         # not super().__init__(): that would tie the reference to one instance, and instances are replaced on a restart
         self.actor_inbox = cell
-        self.actor_class = cell.actor_class
+        self.actor_class = cell.actor_class  # type: ignore[assignment] # A is it
         self.actor_urn = cell.urn
         self.actor_stopped = cell.stopped  # type: ignore[assignment]
         self._actor_weakref = cell.instance  # type: ignore[assignment]
@@ -76,7 +77,7 @@ class Ref(pykka.ActorRef[A]):
         """
         cell = self.actor_inbox
         if not cell.stopped.is_set():
-            cell.push(Envelope(encode(message)))
+            (cell.push_control if message.control else cell.push)(Envelope(encode(message)))
             cell.wake()
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
@@ -92,21 +93,21 @@ class Ref(pykka.ActorRef[A]):
         reply = self.send_request(message, Reply(), ())
         return reply.get(timeout=timeout) if block else reply
 
-    def send_request(self, message: Any, reply: Reply[Any], chain: tuple[str, ...]) -> Reply[Any]:
+    def send_request(self, message: Any, reply: Reply[Any], chain: tuple[Asker, ...]) -> Reply[Any]:
         """Send a message whose answer goes to `reply`; every error goes there too."""
         cell = self.actor_inbox
         try:
             if cell.stopped.is_set():
-                raise pykka.ActorDeadError(f"{self} not found")
-            if isinstance(message, Message):
+                reply.set_error(pykka.ActorDeadError(f"{self} not found"))
+            elif isinstance(message, Message):
                 cell.send(Envelope(encode(message), reply, chain), control=message.control, original=message)
             elif isinstance(message, Encoded):
                 cell.send(Envelope(message.data, reply, chain, foreign=True), original=message)
             elif isinstance(message, _PYKKA_OWN):
                 cell.send(Envelope(message, reply, chain), original=message)
             else:
-                raise MessageError(reason="not_a_message", detail=f"{type(message)} was asked of {self}")
-        except (pykka.ActorDeadError, MessageError, MailboxFull) as error:
+                reply.set_error(MessageError(reason="not_a_message", detail=f"{type(message)} was asked of {self}"))
+        except (MessageError, MailboxFull) as error:
             reply.offer_error(error)
         return reply
 

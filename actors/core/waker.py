@@ -52,6 +52,13 @@ class Waker:
                 call(*args)
             except Exception:
                 logger.exception("A call posted to an event loop failed: %r", call)
+            except BaseException:
+                self.post(_nothing)  # who interrupts this loop does not make it forget the rest
+                raise
+
+
+def _nothing() -> None:
+    pass
 
 
 def waker_of(loop: asyncio.AbstractEventLoop) -> Waker:

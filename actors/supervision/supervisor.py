@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Escalated", "Supervisor", "tree_of"]
 
 
-class Escalated(Exception):  # noqa: N818 - it is not an error of the supervisor's own, but a child's that it hands up
+class Escalated(Exception):
     """A child crashed more often than its intensity allows; raised in its supervisor, which thereby crashes too."""
 
 
@@ -41,12 +41,12 @@ class Supervisor(AsyncioActor):
             raise Escalated(f"{cell.path}: {decided.decision.reason}; the last: {failure.kind}: {failure.message}")
         self.actor_inbox.loop.call_later(decided.decision.after, cell.restart)
 
-    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
+    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:  # noqa: ARG002 - for those that override it
         """Forget its crashes."""
-        self.kept("crashes", dict).pop(child.actor_inbox.name, None)
+        self.kept("crashes", dict[str, tuple[float, ...]]).pop(child.actor_inbox.name, None)
 
     def get_tree(self, message: GetTree) -> SupervisionTree:
-        """This actor and what is below it."""
+        """The actor itself and what is below it."""
         return SupervisionTree(actors=tuple(tree_of(self.actor_inbox, message.limit)))
 
 

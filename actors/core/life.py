@@ -1,0 +1,297 @@
+"""Life and death of an actor: its place in the family, its beginning, crashes, restarts and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import pykka
+from pykka.messages import _ActorStop
+
+from propolis.messages import ActorRestarted, Failure
+
+from .answers import answer, answer_error
+from .future import Reply
+from .mailbox import Continuation, Envelope, Mailbox
+from .ref import Ref
+
+if TYPE_CHECKING:
+    from .actor import AsyncioActor
+    from .cell import Cell
+    from .loop import ActorLoop
+
+__all__ = ["Life", "StopFlag"]
+
+logger = logging.getLogger("propolis.actors")
+
+_making_events: Final = threading.Lock()
+
+
+class StopFlag:
+    """`threading.Event` as far as pykka uses it, for a tenth of the memory."""
+
+    __slots__ = ("_event", "_set")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._event: threading.Event | None = None
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+        if self._event is not None:
+            self._event.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        with _making_events:
+            if self._event is None:
+                self._event = threading.Event()
+        if self._set:
+            self._event.set()
+        return self._event.wait(timeout)
+
+
+class Life(Mailbox):
+    """What stays of an actor while instances come and go. Everything but `watch` runs on the actor loop."""
+
+    __slots__ = (
+        "__weakref__",
+        "actor",
+        "actor_class",
+        "children",
+        "current",
+        "failure",
+        "kept",
+        "loop",
+        "make",
+        "name",
+        "parent",
+        "ref",
+        "restarts",
+        "stopped",
+        "suspended",
+        "task",
+        "urn",
+        "watchers",
+    )
+
+    def __init__(
+        self,
+        loop: ActorLoop,
+        actor_class: type[AsyncioActor],
+        make: Callable[[Any], AsyncioActor],
+        *,
+        parent: Cell | None,
+        name: str,
+        limit: int | None,
+    ) -> None:
+        super().__init__(limit)
+        self.loop = loop
+        self.actor_class = actor_class
+        self.make = make
+        self.parent = parent
+        self.name = name
+        self.urn = loop.host.new_urn()
+        self.stopped = StopFlag()
+        self.actor: AsyncioActor | None = None
+        self.children: dict[str, Cell] | None = None
+        self.watchers: list[Callable[[Failure | None], None]] | None = None
+        self.kept: dict[str, Any] | None = None
+        self.current: Envelope | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.suspended = True  # until begin(): no message before on_start
+        self.failure: Failure | None = None
+        """Why it ended for good; None while it lives, and after an orderly stop."""
+        self.restarts = 0
+        self.ref: Ref[Any] = Ref(self)  # type: ignore[arg-type] # it is a Cell
+
+    @property
+    def path(self) -> str:
+        """The name from the root of the tree: "runtime/stream:webhook"."""
+        return self.name if self.parent is None else f"{self.parent.path}/{self.name}"
+
+    def instance(self) -> AsyncioActor | None:
+        """The living instance; what pykka's proxy looks at."""
+        return self.actor
+
+    def wake(self) -> None:
+        """Have what was pushed looked at."""
+        raise AssertionError("a Cell knows how")
+
+    # -- beginning ---------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Make the instance's start hook run, on the loop. A failure there is a crash like any other (fact 2)."""
+        if self.stopped.is_set():
+            return  # its parent ended first
+        self.suspended = False
+        try:
+            self.actor.on_start()  # type: ignore[union-attr]
+        except BaseException as error:  # noqa: BLE001
+            self.crash(error, None)
+        else:
+            self.wake()
+
+    def restart(self) -> None:
+        """Put a new instance behind the unchanged mailbox and references."""
+        if self.stopped.is_set():
+            return
+        self.restarts += 1
+        try:
+            self.actor = self.make(self)
+        except BaseException as error:  # noqa: BLE001
+            self.crash(error, None)
+            return
+        self.begin()
+
+    # -- crashing ----------------------------------------------------------------------------------------------------
+
+    def crash(self, error: BaseException, envelope: Envelope | None) -> None:
+        """The instance is gone; the mailbox, and everybody's references, wait for what the parent decides."""
+        logger.error("%s crashed: %r", self.path, error, exc_info=error)
+        self.suspended = True
+        failure = Failure.of(error)
+        if envelope is not None:
+            self._give_up(envelope, error)
+        actor = self.actor
+        if actor is not None:
+            try:
+                actor.on_failure(*_exc_info(error))
+            except BaseException:
+                logger.exception("%s: on_failure() raised as well", self.path)
+        if self.parent is None or self.parent.stopped.is_set():
+            self.terminate(failure)
+        else:
+            self.parent.child_crashed(self, failure)
+
+    def _give_up(self, envelope: Envelope, error: BaseException) -> None:
+        if type(envelope.message) is not Continuation:
+            self.dead_letter(envelope.message, "crashed", repr(error))
+        answer_error(envelope.reply_to, self.told(error))
+
+    def told(self, error: BaseException) -> Exception:
+        """What an asker gets of an exception: never one that would end the asker."""
+        return error if isinstance(error, Exception) else ActorRestarted(actor=self.path, reason=repr(error))
+
+    def child_crashed(self, child: Life, failure: Failure) -> None:
+        """Ask this actor, the parent, what is to become of a crashed child; by its own message, in its own turn."""
+
+        def decide() -> None:
+            if self.actor is None or child.stopped.is_set():
+                return
+            try:
+                self.actor.on_child_failure(child.ref, failure)
+            except BaseException:
+                child.terminate(failure)  # nobody will decide again
+                raise
+
+        self.send_call(decide)
+
+    def send_call(self, call: Callable[[], None], owner: AsyncioActor | None = None) -> None:
+        """Run a function as this actor's next turn, in the control lane; an `owner`'s only while that lives."""
+        done: Reply[None] = Reply()
+        done.set(None)
+        self.send_continuation(Continuation(done, lambda _: call(), None, owner))
+
+    def send_continuation(self, continuation: Continuation) -> None:
+        """Queue a note of the actor's to itself."""
+        self.push_control(Envelope(continuation))
+        self.wake()
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    def watch(self, told: Callable[[Failure | None], None]) -> None:
+        """Have `told(reason)` called once, on the loop, at the end of this actor; None says that it was orderly.
+
+        Any thread. After the end it is called at once.
+        """
+        if self.stopped.is_set():
+            told(self.failure)
+        elif not self.loop.is_here():
+            self.loop.post(self.watch, told)
+        elif self.watchers is None:
+            self.watchers = [told]
+        else:
+            self.watchers.append(told)
+
+    def stop(self) -> None:
+        """Orderly: the children end first, then the stop hook runs, then this actor ends."""
+        if self.stopped.is_set():
+            return
+        for child in list((self.children or {}).values()):
+            child.stop()
+        try:
+            if self.actor is not None and not self.suspended:
+                self.actor.on_stop()
+        except BaseException as error:
+            logger.exception("%s: on_stop() raised", self.path)
+            self.terminate(Failure.of(error))
+        else:
+            self.terminate(None)
+
+    def terminate(self, failure: Failure | None) -> None:
+        """The end, told once to the parent and to every watcher."""
+        if self.stopped.is_set():
+            return
+        for child in list((self.children or {}).values()):
+            child.stop()
+        self.failure = failure
+        self.stopped.set()
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.loop.call_soon(self.task.cancel)  # behind its first step, which closes a coroutine not begun
+        if self.loop.is_registered(self):
+            pykka.ActorRegistry.unregister(self.ref)
+        self.fail_waiting()
+        self.actor = None
+        parent = self.parent
+        if parent is not None and parent.children is not None:
+            parent.children.pop(self.name, None)
+            parent.child_ended(self, failure)
+        for watcher in self.watchers or ():
+            try:
+                watcher(failure)
+            except BaseException:
+                logger.exception("%s: a watcher of its end raised", self.path)
+        self.watchers = None
+
+    def child_ended(self, child: Life, failure: Failure | None) -> None:
+        """Tell this actor, the parent: whichever instance is there when its turn comes."""
+        if not self.stopped.is_set():
+            self.send_call(lambda: self.actor.on_child_ended(child.ref, failure) if self.actor is not None else None)
+
+    def fail_waiting(self) -> None:
+        """Answer everything that still waits in a stopped actor (fact 7), or make it a dead letter. Any thread."""
+        while self.stopped.is_set() and not self.empty():
+            try:
+                envelope = self.pop()
+            except IndexError:
+                continue  # another sender's thread took it
+            if envelope is None:
+                return
+            message = envelope.message
+            if type(message) is Continuation:
+                continue
+            if type(message) is _ActorStop:
+                answer(envelope.reply_to, False)
+            elif envelope.reply_to is not None:
+                answer_error(envelope.reply_to, self.gone())
+            else:
+                self.dead_letter(message, "stopped")
+
+    def gone(self) -> pykka.ActorDeadError:
+        """What an asker gets whose message was not handled to its end."""
+        return pykka.ActorDeadError(f"{self.ref} stopped before handling the message")
+
+    def dead_letter(self, message: Any, reason: str, detail: str = "") -> None:
+        """A message that nobody handles."""
+        self.loop.dead_letter(self.path, message, reason, detail)
+
+
+def _exc_info(error: BaseException) -> tuple[type[BaseException], BaseException, Any]:
+    return type(error), error, error.__traceback__ or sys.exc_info()[2]
