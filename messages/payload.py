@@ -85,11 +85,10 @@ class Payload:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def validate(value: Any, info: ValidationInfo) -> Payload:
-            if isinstance(value, Payload):
-                return value
+        def from_wire(value: Any, info: ValidationInfo) -> Payload:
             if info.context is FROM_WIRE and type(value) is bytes:  # there it is plain bytes; the field says of what
                 return cls(value)
             raise PydanticCustomError("payload", "Input should be a Payload")
 
-        return core_schema.with_info_plain_validator_function(validate)
+        read = core_schema.with_info_plain_validator_function(from_wire)
+        return core_schema.union_schema([core_schema.is_instance_schema(cls), read], mode="left_to_right")
