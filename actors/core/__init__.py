@@ -7,7 +7,7 @@ from .defaults import default_loop
 from .future import Reply
 from .loop import ActorLoop, new_event_loop
 from .ref import Ref
-from .waker import on_actor_loop, waker_of
+from .waker import Waker, on_actor_loop, waker_of
 
 __all__ = [
     "LATER",
@@ -17,6 +17,7 @@ __all__ = [
     "Handlers",
     "Ref",
     "Reply",
+    "Waker",
     "ask",
     "default_loop",
     "new_event_loop",

@@ -46,6 +46,9 @@ class AsyncioActor(pykka.Actor):
 
     handlers: ClassVar[Handlers] = {}
 
+    announces_end: ClassVar[bool] = True
+    """Whether its supervisor's `on_child_ended` hears of an orderly end, too. Of any other end it always does."""
+
     actor_inbox: Cell
 
     @classmethod
@@ -59,9 +62,16 @@ class AsyncioActor(pykka.Actor):
     def bind(self, cell: Cell) -> None:
         """Take a place behind a mailbox; before `__init__`, so that it may use the reference."""
         self.actor_inbox = cell
-        self.actor_urn = cell.urn
         self.actor_stopped = cell.stopped  # type: ignore[assignment]
-        self._actor_ref = cell.ref
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """The name of the actor, unique in the world and the same through restarts."""
+        return self.actor_inbox.urn
+
+    @property
+    def _actor_ref(self) -> Ref[Any]:  # type: ignore[override] # pykka keeps it as a field; kept, it would be a cycle
+        return self.actor_inbox.ref
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:  # not super().__init__(): bind() has done its work
         if "actor_inbox" not in self.__dict__:
@@ -140,13 +150,7 @@ class AsyncioActor(pykka.Actor):
         self, reply: Reply[R], then: Callable[[R], None], failed: Callable[[BaseException], None] | None = None
     ) -> None:
         """As `request`, for a reply that is there already."""
-        cell = self.actor_inbox
-
-        def deliver() -> None:
-            if cell.actor is self:
-                cell.send_continuation(Continuation(reply, then, failed, self))
-
-        reply.on_done(deliver)
+        reply.on_done(Continuation(reply, then, failed, self))
 
     def later(self, call: Callable[[], None]) -> None:
         """Run a function as a turn of this actor's own, soon; not when it has crashed or stopped in the meantime."""

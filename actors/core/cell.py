@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from pykka.messages import _ActorStop
@@ -95,7 +95,10 @@ class Cell(Life):
             envelope = self.pop()
             if envelope is None:
                 return False
-            self._handle(envelope)
+            if type(envelope) is Continuation:
+                self._go_on(envelope)
+            else:
+                self._handle(envelope)  # type: ignore[arg-type]
         return not self.empty() and not self.busy
 
     def _handle(self, envelope: Envelope) -> None:
@@ -105,16 +108,13 @@ class Cell(Life):
             if type(message) is bytes:
                 message = decode(message) if envelope.foreign else rebuild(message)
                 result = self.actor.on_receive(message)  # type: ignore[union-attr]
-            elif type(message) is Continuation:
-                self._go_on(message)
-                return
             elif type(message) is _ActorStop:
                 self.stop()
                 answer(envelope.reply_to, True)
                 return
             else:
                 result = self.actor.handle_other(message)  # type: ignore[union-attr]
-            if inspect.iscoroutine(result):
+            if type(result) is CoroutineType:
                 self._start_task(result, envelope)
             elif result is not LATER:
                 self._reply(envelope, result)
@@ -129,13 +129,17 @@ class Cell(Life):
         if continuation.owner is not None and continuation.owner is not self.actor:
             return  # the instance that wanted to go on has crashed meanwhile
         try:
-            value = continuation.reply.result()
-        except Exception as error:
-            if continuation.failed is None:
-                raise RuntimeError(f"{self.path}: a request failed that was expected to succeed: {error}") from error
-            continuation.failed(error)
-        else:
-            continuation.then(value)
+            try:
+                value = continuation.reply.result()
+            except Exception as error:
+                if continuation.failed is None:
+                    problem = f"{self.path}: a request failed that was expected to succeed: {error}"
+                    raise RuntimeError(problem) from error
+                continuation.failed(error)
+            else:
+                continuation.then(value)
+        except BaseException as error:  # noqa: BLE001 - as in _handle
+            self.crash(error, None)
 
     def _start_task(self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope) -> None:
         self.busy = True

@@ -29,6 +29,7 @@ __all__ = ["Life", "StopFlag"]
 logger = logging.getLogger("propolis.actors")
 
 _making_events: Final = threading.Lock()
+_making_names: Final = threading.Lock()
 
 
 class StopFlag:
@@ -72,12 +73,12 @@ class Life(Mailbox):
         "make",
         "name",
         "parent",
-        "ref",
+        "registered",
         "restarts",
         "stopped",
         "suspended",
         "task",
-        "urn",
+        "urn_",
         "watchers",
     )
 
@@ -97,7 +98,8 @@ class Life(Mailbox):
         self.make = make
         self.parent = parent
         self.name = name
-        self.urn = loop.host.new_urn()
+        self.urn_: str | None = None
+        self.registered = False
         self.stopped = StopFlag()
         self.actor: AsyncioActor | None = None
         self.children: dict[str, Cell] | None = None
@@ -109,12 +111,25 @@ class Life(Mailbox):
         self.failure: Failure | None = None
         """Why it ended for good; None while it lives, and after an orderly stop."""
         self.restarts = 0
-        self.ref: Ref[Any] = Ref(self)  # type: ignore[arg-type] # it is a Cell
 
     @property
     def path(self) -> str:
         """The name from the root of the tree: "runtime/stream:webhook"."""
         return self.name if self.parent is None else f"{self.parent.path}/{self.name}"
+
+    @property
+    def urn(self) -> str:
+        """A name that is unique in the world; drawn when first asked for, which of most actors it never is."""
+        if self.urn_ is None:
+            with _making_names:  # two threads must not see two names
+                if self.urn_ is None:
+                    self.urn_ = self.loop.host.new_urn()
+        return self.urn_
+
+    @property
+    def ref(self) -> Ref[Any]:
+        """A reference. Made anew each time, since keeping it would make every actor garbage for the cycle collector."""
+        return Ref(self)  # type: ignore[arg-type] # it is a Cell
 
     def instance(self) -> AsyncioActor | None:
         """The living instance; what pykka's proxy looks at."""
@@ -171,8 +186,7 @@ class Life(Mailbox):
             self.parent.child_crashed(self, failure)
 
     def _give_up(self, envelope: Envelope, error: BaseException) -> None:
-        if type(envelope.message) is not Continuation:
-            self.dead_letter(envelope.message, "crashed", repr(error))
+        self.dead_letter(envelope.message, "crashed", repr(error))
         answer_error(envelope.reply_to, self.told(error))
 
     def told(self, error: BaseException) -> Exception:
@@ -201,7 +215,7 @@ class Life(Mailbox):
 
     def send_continuation(self, continuation: Continuation) -> None:
         """Queue a note of the actor's to itself."""
-        self.push_control(Envelope(continuation))
+        self.push_control(continuation)
         self.wake()
 
     # -- ending ------------------------------------------------------------------------------------------------------
@@ -239,20 +253,22 @@ class Life(Mailbox):
         """The end, told once to the parent and to every watcher."""
         if self.stopped.is_set():
             return
-        for child in list((self.children or {}).values()):
-            child.stop()
+        if self.children:
+            for child in list(self.children.values()):
+                child.stop()
         self.failure = failure
         self.stopped.set()
         if self.task is not None and self.task is not asyncio.current_task():
             self.loop.call_soon(self.task.cancel)  # behind its first step, which closes a coroutine not begun
-        if self.loop.is_registered(self):
+        if self.registered:
             pykka.ActorRegistry.unregister(self.ref)
         self.fail_waiting()
         self.actor = None
         parent = self.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(self.name, None)
-            parent.child_ended(self, failure)
+            if failure is not None or self.actor_class.announces_end:
+                parent.child_ended(self, failure)
         for watcher in self.watchers or ():
             try:
                 watcher(failure)
@@ -274,9 +290,10 @@ class Life(Mailbox):
                 continue  # another sender's thread took it
             if envelope is None:
                 return
-            message = envelope.message
-            if type(message) is Continuation:
+            if type(envelope) is Continuation:
                 continue
+            assert isinstance(envelope, Envelope)
+            message = envelope.message
             if type(message) is _ActorStop:
                 answer(envelope.reply_to, False)
             elif envelope.reply_to is not None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,12 +16,11 @@ from propolis.messages import MessageError, decode
 
 from .cell import Cell
 from .ref import Ref
-from .waker import Waker, mark_actor_loop, waker_of
+from .waker import Waker, mark_actor_loop, waker_of, waking_together
 
 if TYPE_CHECKING:
     from ..host import Host, Timer
     from .actor import AsyncioActor
-    from .life import Life
 
 __all__ = ["ActorLoop", "DeadLetterListener", "new_event_loop"]
 
@@ -30,7 +28,7 @@ logger = logging.getLogger("propolis.actors")
 
 A = TypeVar("A", bound="AsyncioActor")
 
-ROUND = 256
+ROUND = 128
 """Turns given out before the event loop may look at its timers and sockets."""
 
 DeadLetterListener = Callable[[str, Any, str, str], None]
@@ -66,7 +64,6 @@ class ActorLoop:
         self._ready: deque[Cell] = deque()
         self._draining = False
         self._stopping = False
-        self._registered: weakref.WeakSet[Ref[Any]] = weakref.WeakSet()
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -148,7 +145,10 @@ class ActorLoop:
     def post(self, call: Callable[..., None], *args: Any) -> None:
         """Run a function on the loop, soon."""
         assert self._waker is not None, "the actor loop has not been started"
-        self._waker.post(call, *args)
+        if self.is_here():
+            self.event_loop.call_soon(call, *args)
+        else:
+            self._waker.post(call, *args)
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Run a function when the actors that are ready now have had their turns. On the loop only."""
@@ -167,6 +167,10 @@ class ActorLoop:
             self.post(self._drain)
 
     def _drain(self) -> None:
+        with waking_together():
+            self._round()
+
+    def _round(self) -> None:
         ready = self._ready
         for _ in range(ROUND):
             if not ready:
@@ -232,17 +236,13 @@ class ActorLoop:
         if parent is not None and parent.children is not None:
             parent.children[cell.name] = cell
         if register:
-            self._registered.add(cell.ref)
+            cell.registered = True
             pykka.ActorRegistry.register(cell.ref)
         if self.is_here():
             cell.begin()
         else:
             self.post(cell.begin)
         return cell.ref
-
-    def is_registered(self, cell: Life) -> bool:
-        """Whether the actor is in pykka's registry."""
-        return cell.ref in self._registered
 
     def dead_letter(self, path: str, message: Any, reason: str, detail: str) -> None:
         """Count and pass on a message that nobody handles. Any thread."""

@@ -44,7 +44,10 @@ class Envelope:
 
 
 class Continuation:
-    """An actor's note to itself: the reply of a request is there, go on with `then`, if `owner` is still there."""
+    """An actor's note to itself: the reply of a request is there, go on with `then`, if `owner` is still there.
+
+    It stands in the control lane as it is, without an envelope. Called, it puts itself there: it is the callback too.
+    """
 
     __slots__ = ("failed", "owner", "reply", "then")
 
@@ -60,6 +63,10 @@ class Continuation:
         self.failed = failed
         self.owner = owner
 
+    def __call__(self) -> None:
+        if self.owner is not None and (cell := self.owner.actor_inbox).actor is self.owner:
+            cell.send_continuation(self)
+
 
 _making_lanes: Final = threading.Lock()
 
@@ -74,18 +81,18 @@ class Mailbox:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self._user: deque[Envelope] | None = None
-        self._control: deque[Envelope] | None = None
+        self._user: deque[Envelope | Continuation] | None = None
+        self._control: deque[Envelope | Continuation] | None = None
 
     def push(self, envelope: Envelope) -> None:
         """Append to the user lane."""
         (self._user if self._user is not None else self._make_user_lane()).append(envelope)
 
-    def push_control(self, envelope: Envelope) -> None:
+    def push_control(self, envelope: Envelope | Continuation) -> None:
         """Append to the control lane: handled before every message of the user lane."""
         (self._control if self._control is not None else self._make_control_lane()).append(envelope)
 
-    def pop(self) -> Envelope | None:
+    def pop(self) -> Envelope | Continuation | None:
         """The next message, or None."""
         if self._control:
             return self._control.popleft()
@@ -101,13 +108,13 @@ class Mailbox:
         """Whether nothing waits."""
         return not self._user and not self._control
 
-    def _make_user_lane(self) -> deque[Envelope]:
+    def _make_user_lane(self) -> deque[Envelope | Continuation]:
         with _making_lanes:
             if self._user is None:
                 self._user = deque()
             return self._user
 
-    def _make_control_lane(self) -> deque[Envelope]:
+    def _make_control_lane(self) -> deque[Envelope | Continuation]:
         with _making_lanes:
             if self._control is None:
                 self._control = deque()

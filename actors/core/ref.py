@@ -38,15 +38,19 @@ class Ref(pykka.ActorRef[A]):
         # not super().__init__(): that would tie the reference to one instance, and instances are replaced on a restart
         self.actor_inbox = cell
         self.actor_class = cell.actor_class  # type: ignore[assignment] # A is it
-        self.actor_urn = cell.urn
         self.actor_stopped = cell.stopped  # type: ignore[assignment]
         self._actor_weakref = cell.instance  # type: ignore[assignment]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, pykka.ActorRef) and self.actor_urn == other.actor_urn
+        return isinstance(other, Ref) and self.actor_inbox is other.actor_inbox
 
     def __hash__(self) -> int:
-        return hash(self.actor_urn)
+        return hash(self.actor_inbox)
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """The actor's unique name."""
+        return self.actor_inbox.urn
 
     def tell(self, message: Any) -> None:
         """Send without waiting for an answer.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["Waker", "mark_actor_loop", "on_actor_loop", "waker_of"]
+__all__ = ["Waker", "mark_actor_loop", "on_actor_loop", "waker_of", "waking_together"]
 
 logger = logging.getLogger("propolis")
 
@@ -34,6 +35,13 @@ class Waker:
         if self._awake:
             return
         self._awake = True
+        together: list[Waker] | None = getattr(_here, "together", None)
+        if together is not None:
+            together.append(self)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
         loop = self._loop()
         if loop is None or loop.is_closed():
             self._calls.clear()
@@ -59,6 +67,19 @@ class Waker:
 
 def _nothing() -> None:
     pass
+
+
+@contextlib.contextmanager
+def waking_together() -> Iterator[None]:
+    """Put off the wake-ups of other loops that this thread causes to the end of the block: one each, for all of it."""
+    wakers: list[Waker] = []
+    _here.together = wakers
+    try:
+        yield
+    finally:
+        _here.together = None
+        for waker in wakers:
+            waker._wake()  # noqa: SLF001 - same module
 
 
 def waker_of(loop: asyncio.AbstractEventLoop) -> Waker:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from propolis.messages import InvalidInput, Payload
 
 __all__ = ["WorkingMemory"]
+
+
+_EMPTY: Final = Payload.of({})
 
 
 class WorkingMemory:
@@ -16,7 +19,7 @@ class WorkingMemory:
     __slots__ = ("_items", "_limit", "changed")
 
     def __init__(self, payload: Payload | None, limit: int) -> None:
-        self._items: dict[str, Payload] = {} if payload is None else payload.split()
+        self._items: dict[str, Payload] = {} if payload is None or payload == _EMPTY else payload.split()
         self._limit = limit
         self.changed = False
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from propolis.messages import BeginAttempt
 
-from ..core import Ref, new_event_loop, waker_of
+from ..core import Ref, Waker, new_event_loop, waker_of
 from ..executors import Attempt, Context, ExecutorPlan
 from ..host import Host
 from ..specs import EntryPoint
@@ -83,6 +83,7 @@ class AsyncioPlacement:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._waker: Waker | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopping = False
 
@@ -107,7 +108,10 @@ class AsyncioPlacement:
 
     def post(self, call: Callable[..., None], *args: Any) -> None:
         """Run a function on the user loop. Any thread."""
-        waker_of(self._running_loop()).post(call, *args)
+        waker = self._waker
+        if waker is None:
+            waker = self._waker = waker_of(self._running_loop())
+        waker.post(call, *args)
 
     def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         """Hold on to a task until it is done; asyncio itself does not."""
