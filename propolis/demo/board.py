@@ -1,0 +1,125 @@
+"""What is going on, folded from events: what the live view shows beside the runtime's own figures."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from propolis.messages import Event, RuntimeStats, SupervisionTree
+
+__all__ = ["WATCHED", "Board", "Finding", "Snapshot"]
+
+WATCHED = (
+    "complex_function",
+    "execution_cancelled",
+    "execution_completed",
+    "execution_failed",
+    "execution_progress",
+    "execution_recovered",
+    "execution_restarted",
+    "execution_started",
+)
+RECENT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth a line: `kind` is failed, restarted, recovered or complex."""
+
+    kind: str
+    execution_id: str
+    text: str
+
+
+class Board:
+    """A fold over events. One thread or task applies them; others only read, and may see one of two fields first.
+
+    What an overflow of the subscription's queue drops is missing here, and nowhere else: figures come from the
+    runtime, and the report from the store.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        """The module of an execution. Filled by whoever submits: an event may well come before the reply to that."""
+        self.working: dict[str, str] = {}
+        """Of running executions, by id: the last note."""
+        self.findings: deque[Finding] = deque(maxlen=RECENT)
+        self.found = 0
+        """How many findings there were, also those that are no longer kept."""
+        self.recovered = 0
+
+    async def handle(self, event: Event) -> None:
+        """To be subscribed. `async`, so that it runs on the event loop of executors and needs no thread."""
+        if isinstance(event, Event):  # the other kind says that some were missed
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Take one event in."""
+        execution_id = event.execution_id or ""
+        match event.type:
+            case "execution_started":
+                self.working[execution_id] = "starting"
+            case "execution_progress" if execution_id in self.working:
+                self.working[execution_id] = str(event.data.get("note", ""))
+            case "execution_completed" | "execution_cancelled":
+                self.working.pop(execution_id, None)
+            case "execution_failed":
+                self.working.pop(execution_id, None)
+                self._find("failed", execution_id, str(event.data.get("error", "")))
+            case "execution_restarted":
+                self._find("restarted", execution_id, str(event.data.get("error", "")))
+            case "execution_recovered":
+                self.recovered += 1
+                self._find("recovered", execution_id, "was interrupted; goes on")
+            case "complex_function":
+                data = event.data
+                self._find("complex", execution_id, f"{data.get('function')} has complexity {data.get('complexity')}")
+
+    def name_of(self, execution_id: str) -> str:
+        """The module that an execution is about, if that is known by now."""
+        return self.names.get(execution_id, "…")
+
+    def _find(self, kind: str, execution_id: str, text: str) -> None:
+        self.findings.append(Finding(kind, execution_id, text))
+        self.found += 1
+
+    def findings_after(self, count: int) -> list[Finding]:
+        """Those that came after the first `count`, as far as they are still kept."""
+        new = max(0, self.found - count)
+        return list(self.findings)[-new:] if new else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One look at a run: how far it is, and what the runtime says of itself."""
+
+    total: int
+    done: int
+    seconds: float
+    stats: RuntimeStats
+    tree: SupervisionTree
+
+    @property
+    def by_status(self) -> dict[str, int]:
+        """Executions that ended in this run, by status."""
+        return dict(self.stats.streams[0].status_counts) if self.stats.streams else {}
+
+    @property
+    def ended_here(self) -> int:
+        """Executions that this run brought to an end; the others were recorded before."""
+        return self.stats.streams[0].completed_executions if self.stats.streams else 0
+
+    @property
+    def before(self) -> int:
+        """Modules that an earlier run had recorded."""
+        return max(0, self.done - self.ended_here)
+
+    @property
+    def per_second(self) -> float:
+        """Modules audited in a second, over the whole run."""
+        return self.ended_here / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this rate; None while there is none."""
+        return (self.total - self.done) / self.per_second if self.per_second > 0 else None
