@@ -1,0 +1,5 @@
+"""The command line, `propolis` or `python -m propolis`."""
+
+from .app import main
+
+__all__ = ["main"]

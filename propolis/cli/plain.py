@@ -1,0 +1,68 @@
+"""Records as text for people, and as plain data for JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+__all__ = ["iso", "json_text", "one_line", "plain", "print_table", "when"]
+
+
+def plain(value: Any) -> Any:
+    """What JSON can say: times in ISO 8601, bytes in base64, sets sorted, other scalars as text, NaN as null."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(inner) for inner in value), key=repr)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def json_text(value: Any) -> str:
+    """JSON of anything that a Payload can hold."""
+    return json.dumps(plain(value), indent=2, allow_nan=False)
+
+
+def one_line(value: Any, width: int) -> str:
+    """JSON in one line, cut off with a sign that it was."""
+    text = json.dumps(plain(value), allow_nan=False, ensure_ascii=False)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """ISO 8601."""
+    return None if moment is None else moment.isoformat()
+
+
+def when(moment: datetime | None) -> str:
+    """For people, UTC, to the second."""
+    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns padded to their widest cell. On a terminal a line ends at its edge; in a pipe nothing is cut off."""
+    lines = [list(header), *([_one_line(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        click.echo(text[:edge])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

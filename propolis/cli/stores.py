@@ -1,0 +1,45 @@
+"""Opening the store that a command reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from propolis.actors import Host, Store, open_store
+
+__all__ = ["EVERYTHING", "file_of", "reading"]
+
+EVERYTHING = 2**31 - 1
+"""As a limit: none."""
+
+
+def file_of(url: str) -> Path | None:
+    """The file behind a URL, absolute; None when there is none, or the URL is bad (which opening it will say)."""
+    try:
+        name = make_url(url).database
+    except ArgumentError:
+        return None
+    return Path(name).absolute() if name else None
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Store]:
+    """The store behind a URL for reading, while a runtime works on it or not. Never creates or changes anything.
+
+    Raises:
+        ClickException: there is no such file.
+        PropolisError: it is no store, or cannot be read.
+    """
+    path = file_of(url)
+    if path is not None and not path.is_file():
+        raise click.ClickException(f"There is no store {url} ({path}). Name another one with --store.")
+    store = open_store(url, host=Host(), read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
