@@ -43,6 +43,8 @@ class Opened(Message, tag="write.opened.v1"):
     duplicate: bool = False
     may_start: bool = True
     memory: Payload | None = None
+    node: str | None = None
+    """Of a resume: where the checkpoint was made that it starts from."""
     first_seq: int | None = None
 
 
@@ -62,6 +64,8 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     checkpoint_id: str | None = None
     session_policy: SessionPolicy = "queue"
     events: tuple[Event, ...] = ()
+    wait_turn: bool = False
+    """join, with the policy `queue`: others wait for the session already; do not take it though it be free."""
 
 
 class Advanced(Message, tag="write.advanced.v1"):
@@ -133,6 +137,8 @@ class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
     state: ExecutionState
     memory: Payload | None = None
     """Of the session's last checkpoint (at first: its start), which is what a re-run starts from."""
+    node: str | None = None
+    """Where that checkpoint was made."""
 
 
 class Recovered(Message, tag="write.recovered.v1"):

@@ -245,6 +245,8 @@ class Stream:
             "deadline": deadline,
         }
         fields.update((name, _typed(name, value)) for name, value in given.items() if value is not None)
+        if deadline is not None and deadline.utcoffset() is None:
+            raise InvalidInput(what="deadline", reason="it has no time zone", remedy="Pass an aware datetime.")
         if memory is not None:
             fields["memory"] = self._memory(memory)
         return fields

@@ -107,7 +107,29 @@ class SessionActor(AsyncioActor):
     def _flush(self) -> None:
         self._flush_scheduled = False
         if self._ledger.waiting and not self._ledger.in_flight and not self._lost:
-            self._submit(self._ledger.take(self._config.commit_batch_max))
+            self._ledger.take(self._config.commit_batch_max)
+            self._keep_order()
+            self._submit([pending.write for pending in self._ledger.flying])
+
+    def _keep_order(self) -> None:
+        """Have those who join a session that others wait for wait behind them, though it be free at this moment."""
+        if not self._turns:
+            return
+        flying = self._ledger.flying
+        ended = {
+            write.state.execution_id
+            for write, _ in flying
+            if isinstance(write, AdvanceExecution) and write.state.status in ENDED
+        }
+
+        def in_turn(pending: Pending) -> Pending:
+            write = pending.write
+            if isinstance(write, OpenExecution) and write.spec.origin == "join":
+                if self._turns.waits(write.spec.session_id, besides=ended):
+                    return Pending(write.model_copy(update={"wait_turn": True}), pending.reply)
+            return pending
+
+        self._ledger.flying = tuple(map(in_turn, flying))
 
     def _submit(self, writes: Sequence[Write]) -> None:
         reply = self._threads.commit(self.runtime_id, self._ledger.batch, writes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 __all__ = ["Turns"]
 
@@ -12,6 +13,13 @@ class Turns:
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
+    def waits(self, session_id: str, *, besides: Collection[str]) -> bool:
+        """Whether anybody besides these is in the queue of a session."""
+        return any(id not in besides for id in self._queues.get(session_id, ()))
 
     def join(self, session_id: str, execution_id: str) -> bool:
         """Queue up. True if that makes it the first."""

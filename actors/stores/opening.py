@@ -84,7 +84,7 @@ def _join(batch: Batch, write: OpenExecution) -> Opened:
     policy = write.session_policy
     if row["held"] and policy == "reject":
         raise SessionBusy(session_id=row["session_id"], reason=f"execution {row['holder']!r} has it and has not ended")
-    if row["held"] and policy == "queue":
+    if (row["held"] or write.wait_turn) and policy == "queue":
         # Its turn is still to come, and so is what it puts on the memory: the holder goes on with the memory it has.
         _insert(batch, write, overlay=None if write.memory is None else write.memory.data)
         return _opened(batch, write, None, may_start=False)
@@ -127,7 +127,7 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
             "start_memory": memory,
         },
     )
-    return _opened(batch, write, Payload(memory))
+    return _opened(batch, write, Payload(memory), node=row["checkpoint_node"])
 
 
 def _session(batch: Batch, write: OpenExecution) -> RowMapping:
@@ -153,11 +153,14 @@ def _insert(batch: Batch, write: OpenExecution, overlay: bytes | None = None) ->
     batch.statements.insert_executions.run(batch.connection, [execution_row(write.spec, write.state, overlay)])
 
 
-def _opened(batch: Batch, write: OpenExecution, memory: Payload | None, *, may_start: bool = True) -> Opened:
+def _opened(
+    batch: Batch, write: OpenExecution, memory: Payload | None, *, may_start: bool = True, node: str | None = None
+) -> Opened:
     return Opened(
         execution_id=write.spec.execution_id,
         session_id=write.spec.session_id,
         may_start=may_start,
         memory=memory,
+        node=node,
         first_seq=batch.add_events(write.events),
     )

@@ -68,12 +68,21 @@ def _read(batch: Batch, ids: list[int]) -> list[RecoveredExecution]:
         else_=sessions.c.memory,
     ).label("start")
     query = (
-        select(executions, start)
+        select(executions, start, sessions.c.checkpoint_execution_id, sessions.c.checkpoint_node)
         .select_from(executions.outerjoin(sessions, sessions.c.session_id == executions.c.session_id))
         .where(executions.c.id.in_(ids))
         .order_by(executions.c.id)
     )
-    return [
-        RecoveredExecution(spec=spec_of(row["spec"]), state=state_of(row), memory=as_payload(row["start"]))
-        for row in batch.connection.execute(query).mappings()
-    ]
+    recovered = []
+    for row in batch.connection.execute(query).mappings():
+        spec = spec_of(row["spec"])
+        from_checkpoint = spec.origin == "resume" or row["checkpoint_execution_id"] == spec.execution_id
+        recovered.append(
+            RecoveredExecution(
+                spec=spec,
+                state=state_of(row),
+                memory=as_payload(row["start"]),
+                node=row["checkpoint_node"] if from_checkpoint else None,
+            )
+        )
+    return recovered

@@ -48,7 +48,7 @@ _ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
 def check_id(what: str, value: str | None) -> None:
     """Refuse an id from outside that is not of the one form."""
-    if value is not None and not _ID.match(value):
+    if value is not None and not _ID.fullmatch(value):
         raise InvalidInput(
             what=what,
             reason=f"{value[:200]!r} is no id",
@@ -308,7 +308,7 @@ class Accepting(Supervising):
             self.look_at_end()
             return
         if opened is not None and opened.memory is not None:
-            entry.memory = opened.memory
+            entry.memory, entry.node = opened.memory, opened.node
         self.books.live[execution_id] = entry
         self.books.accepted += 1
         if opening.wait and reply is not None:

@@ -19,12 +19,16 @@ Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stoppe
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("memory", "ref", "spec", "state", "trial")
+    __slots__ = ("memory", "node", "ref", "spec", "state", "trial")
 
-    def __init__(self, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None) -> None:
+    def __init__(
+        self, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None, node: str | None = None
+    ) -> None:
         self.spec = spec
         self.state = state
         self.memory = memory
+        self.node = node
+        """Where the checkpoint was made that it starts from."""
         self.ref: Ref[Any] | None = None
         self.trial = False
         """It is the one that a half-open circuit lets through."""

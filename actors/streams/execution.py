@@ -25,7 +25,6 @@ from propolis.messages import (
     GiveUp,
     LeaveTurn,
     PauseExecution,
-    Payload,
     PublishEvents,
     ReportProgress,
     SaveCheckpoint,
@@ -40,7 +39,7 @@ from propolis.messages import (
 from ..core import LATER, Handlers, Reply
 from ..supervision.policy import History, Restart, Stop, decide
 from .interrupting import Interrupting, limit_failure
-from .life import Life, Order
+from .life import Life, Order, Start
 from .plan import StreamPlan
 
 __all__ = ["ExecutionActor"]
@@ -56,10 +55,10 @@ class ExecutionActor(Interrupting):
     is refused.
     """
 
-    def __init__(
-        self, plan: StreamPlan, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None, order: Order
-    ) -> None:
-        super().__init__(plan, spec, self.kept("life", lambda: Life(state, memory)))
+    announces_end = False  # it tells its stream itself, and what came of it
+
+    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, start: Start, order: Order) -> None:
+        super().__init__(plan, spec, self.kept("life", lambda: Life(start)))
         self._order = order
 
     def on_start(self) -> None:
@@ -232,7 +231,7 @@ class ExecutionActor(Interrupting):
             case "returned":
                 self.finish("completed", output=message.output, memory=message.memory)
             case "paused":
-                self.finish("paused", memory=message.memory, node=message.node)
+                self.finish("paused", memory=message.memory, node=message.node, checkpoint=True)
             case "cancelled" if self.passed is None and life.cancel is not None:
                 self.finish("cancelled")
             case "cancelled" if self.passed is None:
@@ -311,6 +310,8 @@ class ExecutionActor(Interrupting):
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None
+        if self._goes_on_waiting():
+            return
         life.phase = "writing"
 
         def found(row: ExecutionRow | None) -> None:
@@ -327,6 +328,19 @@ class ExecutionActor(Interrupting):
             self.request(self._plan.sessions, GetExecution(execution_id=self._spec.execution_id), found, self.gone)
 
         self.request(self._plan.sessions, AppendEvents(events=()), fenced, self.gone)
+
+    def _goes_on_waiting(self) -> bool:
+        """Whether nothing ran or was being written: then it waits on, and nothing is charged."""
+        match self._life.phase:
+            case "awaiting_turn":
+                self._await_turn()
+            case "backing_off":
+                self._want_slot()  # the wait is cut short; the alarm was the old instance's
+            case "awaiting_slot":
+                self.watch_limits()  # the stream's grant is in the mailbox, or will be
+            case _:
+                return False
+        return True
 
     handlers: ClassVar[Handlers] = {
         AttemptEnded: attempt_ended,

@@ -10,6 +10,7 @@ from propolis.messages import (
     Advanced,
     AdvanceExecution,
     CancelOutcome,
+    Checkpoint,
     Event,
     ExecutionEnded,
     ExecutionSpec,
@@ -48,6 +49,7 @@ class Finishing(AsyncioActor):
         claim: bool = False,
         memory: Payload | None = None,
         progress: Payload | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """Commit the execution's present state over the row of an expected epoch."""
         request = AdvanceExecution(
@@ -55,7 +57,7 @@ class Finishing(AsyncioActor):
             expected_epoch=expected_epoch,
             session_id=self._spec.session_id,
             events=events,
-            **given(memory=memory, progress=progress, claim=claim or None),
+            **given(memory=memory, progress=progress, checkpoint=checkpoint, claim=claim or None),
         )
         self.request(self._plan.sessions, request, then, self.gone)
 
@@ -68,8 +70,9 @@ class Finishing(AsyncioActor):
         failure: Failure | None = None,
         node: str | None = None,
         quarantined: bool = False,
+        checkpoint: bool = False,
     ) -> None:
-        """Commit the end, then tell it."""
+        """Commit the end, with `checkpoint` as a point to start from again, then tell it."""
         life, state = self._life, self._life.state
         now = self.host.now()
         life.phase = "writing"
@@ -85,7 +88,17 @@ class Finishing(AsyncioActor):
         events = [self.event(f"execution_{status}", data, node_id=node)]
         if quarantined:
             events.append(self.event("execution_quarantined", data))
-        self.advance(state.epoch, tuple(events), self._ended, memory=memory, progress=life.progress)
+        point = None
+        if checkpoint and memory is not None:
+            point = Checkpoint(
+                checkpoint_id=self.host.new_id("cp"),
+                execution_id=state.execution_id,
+                node=node,
+                created_at=now,
+                memory=memory,
+            )
+            memory = None  # it is in there
+        self.advance(state.epoch, tuple(events), self._ended, memory=memory, progress=life.progress, checkpoint=point)
 
     def _ended(self, _: Advanced | None) -> None:
         self.tell_end()

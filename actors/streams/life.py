@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from propolis.messages import ExecutionState, Failure, Payload
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..core import Reply
     from ..placements import Launched
 
-__all__ = ["EndingStatus", "Life", "Order", "Phase"]
+__all__ = ["EndingStatus", "Life", "Order", "Phase", "Start"]
 
 EndingStatus: TypeAlias = Literal["completed", "failed", "cancelled", "paused"]
 
@@ -41,6 +41,14 @@ class Order:
     failure: Failure | None = None
 
 
+class Start(NamedTuple):
+    """What an execution's actor starts from."""
+
+    state: ExecutionState
+    memory: Payload | None
+    node: str | None
+
+
 class Life:
     """Mutable, in the hands of one ExecutionActor and its successors."""
 
@@ -58,13 +66,11 @@ class Life:
         "state",
     )
 
-    def __init__(self, state: ExecutionState, memory: Payload | None) -> None:
-        self.state = state
-        self.memory = memory
-        """What a re-run starts from: the memory of the last checkpoint, at first of the start."""
+    def __init__(self, start: Start) -> None:
+        self.state, self.memory, self.node = start
+        """`memory` and `node` are what a re-run starts from: the memory of the last checkpoint, at first of the start."""
         self.phase: Phase = "new"
         self.launched: Launched | None = None
-        self.node: str | None = None
         self.progress: Payload | None = None
         self.cancel: str | None = None
         """Why, once somebody wants it cancelled."""

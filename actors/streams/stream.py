@@ -123,7 +123,7 @@ class StreamActor(Accepting):
         def recovered(batch: Recovered) -> None:
             for found in batch.executions:
                 if found.spec.execution_id not in self.books.live:
-                    self._take_in(Entry(found.spec, found.state, found.memory))
+                    self._take_in(Entry(found.spec, found.state, found.memory, found.node))
             if batch.more:
                 self._recover(first=first)
             elif self.mode == "starting":

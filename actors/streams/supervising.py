@@ -35,7 +35,7 @@ from .endings import make_event
 from .entries import Books, Entry, Mode, Opening, Results
 from .execution import ExecutionActor
 from .interrupting import limit_failure
-from .life import Order
+from .life import Order, Start
 from .limits import next_limit
 from .plan import StreamPlan
 
@@ -74,7 +74,12 @@ class Supervising(Supervisor):
     def spawn_execution(self, entry: Entry, order: Order) -> None:
         """Give an execution its actor."""
         entry.ref = self.spawn(
-            ExecutionActor, self.plan, entry.spec, entry.state, entry.memory, order, name=entry.spec.execution_id
+            ExecutionActor,
+            self.plan,
+            entry.spec,
+            Start(entry.state, entry.memory, entry.node),
+            order,
+            name=entry.spec.execution_id,
         )
         entry.memory = None  # the actor has it now
 
@@ -213,7 +218,7 @@ class Supervising(Supervisor):
 
     def on_child_failure(self, child: Ref[Any], failure: Failure) -> None:
         """Restart the actor of an execution, not the execution; one that keeps crashing is let go, and only that one."""
-        crashes = self.kept("crashes", dict[str, tuple[float, ...]])
+        crashes = self._crashes
         cell = child.actor_inbox
         decided = decide_system(self.intensity, crashes.get(cell.name, ()), self.host.monotonic())
         crashes[cell.name] = decided.crashes
@@ -225,7 +230,7 @@ class Supervising(Supervisor):
     def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
         """After an orderly end it has said so itself; after any other its execution is as the store has it."""
         name = child.actor_inbox.name
-        self.kept("crashes", dict).pop(name, None)
+        self._crashes.pop(name, None)
         if failure is not None and name in self.books.live:
             self.execution_ended(ExecutionEnded(execution_id=name))
 

@@ -92,6 +92,28 @@ def test_a_stop_while_executions_begin_and_end_answers_everybody(
     assert stats.max_concurrent == stats.available_slots
 
 
+@pytest.mark.parametrize("cancel", [False, True])
+def test_a_stop_waits_for_the_row_that_is_on_its_way_into_the_store(file_store: str, *, cancel: bool) -> None:
+    """And for nothing else: with that row the stop is through. With cancel it is cancelled, else it goes on later."""
+
+    async def quick(ctx: Any, data: Any) -> Any:
+        return data
+
+    with Runtime(file_store) as runtime:
+        stream = runtime.open_stream(point("asyncio"), quick).get(timeout=PATIENCE)
+        for _ in range(20):
+            run = stream.run(1)
+            stream.get_stats().get(timeout=PATIENCE)  # behind it in the mailbox
+            assert () == stream.stop(cancel=cancel, grace=60.0).get(timeout=PATIENCE).stragglers
+            until(run.done)
+            assert () == stream.active_execution_ids
+            stream.start().get(timeout=PATIENCE)
+            until(lambda: not stream.active_execution_ids)
+        statuses = {row.status for row in runtime.executions().get(timeout=PATIENCE)}
+        assert statuses <= {"completed", "cancelled"}
+        assert ("cancelled" in statuses) is cancel
+
+
 def test_a_drain_finishes_what_was_admitted_and_admits_no_more(
     any_runtime: Runtime, placement: str, gate: Gate
 ) -> None:
