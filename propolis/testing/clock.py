@@ -116,6 +116,13 @@ class ManualHost(Host):
             if not self._changed.wait_for(lambda: self._first() <= self._elapsed + within, timeout):
                 raise TimeoutError(f"nothing waits for the next {within:g} s, {timeout:g} real seconds long")
 
+    @property
+    def until_next(self) -> float | None:
+        """Seconds from now to the next timer; None when nothing waits."""
+        with self._changed:
+            first = self._first()
+            return None if first == float("inf") else first - self._elapsed
+
     def settle_by(self, settle: Callable[[], None]) -> None:
         """Have a function called between the timers of `advance()`. `InlineLoop` does this by itself."""
         self._settlers.append(settle)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, TypeVar, assert_type
 
+import pykka
+
+from propolis.actors import AsyncioActor, Ref, Reply, ask
 from propolis.messages import (
     Accepted,
     CancelExecution,
@@ -49,6 +52,16 @@ def requests(start: StartExecution) -> None:
     assert_type(reply_to(DeleteSession(session_id="s")), bool)
     assert_type(reply_to(ClearInbox(ids=(1,))), None)
     reply_to(Event(type="custom", timestamp=MOMENT))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def asks(ref: Ref[AsyncioActor], theirs: pykka.ActorRef[pykka.ThreadingActor], start: StartExecution) -> None:
+    """An ask is answered with what its request names, of our actors and of pykka's own."""
+    assert_type(ask(ref, start), Reply[Accepted])
+    assert_type(await ask(ref, start), Accepted)
+    assert_type(ask(theirs, GetStats(), timeout=None).get(timeout=1.0), StreamStats)
+    assert_type(ask(ref, GetStats()).map(str), Reply[str])
+    assert_type(await ask(ref, GetResult(execution_id="e")), ExecutionResult | None)
+    ask(ref, Event(type="custom", timestamp=MOMENT))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def wire(data: bytes, message: Message) -> None:
