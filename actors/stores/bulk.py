@@ -42,6 +42,13 @@ MAX_ROWS: Final = 128
 """Rows of one statement. More would save little, and SQLite allows 32,766 values in one."""
 
 
+def _rounded(rows: int) -> int:
+    """For how many rows the statement is made. Few sizes, so that the driver's cache of statements holds them all;
+    a multiple of 8 wastes little on padding.
+    """
+    return 1 << (rows - 1).bit_length() if rows < 8 else -8 * (-rows // 8)
+
+
 class Bulk:
     """One statement over a list of rows. `make` gets the rows as a subquery `v`, with these columns.
 
@@ -58,13 +65,21 @@ class Bulk:
         total = 0
         for start in range(0, len(rows), MAX_ROWS):
             part = rows[start : start + MAX_ROWS]
-            size = 1 << (len(part) - 1).bit_length()
-            sql = self._sql.get(size) or self._compile(connection, size)
+            size = _rounded(len(part))
+            sql = self._sql.get(size) or self._make_sql(connection, size)
             cells = bind_cells(part)
             cells += [PADDING] * (size * len(self._columns) - len(cells))
             result = connection.exec_driver_sql(sql, tuple(cells))
             total += result.scalar_one() if result.returns_rows else result.rowcount
         return total
+
+    def _make_sql(self, connection: Connection, size: int) -> str:
+        """The text for so many rows, from those for one row and for two: compiling 128 rows takes 20 ms, this nothing."""
+        one, two = (self._compile(connection, rows) for rows in (1, 2))
+        place = next(i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
+        row = two[place : place + len(two) - len(one)]
+        self._sql[size] = sql = one[:place] + row * (size - 1) + one[place:]
+        return sql
 
     def _compile(self, connection: Connection, size: int) -> str:
         columns = self._columns
