@@ -52,7 +52,7 @@ class AsyncioActor(pykka.Actor):
     actor_inbox: Cell
 
     @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:
+    def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start on the process's default actor loop, registered with pykka, without a supervisor.
 
         Any thread. `__init__` runs in the calling thread and its errors are the caller's.
@@ -61,7 +61,7 @@ class AsyncioActor(pykka.Actor):
 
     def bind(self, cell: Cell) -> None:
         """Take a place behind a mailbox; before `__init__`, so that it may use the reference."""
-        self.actor_inbox = cell
+        self.actor_inbox = cell  # pyright: ignore[reportIncompatibleVariableOverride]
         self.actor_stopped = cell.stopped  # type: ignore[assignment]
 
     @property
@@ -119,7 +119,8 @@ class AsyncioActor(pykka.Actor):
             return get_attr_directly(self, message.attr_path)
         if type(message) is ProxySetAttr:
             parent = get_attr_directly(self, message.attr_path[:-1]) if len(message.attr_path) > 1 else self
-            return setattr(parent, message.attr_path[-1], message.value)
+            *_, name = message.attr_path
+            return setattr(parent, name, message.value)
         return self.on_receive(message)
 
     def keep_reply(self) -> Reply[Any] | None:

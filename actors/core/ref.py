@@ -36,7 +36,7 @@ class Ref(pykka.ActorRef[A]):
 
     def __init__(self, cell: Cell) -> None:
         # not super().__init__(): that would tie the reference to one instance, and instances are replaced on a restart
-        self.actor_inbox = cell
+        self.actor_inbox = cell  # pyright: ignore[reportIncompatibleVariableOverride]
         self.actor_class = cell.actor_class  # type: ignore[assignment] # A is it
         self.actor_stopped = cell.stopped  # type: ignore[assignment]
         self._actor_weakref = cell.instance  # type: ignore[assignment]

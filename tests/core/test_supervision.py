@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
+
 from propolis.actors import Backoff, Handlers, Intensity, ask
 from propolis.messages import Failure, GetTree
 from propolis.testing import InlineLoop, ManualHost
@@ -129,7 +131,9 @@ def test_an_on_stop_that_raises_ends_the_actor_with_that_reason(inline: InlineLo
     ]
 
 
-def test_an_actor_whose_parent_ends_before_it_begins_never_begins(inline: InlineLoop) -> None:
+def test_an_actor_whose_parent_ends_before_it_begins_never_begins(
+    inline: InlineLoop, caplog: pytest.LogCaptureFixture
+) -> None:
     """Spawned from another thread, into a family that is ending."""
     started: list[Any] = []
     boss = inline.spawn(Boss)
@@ -137,7 +141,7 @@ def test_an_actor_whose_parent_ends_before_it_begins_never_begins(inline: Inline
     worker = inline.spawn(Scripted, parent=boss.actor_inbox, name="worker", on_start=started.append)
     boss.actor_inbox.stop()
     inline.settle()
-    assert ([], False) == (started, worker.is_alive())
+    assert ([], False, []) == (started, worker.is_alive(), caplog.messages)
 
 
 def test_a_supervisor_that_fails_at_deciding_does_not_leave_the_child_hanging(inline: InlineLoop) -> None:
