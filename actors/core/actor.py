@@ -119,7 +119,7 @@ class AsyncioActor(pykka.Actor):
             return get_attr_directly(self, message.attr_path)
         if type(message) is ProxySetAttr:
             parent = get_attr_directly(self, message.attr_path[:-1]) if len(message.attr_path) > 1 else self
-            *_, name = message.attr_path
+            name = message.attr_path[-1]  # pyright: ignore[reportGeneralTypeIssues] # it is never empty
             return setattr(parent, name, message.value)
         return self.on_receive(message)
 

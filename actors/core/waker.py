@@ -79,7 +79,7 @@ def waking_together() -> Iterator[None]:
     finally:
         _here.together = None
         for waker in wakers:
-            waker._wake()  # noqa: SLF001 - same module
+            waker._wake()
 
 
 def waker_of(loop: asyncio.AbstractEventLoop) -> Waker:

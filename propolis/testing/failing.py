@@ -22,8 +22,9 @@ class FailingStore:
 
         failing = FailingStore("memory:")
         with Runtime(failing.open) as runtime:
+            stream = runtime.open_stream(EntryPoint(id="double"), lambda ctx, n: 2 * n).get()
             failing.next_commit(StoreUnavailable(store="memory:", reason="the disk is full"), landed=True)
-            ...
+            assert 4 == stream.run(2).get(timeout=10).output
 
     A commit is one transaction of many writes; a runtime also makes one to show that it is alive. Every method may be
     called from any thread.

@@ -51,9 +51,11 @@ class InlineLoop(ActorLoop):
     """An `ActorLoop` without a thread: nothing happens until `settle()`, which runs everything that can run.
 
         with InlineLoop() as loop:
-            ref = loop.spawn(Counter)
-            ref.tell(Add(amount=2))
-            assert 2 == loop.get(ask(ref, GetTotal()))
+            alarm = ask(loop.spawn(WakeupActor), WakeMe(after=60.0), timeout=None)
+            loop.settle()
+            assert not alarm.done()
+            loop.host.advance(60.0)
+            loop.get(alarm)
 
     Between two calls the test stands outside of the loop, as any other thread: a full mailbox refuses it, and it may
     look at everything. By default on a `ManualHost`, so that time passes by `loop.host.advance(seconds)` only. Not for

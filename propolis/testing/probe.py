@@ -24,10 +24,16 @@ class Probe:
     It has a reference (`probe.ref`) for `tell`, `ask` and `subscribe`, and can be called with one item like a handler.
     The actor behind the reference has no thread: what it was told is there when `tell` returns.
 
+        def refuse(ctx, input):
+            raise NonRetryable("not today")
+
         probe = Probe()
-        runtime.subscribe("execution_failed", probe.ref).get()
-        stream.execute({"n": 1}).get()
-        event = probe.expect("execution_failed", timeout=5)
+        with Runtime() as runtime:
+            runtime.subscribe("execution_failed", probe.ref).get()
+            stream = runtime.open_stream(EntryPoint(id="refusing"), refuse).get()
+            execution_id = stream.execute({"n": 1}).get()
+            event = probe.expect("execution_failed", timeout=5)
+            assert execution_id == event.execution_id
 
     An asker gets `answer(message)`, by default None. Nothing has to be closed.
     """

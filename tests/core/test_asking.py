@@ -124,7 +124,8 @@ def test_a_request_inside_an_async_handler_is_no_part_of_a_chain(inline: InlineL
 
     async def start(actor: Any, message: Do) -> int:
         actor.request(other, Do(), answers.append, answers.append)
-        await asyncio.sleep(0)
+        for _ in range(20):  # until the other one has asked back
+            await asyncio.sleep(0)
         return 0
 
     top.append(inline.spawn(Scripted, start=start, do=lambda *_: 3))

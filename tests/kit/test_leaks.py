@@ -63,9 +63,13 @@ def test_an_error_of_the_block_passes_as_it_is() -> None:
     """It matters more than what it left behind."""
     end = threading.Event()
     thread = threading.Thread(target=end.wait)
-    with pytest.raises(ZeroDivisionError), no_leaks(grace=0.05):
+
+    def start_and_fail() -> None:
         thread.start()
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), no_leaks(grace=0.05):
+        start_and_fail()
     end.set()
     thread.join()
 
