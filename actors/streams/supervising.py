@@ -25,7 +25,7 @@ from propolis.messages import (
 )
 
 from ..core import Ref, Reply
-from ..core.cell import send_reply
+from ..core.answers import send_reply
 from ..supervision.circuit import Circuit
 from ..supervision.intensity import decide_system
 from ..supervision.policy import Restart
@@ -59,6 +59,7 @@ class Supervising(Supervisor):
         self.admission = Admission.of(point)
         self.blocked: dict[str, Opening] = self.kept("blocked", dict)
         self.circuit = Circuit()
+        self._crashes: dict[str, tuple[float, ...]] = self.kept("crashes", dict)
 
     @property
     def mode(self) -> Mode:
@@ -161,6 +162,7 @@ class Supervising(Supervisor):
         if entry is None:
             return
         self.books.detached.discard(message.execution_id)
+        self._crashes.pop(message.execution_id, None)
         if message.status is None or message.result is None:
             self._left(entry)
         else:
