@@ -263,8 +263,12 @@ def test_awaiting_a_join_with_a_future_of_pykkas_own_does_not_block_the_loop() -
 
     async def main() -> list[Any]:
         theirs: pykka.ThreadingFuture[int] = pykka.ThreadingFuture()
-        asyncio.get_running_loop().call_soon(theirs.set, 2)
-        return await answered(1).join(theirs)
+        rescue = threading.Timer(2.0, theirs.set, args=("the loop was blocked",))
+        rescue.start()
+        asyncio.get_running_loop().call_later(0.02, theirs.set, 2)
+        both = await answered(1).join(theirs)
+        rescue.cancel()
+        return both
 
     assert [1, 2] == asyncio.run(main())
 
