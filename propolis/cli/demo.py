@@ -53,14 +53,9 @@ def demo(
     where = file_of(store)
     what = f"the standard library of Python {platform.python_version()}" if library is None else str(library)
     modules = catalogue(standard_library() if library is None else library, limit)
-    console.print(
-        f"Auditing {what}: {len(modules)} modules, {workers} at a time. Recorded in {where or 'memory'}.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
     board = Board()
-    view = LiveView(console, board, f"Propolis audits {what}") if live else PlainView(console, board)
+    intro = f"Auditing {what}: {len(modules)} modules, {workers} at a time. Recorded in {where or 'memory'}."
+    view = LiveView(console, board, f"Propolis audits {what}") if live else PlainView(console, board, intro)
     try:
         report = run_demo(modules, store, workers=workers, board=board, view=view)
     except Interrupted as interrupted:

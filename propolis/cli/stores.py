@@ -21,10 +21,11 @@ EVERYTHING = 2**31 - 1
 def file_of(url: str) -> Path | None:
     """The file behind a URL, absolute; None when there is none, or the URL is bad (which opening it will say)."""
     try:
-        name = make_url(url).database
+        parsed = make_url(url)
     except ArgumentError:
         return None
-    return Path(name).absolute() if name else None
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
+    return Path(parsed.database or "").absolute() if is_file else None
 
 
 @contextmanager

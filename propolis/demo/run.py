@@ -56,6 +56,7 @@ def run_demo(modules: Sequence[Module], store: str, *, workers: int, board: Boar
             runtime.subscribe(WATCHED, board.handle).get()
             stream = runtime.open_stream(entry_point(workers), audit).get()
             started = time.monotonic()
+            look(0)
             waiting = list(hand_over(stream, modules, board.names))
             follow(waiting, look)
             return make_report(modules, runtime.sessions(stream=STREAM_ID, limit=10**9).get())

@@ -30,7 +30,7 @@ FINDINGS_SHOWN = 6
 
 
 class View(Protocol):
-    """Somebody who shows snapshots. Used on one thread."""
+    """Somebody who shows snapshots. Used on one thread, as a context manager from when the runtime has started."""
 
     def __enter__(self) -> Self: ...
 
@@ -46,14 +46,17 @@ class View(Protocol):
 class PlainView:
     """A line for every failure, restart and recovery, and one now and then for how far it is."""
 
-    def __init__(self, console: Console, board: Board, every: float = 1.0) -> None:
+    def __init__(self, console: Console, board: Board, intro: str = "", every: float = 1.0) -> None:
         self._console = console
         self._board = board
+        self._intro = intro
         self._every = every
         self._printed = 0
         self._next = 0.0
 
     def __enter__(self) -> Self:
+        if self._intro:
+            self._line(self._intro)
         return self
 
     def __exit__(
@@ -162,7 +165,7 @@ def _actor(actor: ActorNode, snapshot: Snapshot, board: Board) -> Text:
     name = actor.path.rpartition("/")[2]
     if actor.kind == "ExecutionActor":
         note = board.working.get(name, "starting")
-        return Text.assemble((f"{note:<12}", "green"), f"{board.name_of(name):<40.40}")
+        return Text.assemble((f"{note:<12}", "green"), f"{board.name_of(name):<34.34}")
     text = Text(name, style="bold" if actor.alive else "red")
     if actor.kind == "StreamActor":
         stream = _stream(snapshot)
@@ -184,8 +187,8 @@ def _figures(snapshot: Snapshot, board: Board) -> RenderableType:
         (f"{counts.get('completed', 0)}", "completed", ""),
         (f"{counts.get('failed', 0)}", "failed", STYLES["failed"]),
         (f"{stream.restarts}", "restarts", STYLES["restarted"]),
-        (f"{board.recovered}", "recovered after an interruption", STYLES["recovered"]),
-        (f"{snapshot.before}", "recorded by an earlier run", ""),
+        (f"{board.recovered}", "interrupted, taken up", STYLES["recovered"]),
+        (f"{snapshot.before}", "recorded before", ""),
         (f"{snapshot.stats.rows_written}", f"rows in {snapshot.stats.commits} commits", ""),
     ]
     for figure, what, style in rows:
