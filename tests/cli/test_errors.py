@@ -1,0 +1,89 @@
+"""How the command line ends when something is wrong: one line on stderr, and a status that says which kind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from .conftest import Recorded
+
+Run = Callable[..., Result]
+
+
+def assert_one_line(result: Result, status: int, *words: str) -> None:
+    """Nothing on stdout, one line on stderr with these words."""
+    assert (status, "", 1) == (result.exit_code, result.stdout, len(result.stderr.splitlines())), result.output
+    assert result.stderr.startswith("propolis: ")
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("nonsense",),
+        ("sessions", "nonsense"),
+        ("sessions", "list", "--nonsense"),
+        ("sessions", "list", "--status", "nonsense"),
+        ("sessions", "list", "--limit", "0"),
+        ("sessions", "show"),
+        ("sessions", "export"),
+        ("demo", "--workers", "none"),
+        ("demo", "--library", "nowhere"),
+        ("demo", "--store", "mysql://localhost/x"),
+        ("sessions", "list", "--store", "nonsense"),
+        ("sessions", "list", "--store", "memory:"),
+    ],
+)
+def test_bad_use_is_status_2(propolis: Run, args: tuple[str, ...]) -> None:
+    """Whoever called it has to call it otherwise."""
+    assert_one_line(propolis(*args), 2)
+
+
+def test_a_usage_error_names_the_help_to_read(propolis: Run) -> None:
+    """Of the very command."""
+    assert_one_line(propolis("sessions", "show"), 2, "Missing argument", "See propolis sessions show --help.")
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", "x"), ("export", "--to", "out")])
+def test_a_store_that_is_not_there_is_status_1_and_is_not_made(propolis: Run, command: tuple[str, ...]) -> None:
+    """Reading must not leave an empty store behind, nor a folder for the export."""
+    assert_one_line(propolis("sessions", *command, "--store", "sqlite:///none.db"), 1, "none.db")
+    assert [] == list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize("command", [("show",), ("export", "--to", "out")])
+def test_an_unknown_session_is_status_1(propolis: Run, recorded: Recorded, command: tuple[str, ...]) -> None:
+    """And named."""
+    result = propolis("sessions", *command, "session_nope", "--store", recorded.url)
+    assert_one_line(result, 1, "session_nope")
+    assert [] == list(Path.cwd().iterdir())
+
+
+def test_a_file_that_is_no_store_is_status_1(propolis: Run) -> None:
+    """Whether it is no database at all, or somebody else's."""
+    Path("text.db").write_text("Dear diary, " * 100)
+    other = sqlite3.connect("other.db")
+    other.execute("CREATE TABLE diary (day)")
+    other.close()
+    for name in ("text.db", "other.db"):
+        assert_one_line(propolis("sessions", "list", "--store", f"sqlite:///{name}"), 1, name)
+
+
+def test_an_export_into_a_place_that_cannot_be_written_is_status_1(propolis: Run, recorded: Recorded) -> None:
+    """Here a file stands where a folder has to be."""
+    Path("out").mkdir()
+    Path("out", "sessions").write_text("in the way")
+    assert_one_line(propolis("sessions", "export", "--to", "out", "--store", recorded.url), 1, "sessions")
+
+
+def test_help_is_shown_without_a_command(propolis: Run) -> None:
+    """Looking around is no error."""
+    for args in ((), ("sessions",), ("--help",), ("sessions", "-h")):
+        result = propolis(*args)
+        assert 0 == result.exit_code
+        assert result.stdout.startswith("Usage: propolis")
