@@ -106,6 +106,16 @@ def test_a_stop_ends_children_first_deepest_first(inline: InlineLoop) -> None:
     assert ["grandchild", "child", "root"] == order
 
 
+def test_an_actor_that_ends_by_a_crash_takes_its_children_with_it(inline: InlineLoop) -> None:
+    """In order: nobody is left to supervise them."""
+    stops: list[str] = []
+    root = inline.spawn(Boss, do=boom)
+    child = inline.spawn(Scripted, parent=root.actor_inbox, name="child", on_stop=lambda _: stops.append("child"))
+    root.tell(Do())
+    inline.settle()
+    assert (False, False, ["child"]) == (root.is_alive(), child.is_alive(), stops)
+
+
 def test_on_stop_does_not_run_after_a_crash_and_on_failure_not_at_a_stop(inline: InlineLoop) -> None:
     """Each hook for its own end."""
     stops: list[str] = []

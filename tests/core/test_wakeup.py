@@ -63,10 +63,10 @@ def test_abandoned_alarms_are_not_answered_and_are_swept_out(inline: InlineLoop)
     replies = []
     for _ in range(50):
         batch = alarms(ref, *[1000.0] * 200)
+        inline.settle()
         for reply in batch:
             reply.abandoned = True
         replies += batch
-        inline.settle()
     (kept,) = alarms(ref, 500.0)
     inline.settle()
     assert len(ref.actor_inbox.kept["heap"]) < 2_500
