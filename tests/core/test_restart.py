@@ -177,16 +177,22 @@ def test_who_watches_an_actor_that_has_failed_already_hears_why(inline: InlineLo
 
 def test_a_parent_that_is_restarting_hears_of_a_childs_end_in_its_new_instance(inline: InlineLoop) -> None:
     """It is heard once, whoever is there to hear it."""
+    heard: list[tuple[Any, str]] = []
+
+    class Middle(Boss):
+        def on_child_ended(self, child: Any, failure: Failure | None) -> None:
+            heard.append((self, child.actor_inbox.name))
+
     root = inline.spawn(Boss, Intensity(backoff=Backoff(initial=5.0, immediate_first=False)))
-    middle = inline.spawn(Boss, parent=root.actor_inbox, name="middle", do=boom)
+    middle = inline.spawn(Middle, parent=root.actor_inbox, name="middle", do=boom)
     child = inline.spawn(Scripted, parent=middle.actor_inbox, name="child")
     old = middle.actor_inbox.instance()
     middle.tell(Do())
     inline.settle()
     child.stop(block=False)
     inline.settle()
-    assert [] == middle.actor_inbox.kept["ends"]
+    assert [] == heard
     inline.host.advance(5.0)  # type: ignore[attr-defined]
     new = middle.actor_inbox.instance()
     assert new is not old
-    assert [("child", None)] == middle.actor_inbox.kept["ends"]
+    assert [(new, "child")] == heard
