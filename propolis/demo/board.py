@@ -26,6 +26,8 @@ RECENT = 100
 class Finding:
     """Something worth a line: `kind` is failed, restarted, recovered or complex."""
 
+    number: int
+    """Counted from 1."""
     kind: str
     execution_id: str
     text: str
@@ -44,8 +46,6 @@ class Board:
         self.working: dict[str, str] = {}
         """Of running executions, by id: the last note."""
         self.findings: deque[Finding] = deque(maxlen=RECENT)
-        self.found = 0
-        """How many findings there were, also those that are no longer kept."""
         self.recovered = 0
 
     async def handle(self, event: Event) -> None:
@@ -80,13 +80,12 @@ class Board:
         return self.names.get(execution_id, "…")
 
     def _find(self, kind: str, execution_id: str, text: str) -> None:
-        self.findings.append(Finding(kind, execution_id, text))
-        self.found += 1
+        number = self.findings[-1].number + 1 if self.findings else 1
+        self.findings.append(Finding(number, kind, execution_id, text))
 
-    def findings_after(self, count: int) -> list[Finding]:
-        """Those that came after the first `count`, as far as they are still kept."""
-        new = max(0, self.found - count)
-        return list(self.findings)[-new:] if new else []
+    def findings_after(self, number: int) -> list[Finding]:
+        """Those that came after the one of this number, as far as they are still kept."""
+        return [finding for finding in self.findings.copy() if finding.number > number]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,9 +65,10 @@ class PlainView:
         pass
 
     def show(self, snapshot: Snapshot) -> None:
-        for finding in self._board.findings_after(self._printed):
-            self._line(f"{finding.kind:<9}  {self._board.name_of(finding.execution_id)}: {finding.text}")
-        self._printed = self._board.found
+        if self._board.names:  # before that, nobody could say which module it is about
+            for finding in self._board.findings_after(self._printed):
+                self._printed = finding.number
+                self._line(f"{finding.kind:<9}  {self._board.name_of(finding.execution_id)}: {finding.text}")
         if snapshot.seconds >= self._next or snapshot.done == snapshot.total:
             self._next = snapshot.seconds + self._every
             self._line(progress_line(snapshot))
@@ -199,7 +200,7 @@ def _figures(snapshot: Snapshot, board: Board) -> RenderableType:
 
 
 def _happened(board: Board) -> RenderableType:
-    findings = board.findings_after(board.found - FINDINGS_SHOWN)
+    findings = board.findings_after(0)[-FINDINGS_SHOWN:]
     table = Table.grid(padding=(0, 2), expand=True)
     table.add_column(no_wrap=True, width=9)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
