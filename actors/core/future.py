@@ -163,18 +163,27 @@ class Reply(pykka.Future[T]):
         if self._get_hook is not None:
             return (yield from asyncio.get_running_loop().run_in_executor(None, self.get).__await__())
         if not self.done():
-            yield from self._wait_on(asyncio.get_running_loop()).__await__()
+            loop = asyncio.get_running_loop()
+            waiting = loop.create_future()
+            callback = functools.partial(_release, loop, waiting)
+            self.on_done(callback)
+            if self.default_timeout is None:
+                try:
+                    yield from waiting
+                except BaseException:  # cancelled, or closed: nobody waits here any more
+                    self._forget(callback)
+                    raise
+            else:
+                yield from self._wait_on(loop, waiting, callback).__await__()
         return self.result()
 
     __iter__ = __await__
 
-    async def _wait_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        waiting = loop.create_future()
-        callback = functools.partial(waker_of(loop).post, _finish, waiting)
-        self.on_done(callback)
-        timer = None
-        if self.default_timeout is not None:
-            timer = loop.call_later(self.default_timeout, waiting.cancel, _TIMED_OUT)
+    async def _wait_on(
+        self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None], callback: Callable[[], None]
+    ) -> None:
+        assert self.default_timeout is not None
+        timer = loop.call_later(self.default_timeout, waiting.cancel, _TIMED_OUT)
         try:
             await waiting
         except asyncio.CancelledError as error:
@@ -183,8 +192,7 @@ class Reply(pykka.Future[T]):
                 raise
             self._timed_out(self.default_timeout)
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
 
     # -- pykka's combinators, without a blocked thread in them -------------------------------------------------------
 
@@ -206,6 +214,13 @@ class Reply(pykka.Future[T]):
 
 
 _TIMED_OUT: Final = "propolis: no reply in time"
+
+
+def _release(loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
+    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented for this: answered on the loop that waits
+        _finish(waiting)
+    else:
+        waker_of(loop).post(_finish, waiting)
 
 
 def _finish(waiting: asyncio.Future[None]) -> None:
