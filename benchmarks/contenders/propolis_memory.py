@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders.measure import CALLERS, Measurement, closed_loop, resident_bytes, run
+from benchmarks.contenders.measure import Measurement, closed_loop, resident_bytes, run
 from propolis import Context, EntryPoint, Runtime
 
 WARM = 1000
