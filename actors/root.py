@@ -137,7 +137,8 @@ class RuntimeActor(Supervisor):
     def _look_for_gone(self) -> None:
         def looked(_: tuple[str, ...]) -> None:
             for opened in self._streams.values():
-                opened.ref.tell(RecoverNow())
+                if opened.ref.is_alive():
+                    opened.ref.tell(RecoverNow())
             self._watch_peers()
 
         self.follow(self._threads.write(self._forget_gone), looked, lambda _: self._watch_peers())

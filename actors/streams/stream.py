@@ -52,6 +52,7 @@ from ..supervision.supervisor import Supervisor
 from .accepting import CANCELLED_BY_STOP, Accepting
 from .entries import Entry, Opening
 from .life import Order
+from .supervising import tell_child
 
 if TYPE_CHECKING:
     from typing import Self
@@ -174,8 +175,10 @@ class StreamActor(Accepting):
         if self.mode == "stopping":
             self._interrupt_all(self.plan.config.grace_seconds)
 
+        lost = list(self.books.opening)  # those that come from here on have this instance to go on with them
+
         def fenced(_: Any) -> None:
-            self._find_opened()
+            self._find_opened(lost)
             self.look_at_end()
 
         self.request(self.plan.sessions, AppendEvents(events=()), fenced, lambda _: None)
@@ -189,7 +192,7 @@ class StreamActor(Accepting):
             if execution_id in children:
                 entry.ref = children[execution_id]
                 self.admission.adopt(execution_id, entry.spec.priority)
-                entry.ref.tell(StreamRestarted())
+                tell_child(entry.ref, StreamRestarted())
         for execution_id, entry in list(self.books.live.items()):
             if entry.ref is not None:
                 continue
@@ -213,8 +216,9 @@ class StreamActor(Accepting):
                 waiters.remove(reply)
             self.wait_for(execution_id, reply, None if until is None else max(0.0, until - self.host.monotonic()))
 
-    def _find_opened(self) -> None:
-        for execution_id, opening in list(self.books.opening.items()):
+    def _find_opened(self, lost: list[str]) -> None:
+        for execution_id in lost:
+            opening = self.books.opening[execution_id]
 
             def found(row: ExecutionRow | None, opening: Opening = opening) -> None:
                 self.books.opening.pop(opening.entry.spec.execution_id, None)
@@ -411,7 +415,7 @@ class StreamActor(Accepting):
             elif entry.ref is None:
                 self.leave_pending(execution_id)
             else:
-                entry.ref.tell(GiveUp())
+                tell_child(entry.ref, GiveUp())
         self._watch_grace(grace)
 
     def _watch_grace(self, seconds: float) -> None:
@@ -431,7 +435,7 @@ class StreamActor(Accepting):
             return
         stragglers = tuple(name for name in self.children() if name in self.books.live)
         for name in stragglers:
-            self.children()[name].tell(GiveUp(now=True))
+            tell_child(self.children()[name], GiveUp(now=True))
         named = self.kept("stragglers", list[str])
         named.extend(name for name in stragglers if name not in named)
         if stragglers:  # a store that takes no writes must not hold up a cancelled straggler's leaving for ever

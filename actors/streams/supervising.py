@@ -16,6 +16,7 @@ from propolis.messages import (
     Failure,
     GetExecution,
     LeaveTurn,
+    Message,
     Payload,
     RuntimeStopped,
     SlotGranted,
@@ -39,10 +40,16 @@ from .life import Order, Start
 from .limits import next_limit
 from .plan import StreamPlan
 
-__all__ = ["Supervising"]
+__all__ = ["Supervising", "tell_child"]
 
 FOREIGN_POLL_SECONDS = 0.2
 """How often the store is read for the end of an execution that another runtime has."""
+
+
+def tell_child(ref: Ref[Any], message: Message) -> None:
+    """Tell an execution something, if it is still there: the news of its end may be on its way."""
+    if ref.is_alive():
+        ref.tell(message)
 
 
 class Supervising(Supervisor):
@@ -104,7 +111,7 @@ class Supervising(Supervisor):
         if entry.ref is None:
             self.spawn_execution(entry, Order(kind="claim"))
         else:
-            entry.ref.tell(SlotGranted())
+            tell_child(entry.ref, SlotGranted())
 
     def _open_blocked(self, execution_id: str, *, start_now: bool) -> None:
         opening = self.blocked.pop(execution_id, None)
@@ -154,7 +161,7 @@ class Supervising(Supervisor):
         if entry is None or entry.ref is None or self.admission.where(message.execution_id) != "aside":
             return
         if self.admission.readmit(message.execution_id).start_now:
-            entry.ref.tell(SlotGranted())
+            tell_child(entry.ref, SlotGranted())
 
     def execution_ended(self, message: ExecutionEnded) -> None:
         """Its end is committed, or it left without one."""
