@@ -32,7 +32,6 @@ from .peers import Peers, my_row
 from .placements import AsyncioPlacement, ThreadPlacement
 from .records import EventActor, SessionActor, StoreThreads
 from .services import Services
-from .specs import EntryPoint
 from .stores import Store
 from .streams import Books, StreamActor, StreamPlan
 from .supervision import Supervisor
@@ -149,10 +148,10 @@ class RuntimeActor(Supervisor):
 
     # -- streams -----------------------------------------------------------------------------------------------------
 
-    def open_stream(self, entry_point: EntryPoint, executor: Any) -> object:
+    def open_stream(self, plan: StreamPlan) -> object:
         """Start a stream; the reply comes when it has recovered what was left and admits work."""
-        services = self._running()
-        plan = services.plan_stream(entry_point, executor)
+        self._running()
+        entry_point = plan.entry_point
         if entry_point.id in self._streams:
             raise DuplicateStream(stream_id=entry_point.id)
         reply = self.keep_reply()

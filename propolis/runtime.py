@@ -210,7 +210,15 @@ class Runtime:
             InvalidInput: the executor, or its placement.
             DuplicateStream: one of that id is open.
         """
-        return self._method("open_stream", entry_point, executor, convert=self._stream)
+        try:  # here and not in the root: looking at an executor runs code of the user's, which may raise anything
+            plan = self._running().services.plan_stream(entry_point, executor)
+        except (RuntimeStopped, ForkedRuntime):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            refused: Call[Stream] = Call()
+            refused.set_error(error)
+            return refused
+        return self._method("open_stream", plan, convert=self._stream)
 
     def _stream(self, opened: OpenedStream) -> Stream:
         engine = self._running()

@@ -47,6 +47,9 @@ class _AsyncioAttempt:
     def pause(self) -> None:
         self._attempt.pause_requested = True
 
+    def fence(self) -> None:
+        self._attempt.superseded = True
+
     def supersede(self) -> None:
         self._attempt.superseded = True
         self.cancel()

@@ -27,6 +27,10 @@ class Launched(Protocol):
         """Let it know that somebody wants it to pause."""
         ...
 
+    def fence(self) -> None:
+        """Refuse every call that it still makes, and let it end by itself: it has just been told why."""
+        ...
+
     def supersede(self) -> None:
         """Have it end, and refuse every call that it still makes: its actor no longer listens."""
         ...

@@ -212,6 +212,9 @@ class ExecutionActor(Interrupting):
         if reply is not None:
             reply.offer_error(error)
         if isinstance(error, StaleWriter):
+            if self._life.launched is not None:  # a cancel now would take the place of the error in its task
+                self._life.launched.fence()
+                self._life.launched = None
             self.gone(error)
 
     # -- an attempt ends ---------------------------------------------------------------------------------------------

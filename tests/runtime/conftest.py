@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from propolis.actors.core import new_event_loop
 
 from propolis import Runtime, RuntimeConfig
-from propolis.actors.core import new_event_loop
 
 from .support import Gate
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _event_loops_have_been_used() -> None:
-    """libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
+    """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
     new_event_loop().close()
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from propolis import Runtime, RuntimeConfig
-from propolis.messages import Accepted, GetStats, InvalidInput, PayloadTooLarge, StartExecution, StreamNotFound
-from propolis.messages import Payload
+from propolis.messages import Accepted, GetStats, InvalidInput, Payload, PayloadTooLarge, StartExecution, StreamNotFound
 
 from .support import PATIENCE, Gate, executor_for, point, until
 

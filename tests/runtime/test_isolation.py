@@ -109,7 +109,7 @@ def test_a_thousand_neighbours_are_untouched(runtime: Runtime, placement: str, g
 def test_an_exit_in_a_child_task_ends_that_task_and_not_the_loop(
     runtime: Runtime, gate: Gate, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """asyncio would end the event loop with it, and everybody on it."""
+    """Asyncio would end the event loop with it, and everybody on it."""
 
     async def child() -> None:
         raise error

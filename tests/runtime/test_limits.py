@@ -156,7 +156,7 @@ def test_an_idle_timeout_is_put_off_by_every_sign_of_life(any_runtime: Runtime, 
             if placement == "asyncio":
                 await asyncio.sleep(0.06)
             else:
-                wait._open.wait(0.06)  # noqa: SLF001 - a pause that ends
+                wait._open.wait(0.06)
         return "done"
 
     restart = RestartPolicy(backoff=QUICK, max_restarts=1)

@@ -1,0 +1,87 @@
+"""A program that tests run in a process of its own: `python -m tests.runtime.program ROLE STORE [ARGUMENT]`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from propolis import EntryPoint, Placement, RestartPolicy, Runtime
+
+
+def die(store: str, placement: str) -> None:
+    """Run ten executions, the odd ones behind a checkpoint, five of which never end; then SIGKILL this process."""
+    arrived = threading.Semaphore(0)
+
+    def body(ctx: Any, n: int) -> int:
+        if n < 5:
+            return n
+        if n % 2:
+            ctx.checkpoint("half", memory={"half": n})
+        arrived.release()
+        threading.Event().wait()
+        return n
+
+    async def async_body(ctx: Any, n: int) -> int:
+        import asyncio
+
+        if n < 5:
+            return n
+        if n % 2:
+            await ctx.checkpoint("half", memory={"half": n})
+        arrived.release()
+        await asyncio.Event().wait()
+        return n
+
+    runtime = Runtime(store)
+    runtime.start().get()
+    entry_point = EntryPoint(id="work", max_concurrent=5, placement=getattr(Placement, placement)())
+    stream = runtime.open_stream(entry_point, async_body if placement == "asyncio" else body).get()
+    ids = [stream.execute(n).get() for n in range(12)]
+    for _ in range(5):
+        arrived.acquire()
+    print(json.dumps(ids), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def suicide(store: str, _: str) -> None:
+    """Take up what is there with an executor that kills its process."""
+
+    def body(ctx: Any, data: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with Runtime(store) as runtime:
+        stream = runtime.open_stream(EntryPoint(id="work", restart=RestartPolicy(max_restarts=0)), body).get()
+        if not stream.active_execution_ids and not runtime.executions().get():
+            stream.execute().get()
+        for id in stream.active_execution_ids:
+            stream.wait_for_completion(id).get()
+
+
+def submit(store: str, name: str) -> None:
+    """Submit 1,000 keys that another process submits too; write down what each call gave, and what ran."""
+    ran: list[int] = []
+
+    async def body(ctx: Any, n: int) -> int:
+        ran.append(n)
+        return n * 2
+
+    with Runtime(store) as runtime:
+        stream = runtime.open_stream(EntryPoint(id="work", max_concurrent=50), body).get(timeout=60)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        order = list(range(1_000)) if name == "one" else list(range(999, -1, -1))
+        calls = [(n, stream.execute(n, idempotency_key=f"k{n}")) for n in order]
+        ids = {n: call.get(timeout=60) for n, call in calls}
+        waits = [(n, stream.wait_for_completion(id)) for n, id in ids.items()]
+        outputs = {n: wait.get(timeout=60).output for n, wait in waits}  # type: ignore[union-attr]
+    told = json.dumps({"ids": ids, "outputs": outputs, "ran": ran})
+    Path(f"{store.removeprefix('sqlite:///')}.{name}").write_text(told)
+
+
+if __name__ == "__main__":
+    {"die": die, "suicide": suicide, "submit": submit}[sys.argv[1]](sys.argv[2], sys.argv[3])

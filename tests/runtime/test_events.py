@@ -1,0 +1,198 @@
+"""Events, subscriptions and the circuit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pykka
+import pytest
+
+from propolis import Runtime, RuntimeConfig, StreamPolicy
+from propolis.actors import AsyncioActor
+from propolis.messages import Event, EventsMissed, InvalidInput, StreamTripped
+
+from .support import PATIENCE, Gate, Recorder, executor_for, point, until
+
+
+async def emit(ctx: Any, n: int) -> int:
+    await ctx.emit("custom", {"n": n})
+    await ctx.progress(0.5, "half")
+    return n
+
+
+def seqs(events: list[Event]) -> list[int]:
+    """The numbers of what is stored."""
+    return [event.seq for event in events if event.seq is not None]
+
+
+@pytest.mark.parametrize("style", ["for", "async for"])
+def test_events_replay_and_follow_without_gap_or_repeat(any_runtime: Runtime, style: str) -> None:
+    """From the start of the store, while others write, until all are there."""
+    stream = any_runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+    for n in range(30):
+        stream.run(n).get(timeout=PATIENCE)
+    runs = [stream.run(n) for n in range(30, 60)]
+
+    def is_last(event: Event, seen: list[Event]) -> bool:
+        return sum(one.type == "execution_completed" for one in [*seen, event]) == 60
+
+    def plainly() -> list[Event]:
+        seen: list[Event] = []
+        with any_runtime.events(0) as events:
+            for event in events:
+                last = is_last(event, seen)
+                seen.append(event)
+                if last:
+                    break
+        return seen
+
+    async def awaited() -> list[Event]:
+        seen: list[Event] = []
+        async with any_runtime.events(0) as events:
+            async for event in events:
+                last = is_last(event, seen)
+                seen.append(event)
+                if last:
+                    break
+        return seen
+
+    seen = plainly() if style == "for" else asyncio.run(asyncio.wait_for(awaited(), PATIENCE))
+    assert list(range(1, len(seqs(seen)) + 1)) == seqs(seen)
+    for run in runs:
+        run.get(timeout=PATIENCE)
+    with any_runtime.events(seqs(seen)[10]) as events:
+        assert seqs(seen)[11] == next(events).seq
+
+
+def test_events_are_filtered_and_end_with_the_runtime() -> None:
+    """By type, stream and execution; the iteration ends."""
+    with Runtime() as runtime:
+        stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+        runtime.open_stream(point("asyncio", "other"), emit).get(timeout=PATIENCE)
+        mine = stream.run(1).get(timeout=PATIENCE).execution_id
+        runtime.trigger_and_wait("other", 2).get(timeout=PATIENCE)
+        with stream.events(0, types="custom") as events:
+            assert {"n": 1} == next(events).data
+        with runtime.events(0, types=["execution_started", "custom"], execution=mine) as events:
+            assert ["execution_started", "custom"] == [next(events).type, next(events).type]
+        following = runtime.events()
+        ended = threading.Thread(target=lambda: list(following))
+        ended.start()
+        with pytest.raises(InvalidInput, match="after"):
+            runtime.events(-1)
+    ended.join(PATIENCE)
+    assert not ended.is_alive()
+
+
+def test_live_events_are_published_and_not_stored(runtime: Runtime) -> None:
+    """Progress has no number and is not replayed."""
+    seen = Recorder()
+    runtime.subscribe((), seen).get(timeout=PATIENCE)
+    stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+    stream.run(1).get(timeout=PATIENCE)
+    progress = seen.wait_for("execution_progress")
+    assert (None, {"fraction": 0.5, "note": "half"}) == (progress.seq, progress.data)
+    seen.wait_for("execution_completed")
+    with runtime.events(0) as events:
+        stored = [next(events).type for _ in range(4)]
+    assert ["stream_started", "execution_started", "custom", "execution_completed"] == stored
+
+
+class Ours(AsyncioActor):
+    """Keeps what it gets."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def on_receive(self, message: Any) -> None:
+        """Keep it."""
+        self.seen.append(message)
+
+
+class Plain(pykka.ThreadingActor):
+    """As `Ours`, on a thread of its own."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def on_receive(self, message: Any) -> None:
+        """Keep it."""
+        self.seen.append(message)
+
+
+def test_actors_of_both_kinds_get_events_as_messages(runtime: Runtime) -> None:
+    """Until they unsubscribe; one that has stopped disturbs nobody."""
+    ours: list[Any] = []
+    plain: list[Any] = []
+    refs = [runtime.ref.actor_inbox.loop.spawn(Ours, ours), Plain.start(plain)]
+    ids = [runtime.subscribe("custom", ref).get(timeout=PATIENCE) for ref in refs]
+    stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+    stream.run(1).get(timeout=PATIENCE)
+    until(lambda: len(ours) == len(plain) == 1)
+    assert [{"n": 1}, {"n": 1}] == [ours[0].data, plain[0].data]
+    assert runtime.unsubscribe(ids[0]).get(timeout=PATIENCE)
+    refs[1].stop(timeout=PATIENCE)
+    stream.run(2).get(timeout=PATIENCE)
+    assert not runtime.unsubscribe(ids[0]).get(timeout=PATIENCE)
+    assert (1, 1) == (len(ours), len(plain))
+    refs[0].stop(timeout=PATIENCE)
+
+
+def test_a_subscriber_is_told_what_it_missed(gate: Gate) -> None:
+    """Its own queue overflows, the oldest go; what it got and what it missed is all there was."""
+    with Runtime(config=RuntimeConfig(subscriber_queue=5)) as runtime:
+        got: list[Any] = []
+
+        def slow(event: Any) -> None:
+            gate.block()
+            got.append(event)
+
+        runtime.subscribe("custom", slow).get(timeout=PATIENCE)
+        stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+        for n in range(50):
+            stream.run(n).get(timeout=PATIENCE)
+        runtime.events_ref.proxy().count().get(timeout=PATIENCE)
+        gate.open()
+        until(lambda: got and isinstance(got[-1], Event) and got[-1].data == {"n": 49})
+        missed = sum(event.count for event in got if isinstance(event, EventsMissed))
+        events = [event for event in got if isinstance(event, Event)]
+        assert 50 == missed + len(events)
+        assert missed >= 40
+
+
+def test_a_subscription_to_nothing_that_can_hear_is_refused(runtime: Runtime) -> None:
+    """By name."""
+    with pytest.raises(InvalidInput, match="subscribe"):
+        runtime.subscribe("custom", 3)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="types"):
+        runtime.subscribe([3], print)  # type: ignore[list-item]
+
+
+def test_a_circuit_trips_refuses_and_half_opens(runtime: Runtime, placement: str) -> None:
+    """One trial after the wait: its failure opens it again, its success closes it."""
+    seen = Recorder()
+    runtime.subscribe(["stream_tripped", "stream_recovered"], seen).get(timeout=PATIENCE)
+
+    async def work(ctx: Any, data: Any) -> None:
+        if data == "bad":
+            raise SystemExit
+
+    policy = StreamPolicy(max_failures=2, within=60.0, open_seconds=0.2, factor=1.0)
+    stream = runtime.open_stream(point(placement, circuit=policy), executor_for(placement, work)).get(timeout=PATIENCE)
+    for _ in range(3):
+        stream.run("bad").get(timeout=PATIENCE)
+    with pytest.raises(StreamTripped, match="'work'"):
+        stream.run("good").get(timeout=PATIENCE)
+    assert "open" == stream.get_stats().get(timeout=PATIENCE).circuit.state
+    until(lambda: stream.get_stats().get(timeout=PATIENCE).circuit.retry_after == 0.0)
+    stream.run("bad").get(timeout=PATIENCE)
+    with pytest.raises(StreamTripped):
+        stream.run("good").get(timeout=PATIENCE)
+    until(lambda: stream.get_stats().get(timeout=PATIENCE).circuit.retry_after == 0.0)
+    assert stream.run("good").get(timeout=PATIENCE).success
+    assert "closed" == stream.get_stats().get(timeout=PATIENCE).circuit.state
+    until(lambda: seen.types() == ["stream_tripped", "stream_tripped", "stream_recovered"])

@@ -1,0 +1,166 @@
+"""After a death: what a process left is taken over once, with the right counts; and two processes share a file."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from propolis import Runtime, Stream
+from propolis.messages import AdvanceExecution, ExecutionState, StaleWriter
+
+from .support import PATIENCE, Gate, executor_for, point, until
+
+ROOT = Path(__file__).parents[2]
+
+
+def program(*arguments: str) -> subprocess.Popen[str]:
+    """The other process."""
+    command = [sys.executable, "-m", "tests.runtime.program", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def killed(*arguments: str) -> str:
+    """Run it until it kills itself; what it printed."""
+    with program(*arguments) as process:
+        printed, _ = process.communicate(timeout=60)
+        assert -signal.SIGKILL == process.returncode
+    return printed
+
+
+def test_what_a_killed_process_left_is_finished_by_the_next_one(file_store: str, placement: str) -> None:
+    """Once each: ended ones stay, interrupted ones run again from their checkpoint, queued ones for the first time."""
+    ids = json.loads(killed("die", file_store, placement))
+    seen = {}
+
+    async def body(ctx: Any, n: int) -> int:
+        seen[n] = (ctx.attempt, ctx.resumed_from, await ctx.memory.read("half"))
+        return n
+
+    with Runtime(file_store) as runtime:
+        stream = runtime.open_stream(point(placement), executor_for(placement, body)).get(timeout=PATIENCE)
+        results = [stream.wait_for_completion(id).get(timeout=PATIENCE) for id in ids]
+        assert list(range(12)) == [result.output for result in results if result is not None]
+        expected = {n: (2, "half" if n % 2 else None, n if n % 2 else None) for n in range(5, 10)}
+        assert expected | {10: (1, None, None), 11: (1, None, None)} == seen
+        records = {record.input_data: record for record in runtime.sessions().get(timeout=PATIENCE)}
+        assert [0] * 5 + [1] * 5 + [0] * 2 == [records[n].lost_attempts for n in range(12)]
+        assert {0} == {record.restarts for record in records.values()}
+        assert all(records[n].epoch > records[0].epoch for n in range(5, 10))
+        stats = stream.get_stats().get(timeout=PATIENCE)
+        assert (7, 7) == (stats.total_executions, stats.completed_executions)
+
+
+def test_code_that_kills_its_process_is_quarantined_in_the_end(file_store: str) -> None:
+    """Ten lost attempts in a row; then the next process finds it failed, and runs."""
+    for _ in range(10):
+        killed("suicide", file_store, "-")
+    with program("suicide", file_store, "-") as process:
+        process.communicate(timeout=60)
+        assert 0 == process.returncode
+    with Runtime(file_store) as runtime:
+        (record,) = runtime.quarantined().get(timeout=PATIENCE)
+        assert ("failed", 10, 10, "attempts_lost") == (
+            record.status,
+            record.attempt,
+            record.lost_attempts,
+            record.result.failure.code,  # type: ignore[union-attr]
+        )
+
+
+def test_two_processes_on_one_file_run_each_key_once(file_store: str) -> None:
+    """A thousand keys in each, the same ones; nobody hears of a lock, and both get every result."""
+    processes = [program("submit", file_store, name) for name in ("one", "two")]
+    for process in processes:
+        assert process.stdout is not None
+        assert "ready\n" == process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=90)
+        assert 0 == process.returncode
+    file = file_store.removeprefix("sqlite:///")
+    one, two = (json.loads(Path(f"{file}.{name}").read_text()) for name in ("one", "two"))
+    assert one["ids"] == two["ids"]
+    assert {str(n): 2 * n for n in range(1_000)} == one["outputs"] == two["outputs"]
+    assert list(range(1_000)) == sorted(one["ran"] + two["ran"])
+
+
+def held(runtime: Runtime, gate: Gate, log: list[Any], id: str = "work") -> Stream:
+    """A stream whose executions wait at a gate."""
+
+    async def body(ctx: Any, data: Any) -> Any:
+        log.append(ctx.epoch)
+        await gate.passed(ctx)
+        try:
+            await ctx.checkpoint("late")
+        except StaleWriter as error:
+            log.append(error)
+            raise
+        return data
+
+    return runtime.open_stream(point("asyncio", id), body).get(timeout=PATIENCE)
+
+
+def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: Gate) -> None:
+    """Another writer has raised the epoch: the zombie's checkpoint does not land, its result neither."""
+    log: list[Any] = []
+    with Runtime(file_store) as runtime:
+        stream = held(runtime, gate, log)
+        execution_id = stream.execute("zombie").get(timeout=PATIENCE)
+        gate.wait_for(1)
+        context = stream.get_context(execution_id).get(timeout=PATIENCE)
+        assert context is not None
+        state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="another")
+        write = AdvanceExecution(state=state, expected_epoch=1, session_id=context.session_id)
+        runtime.sessions_ref.ask(write, timeout=PATIENCE)
+        with pytest.raises(StaleWriter, match="epoch 7"):
+            runtime.sessions_ref.ask(write, timeout=PATIENCE)
+        gate.open()
+        until(lambda: not stream.active_execution_ids)
+        until(lambda: len(log) == 2)
+        assert isinstance(log[1], StaleWriter)
+        record = runtime.session(context.session_id).get(timeout=PATIENCE)
+        assert record is not None
+        assert ("active", None, {}) == (record.status, record.checkpoint_node, record.memory)
+
+
+def test_waiting_for_what_another_runtime_has_follows_the_store(file_store: str, gate: Gate) -> None:
+    """Its result, its time, and the end of the waiting runtime."""
+    with Runtime(file_store) as owner, Runtime(file_store) as other:
+        mine = held(owner, gate, [])
+        yours = held(other, gate, [])
+        execution_id = mine.execute(1).get(timeout=PATIENCE)
+        assert yours.wait_for_completion(execution_id, timeout=0).get(timeout=PATIENCE) is None
+        assert yours.wait_for_completion(execution_id, timeout=0.1).get(timeout=PATIENCE) is None
+        waiting = yours.wait_for_completion(execution_id)
+        gate.open()
+        result = waiting.get(timeout=PATIENCE)
+        assert result == mine.wait_for_completion(execution_id).get(timeout=PATIENCE)
+
+
+def test_an_orderly_stop_charges_nothing_however_often(file_store: str, gate: Gate) -> None:
+    """Twelve stops, more than attempts may be lost in a row; then it ends well."""
+    log: list[Any] = []
+    with Runtime(file_store) as runtime:
+        execution_id = held(runtime, gate, log).execute("x").get(timeout=PATIENCE)
+        gate.wait_for(1)
+    for n in range(2, 13):
+        with Runtime(file_store) as runtime:
+            held(runtime, gate, log)
+            gate.wait_for(n)
+    gate.open()
+    with Runtime(file_store) as runtime:
+        result = held(runtime, gate, log).wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert result is not None
+        assert ("completed", 0) == (result.status, result.restarts)
+        (record,) = runtime.sessions().get(timeout=PATIENCE)
+        assert 0 == record.lost_attempts
+    assert sorted(set(log)) == log
