@@ -52,7 +52,11 @@ class _ThreadAttempt:
     async def _run_async(self, execute: Callable[..., Any]) -> Any:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        self._cancel_task = lambda: waker_of(loop).post(task.cancel)
+
+        def cancel_task() -> None:
+            task.cancel()
+
+        self._cancel_task = lambda: waker_of(loop).post(cancel_task)
         if self._attempt.cancelled:  # between the first look and this line
             raise Cancelled
         return await execute(Context(self._attempt), self._attempt.input)

@@ -123,7 +123,10 @@ class Books:
         """Remember a reply until it is given, so that a crash of the actor does not forget it."""
         if reply not in self.owed:
             self.owed[reply] = wait
-            reply.on_done(lambda: self.owed.pop(reply, None))
+            reply.on_done(lambda: self._forget(reply))
+
+    def _forget(self, reply: Reply[Any]) -> None:
+        self.owed.pop(reply, None)
 
     def active_ids(self) -> tuple[str, ...]:
         """The ids of all that has not ended. Any thread."""

@@ -44,7 +44,8 @@ def die(store: str, placement: str) -> None:
     ids = [stream.execute(n).get() for n in range(12)]
     for _ in range(5):
         arrived.acquire()
-    print(json.dumps(ids), flush=True)
+    sys.stdout.write(json.dumps(ids))
+    sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -72,7 +73,8 @@ def submit(store: str, name: str) -> None:
 
     with Runtime(store) as runtime:
         stream = runtime.open_stream(EntryPoint(id="work", max_concurrent=50), body).get(timeout=60)
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         sys.stdin.readline()
         order = list(range(1_000)) if name == "one" else list(range(999, -1, -1))
         calls = [(n, stream.execute(n, idempotency_key=f"k{n}")) for n in order]

@@ -178,7 +178,7 @@ class Unreadable:
     """Raises when it is encoded."""
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("__class__",):
+        if name == "__class__":
             return object.__getattribute__(self, name)
         raise RuntimeError("no")
 

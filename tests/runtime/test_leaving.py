@@ -73,7 +73,7 @@ def test_a_stop_while_executions_begin_and_end_answers_everybody(
     )
     for _ in range(5):
         runs = [stream.run(n) for n in range(200)]
-        until(lambda: any(run.done() for run in runs))
+        until(lambda runs=runs: any(run.done() for run in runs))  # type: ignore[misc]
         stopping = stream.stop(cancel=cancel, grace=PATIENCE)
         assert () == stopping.get(timeout=PATIENCE).stragglers
         for run in runs:
