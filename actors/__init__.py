@@ -2,7 +2,17 @@
 
 from .config import RuntimeConfig
 from .core import LATER, ActorLoop, AsyncioActor, Handlers, Ref, Reply, ask, default_loop, on_actor_loop
-from .executors import Cancelled, Context, Executor, Memory, Paused, SyncContext, SyncMemory, Unwind
+from .executors import (
+    Cancelled,
+    Context,
+    Executor,
+    Memory,
+    Paused,
+    SyncContext,
+    SyncMemory,
+    Unwind,
+    is_coroutine_function,
+)
 from .host import Host
 from .placements import AsyncioPlacement, Launched, Launcher, ThreadPlacement
 from .records import (
@@ -23,7 +33,6 @@ from .supervision import Supervisor
 from .wakeup import WakeupActor
 
 __all__ = [
-    "LATER",
     "ActorLoop",
     "AsyncioActor",
     "AsyncioPlacement",
@@ -39,6 +48,7 @@ __all__ = [
     "Handlers",
     "Host",
     "Intensity",
+    "LATER",
     "Launched",
     "Launcher",
     "Memory",
@@ -68,6 +78,7 @@ __all__ = [
     "WakeupActor",
     "ask",
     "default_loop",
+    "is_coroutine_function",
     "on_actor_loop",
     "open_store",
 ]

@@ -15,7 +15,7 @@ __all__ = ["Peers", "my_row", "process_started"]
 
 
 def my_row(runtime_id: str, host: Host) -> RuntimeRow:
-    """This runtime's own row."""
+    """The row of the runtime that this process is."""
     pid = os.getpid()
     return RuntimeRow(
         runtime_id=runtime_id, host=machine(), pid=pid, pid_started=process_started(pid) or 0, started_at=host.now()

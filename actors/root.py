@@ -168,7 +168,7 @@ class RuntimeActor(Supervisor):
         self.request(ref, StartStream(), started, lambda error: reply.offer_error(error) if reply else None)
         return LATER
 
-    def close_stream(self, stream_id: str, cancel: bool, grace: float) -> object:  # noqa: FBT001 - called by one place
+    def close_stream(self, stream_id: str, cancel: bool, grace: float) -> object:
         """Stop a stream and forget it."""
         opened = self._streams.get(stream_id)
         if opened is None:
@@ -206,7 +206,7 @@ class RuntimeActor(Supervisor):
             return None
         assert services.sessions is not None
         parts: list[Reply[Any]] = [opened.ref.ask(GetStats(), block=False) for opened in self._streams.values()]
-        ledger: Reply[Any] = services.sessions.proxy().ledger()  # type: ignore[assignment]
+        ledger: Reply[Any] = services.sessions.proxy().ledger()
         subscribers: Reply[Any] = services.events.proxy().count()
 
         def done(values: list[Any]) -> None:
@@ -247,7 +247,7 @@ class RuntimeActor(Supervisor):
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
-    def shutdown(self, cancel: bool, grace: float) -> object:  # noqa: FBT001 - called by one place
+    def shutdown(self, cancel: bool, grace: float) -> object:
         """Stop the streams, let the last writes land, release what this runtime owns; the reply names stragglers."""
         reply = self.keep_reply()
         self._stopping = True

@@ -127,9 +127,6 @@ from .writes import (
 )
 
 __all__ = [
-    "ENDED",
-    "EVENT_TYPES",
-    "LIVE_EVENTS",
     "Accepted",
     "ActorNode",
     "ActorRestarted",
@@ -152,6 +149,8 @@ __all__ = [
     "DeleteSession",
     "DrainStream",
     "DuplicateStream",
+    "ENDED",
+    "EVENT_TYPES",
     "EmitEvents",
     "Encoded",
     "Event",
@@ -181,6 +180,7 @@ __all__ = [
     "Interrupt",
     "InvalidInput",
     "IsolationLevel",
+    "LIVE_EVENTS",
     "LeaseLost",
     "LeaseWasLost",
     "LeaveTurn",

@@ -11,7 +11,7 @@ __all__ = ["ExecutionEnded", "GiveUp", "RecoverNow", "SlotGranted", "SlotReturne
 
 
 class ExecutionEnded(Message, tag="supervision.ended.v1"):
-    """From an execution, once, last: its end is committed. Without `status` it leaves unfinished, as the store has it."""
+    """From an execution, once, last: its end is committed. Without `status` it leaves unfinished."""
 
     execution_id: str
     status: ExecutionStatus | None = None

@@ -218,7 +218,6 @@ def split_map(data: bytes) -> dict[str, bytes]:
 
 def make_field_packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
     """The encoder of messages: tuples are arrays, aware datetimes are timestamps, `default` does the rest."""
-
     packers = threading.local()  # a Packer allocates 256 KB, which costs more than most messages, and is of one thread
 
     def pack(value: Any) -> bytes:
@@ -236,7 +235,7 @@ def unpack_fields(data: bytes) -> Any:
     return _unpack(data, _refuse_extension, use_list=False)
 
 
-def _refuse_extension(code: int, data: bytes) -> NoReturn:
+def _refuse_extension(code: int, _data: bytes) -> NoReturn:
     raise MessageError(reason="not_a_message", detail=f"unknown extension type {code}")
 
 

@@ -11,7 +11,7 @@ from pykka.messages import ProxyCall
 from propolis.actors import Ref, Reply
 from propolis.messages import AskTimeout, Message, RuntimeStopped
 
-__all__ = ["Call", "call", "call_method"]
+__all__ = ["Call", "call", "call_method", "settled", "then"]
 
 R = TypeVar("R")
 
@@ -49,8 +49,8 @@ def call(
 ) -> Call[R]:
     """Send a request to an actor for a caller of the front door."""
     reply: Call[R] = Call()
-    reply._convert = convert  # noqa: SLF001 - same module
-    reply._asked = what  # noqa: SLF001
+    reply._convert = convert
+    reply._asked = what
     reply.default_timeout = timeout
     ref.send_request(message, reply, ())
     return reply
@@ -66,3 +66,26 @@ def call_method(
 ) -> Call[R]:
     """Call a method of an actor, with live objects as arguments."""
     return call(ref, ProxyCall((method,), args, {}), what=what, convert=convert, timeout=timeout)  # type: ignore[arg-type]
+
+
+def settled(first: Reply[Any]) -> Reply[None]:
+    """A reply that comes when `first` does, whatever that says."""
+    reply: Reply[None] = Reply()
+    first.on_done(lambda: reply.set(None))
+    return reply
+
+
+def then(first: Reply[Any], go_on: Callable[[Any], Reply[Any]]) -> Call[Any]:
+    """A call that goes on with another one when the first is answered."""
+    reply: Call[Any] = Call()
+
+    def arrived() -> None:
+        try:
+            second = go_on(first.result())
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            reply.offer_error(error)
+        else:
+            second.relay_to(reply)
+
+    first.on_done(arrived)
+    return reply

@@ -1,4 +1,4 @@
-"""`EventStream`: events from a sequence number on, with no gap and no repeat, then as they happen. Iterates both ways."""
+"""`EventStream`: events from a sequence number on, without gap or repeat, then as they happen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from propolis.actors import QueueSubscriber, Reply, StoreThreads
 from propolis.messages import Event, EventFilter, RuntimeStopped
@@ -115,7 +115,7 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
         waiting = loop.create_future()
 
         def wake() -> None:
-            loop.call_soon_threadsafe(lambda: waiting.done() or waiting.set_result(None))
+            loop.call_soon_threadsafe(_release, waiting)
 
         self._wake_async = wake
         try:
@@ -173,7 +173,7 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
         """As `close()`."""
         self.close()
 
-    def __enter__(self) -> EventStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -181,10 +181,15 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
     ) -> None:
         self.close()
 
-    async def __aenter__(self) -> EventStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _release(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

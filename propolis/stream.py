@@ -161,7 +161,7 @@ class Stream:
     def cancel_execution(
         self, execution_id: str, grace: float | None = None, reason: str = "cancelled"
     ) -> Call[CancelOutcome]:
-        """End an execution: pending, running or restarting. The reply comes when it is gone, at the latest after `grace`.
+        """End an execution: pending, running or restarting. The reply comes when it is gone, or after `grace`.
 
         Falsy when there was nothing to cancel; else it says what became of it: `cancelled`, `cancelling`, `detached`.
         """
@@ -201,7 +201,7 @@ class Stream:
         """Admit work again after `stop()` or `drain()`, and take up what was left unfinished."""
         return call(self._ref(), StartStream(), what=self._what)
 
-    def stop(self, cancel: bool = False, *, grace: float | None = None) -> Call[StreamEnded]:  # noqa: FBT001, FBT002 - the contract's
+    def stop(self, cancel: bool = False, *, grace: float | None = None) -> Call[StreamEnded]:
         """Admit nothing, interrupt, wait `grace` seconds; the reply names the stragglers.
 
         Nothing becomes cancelled by it: what was pending or running stays so in the store, its waiters get

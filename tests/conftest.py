@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
 from propolis.testing import Leaked, no_leaks
 
 # No deadline: a slow machine is no failing example. print_blob: a failing run prints what reproduces it.

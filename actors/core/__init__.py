@@ -10,11 +10,11 @@ from .ref import Ref
 from .waker import Waker, on_actor_loop, waker_of
 
 __all__ = [
-    "LATER",
     "ActorLoop",
     "AsyncioActor",
     "Cell",
     "Handlers",
+    "LATER",
     "Ref",
     "Reply",
     "Waker",

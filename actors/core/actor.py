@@ -134,8 +134,8 @@ class AsyncioActor(pykka.Actor):
         self,
         ref: pykka.ActorRef[Any],
         message: Request[R],
-        then: Callable[[R], None],
-        failed: Callable[[BaseException], None] | None = None,
+        then: Callable[[R], object],
+        failed: Callable[[BaseException], object] | None = None,
     ) -> Reply[R]:
         """Ask without waiting: `then(answer)` runs as a turn of this actor's own, ahead of its user messages.
 
@@ -148,7 +148,7 @@ class AsyncioActor(pykka.Actor):
         return reply
 
     def follow(
-        self, reply: Reply[R], then: Callable[[R], None], failed: Callable[[BaseException], None] | None = None
+        self, reply: Reply[R], then: Callable[[R], object], failed: Callable[[BaseException], object] | None = None
     ) -> None:
         """As `request`, for a reply that is there already."""
         reply.on_done(Continuation(reply, then, failed, self))

@@ -138,7 +138,7 @@ class Cell(Life):
                 continuation.failed(error)
             else:
                 continuation.then(value)
-        except BaseException as error:  # noqa: BLE001 - as in _handle
+        except BaseException as error:  # noqa: BLE001 - fact 3: nothing a handler raises may reach another actor
             self.crash(error, None)
 
     def _start_task(self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope) -> None:
@@ -161,7 +161,7 @@ class Cell(Life):
                 self._reply(envelope, result)
         except PropolisError as error:
             self._refuse(envelope, error)
-        except BaseException as error:  # noqa: BLE001 - as in _handle
+        except BaseException as error:  # noqa: BLE001 - fact 3: nothing a handler raises may reach another actor
             if not self.stopped.is_set():
                 self.crash(error, envelope)
             else:

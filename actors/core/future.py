@@ -38,7 +38,7 @@ class Reply(pykka.Future[T]):
     """
 
     def __init__(self) -> None:  # pykka's fields are class attributes here: one allocation less for each message
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
 
     _get_hook: Callable[[float | None], Any] | None = None
     _get_hook_result = cast(Any, _PENDING)
@@ -98,11 +98,24 @@ class Reply(pykka.Future[T]):
         """Whether the answer is there."""
         return "_outcome" in self.__dict__
 
-    def on_done(self, callback: Callable[[], None]) -> None:
+    def on_done(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the answer is there: at once, or in the thread that answers. It must not block."""
         self._callbacks.append(callback)
         if self.done():
             self._run_callbacks()
+
+    def relay_to(self, target: Reply[Any]) -> None:
+        """Pass the outcome on to another reply, which somebody else may have set by then."""
+
+        def pass_on() -> None:
+            try:
+                value = self.result()
+            except Exception as error:  # noqa: BLE001 - passed on, whatever it is
+                target.offer_error(error)
+            else:
+                target.set(value)
+
+        self.on_done(pass_on)
 
     def result(self) -> T:
         """The answer, which must be there, or the exception."""
@@ -153,7 +166,7 @@ class Reply(pykka.Future[T]):
     def _timed_out(self, timeout: float | None) -> None:
         raise pykka.Timeout(f"{timeout} seconds")
 
-    def _forget(self, callback: Callable[[], None]) -> None:
+    def _forget(self, callback: Callable[[], object]) -> None:
         try:
             self._callbacks.remove(callback)
         except ValueError:
@@ -180,7 +193,7 @@ class Reply(pykka.Future[T]):
     __iter__ = __await__
 
     async def _wait_on(
-        self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None], callback: Callable[[], None]
+        self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None], callback: Callable[[], object]
     ) -> None:
         assert self.default_timeout is not None
         timer = loop.call_later(self.default_timeout, waiting.cancel, _TIMED_OUT)
@@ -217,7 +230,7 @@ _TIMED_OUT: Final = "propolis: no reply in time"
 
 
 def _release(loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
-    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented for this: answered on the loop that waits
+    if asyncio._get_running_loop() is loop:
         _finish(waiting)
     else:
         waker_of(loop).post(_finish, waiting)
@@ -241,7 +254,7 @@ class _Derived(Reply[M]):
     def done(self) -> bool:
         return super().done() or all(isinstance(source, Reply) and source.done() for source in self._sources)
 
-    def on_done(self, callback: Callable[[], None]) -> None:
+    def on_done(self, callback: Callable[[], object]) -> None:
         """Call `callback` when every source has its answer. Raises TypeError for a source that cannot say so."""
         left = list(self._sources)
 

@@ -142,7 +142,7 @@ class ActorLoop:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    def post(self, call: Callable[..., None], *args: Any) -> None:
+    def post(self, call: Callable[..., object], *args: Any) -> None:
         """Run a function on the loop, soon."""
         assert self._waker is not None, "the actor loop has not been started"
         if self.is_here():

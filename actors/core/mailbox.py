@@ -54,8 +54,8 @@ class Continuation:
     def __init__(
         self,
         reply: Reply[Any],
-        then: Callable[[Any], None],
-        failed: Callable[[BaseException], None] | None,
+        then: Callable[[Any], object],
+        failed: Callable[[BaseException], object] | None,
         owner: AsyncioActor | None,
     ) -> None:
         self.reply = reply

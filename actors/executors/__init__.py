@@ -2,7 +2,7 @@
 
 from .attempt import Attempt
 from .context import Context, Memory, SyncContext, SyncMemory
-from .protocol import Executor, ExecutorPlan, plan_executor
+from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor
 from .signals import Cancelled, Paused, Unwind
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "SyncContext",
     "SyncMemory",
     "Unwind",
+    "is_coroutine_function",
     "plan_executor",
 ]

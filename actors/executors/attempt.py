@@ -35,7 +35,7 @@ _log = logging.getLogger("propolis.execution")
 
 
 class Attempt:
-    """The state of one attempt, in its placement. One thread at a time uses it, but for the flags, which any may set."""
+    """The state of one attempt, in its placement. One thread at a time uses it; its flags any may set."""
 
     __slots__ = (
         "begin",

@@ -109,7 +109,8 @@ class Memory:
 
     async def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
         """A fresh copy of everything."""
-        return self._of(scope).read_all()
+        everything: dict[str, Any] = self._of(scope).read_all()
+        return everything
 
     async def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
         """Set a value. Raises InvalidInput with its path when it cannot be encoded."""
@@ -127,7 +128,8 @@ class Memory:
 
     async def delete(self, key: str, *, scope: Scope = "execution") -> bool:
         """Remove a value. False when there was none."""
-        return self._of(scope).delete(key)
+        removed: bool = self._of(scope).delete(key)
+        return removed
 
     def _of(self, scope: str) -> Any:
         return _scoped(self._attempt, scope)

@@ -13,7 +13,7 @@ from pydantic.errors import PydanticUserError
 
 from propolis.messages import InvalidInput, Payload
 
-__all__ = ["Executor", "ExecutorPlan", "plan_executor"]
+__all__ = ["Executor", "ExecutorPlan", "is_coroutine_function", "plan_executor"]
 
 
 @runtime_checkable
@@ -23,7 +23,7 @@ class Executor(Protocol):
     `execute` may be `async def` or `def`. The other form is a plain function `(ctx, input)`.
     """
 
-    def execute(self, ctx: Any, input: Any) -> Any:  # noqa: A002 - the contract's name
+    def execute(self, ctx: Any, input: Any) -> Any:
         """Do the work of one attempt."""
         ...
 
@@ -76,7 +76,8 @@ def plan_executor(executor: Any) -> ExecutorPlan:
     name = getattr(executor, "__qualname__", type(executor).__qualname__)
     if inspect.isclass(executor):
         function = getattr(executor, "execute", None)
-        make: Callable[[], Callable[..., Any]] = lambda: executor().execute  # noqa: E731
+        kind: Any = executor
+        make: Callable[[], Callable[..., Any]] = lambda: kind().execute  # noqa: E731
         bound_arguments = 1
     elif hasattr(executor, "execute"):
         function, bound_arguments = executor.execute, 0
@@ -92,14 +93,16 @@ def plan_executor(executor: Any) -> ExecutorPlan:
         )
     _check_signature(name, function, bound_arguments)
     return ExecutorPlan(
-        name, make, is_async=_is_async(function), adapter=_input_adapter(name, function, bound_arguments)
+        name, make, is_async=is_coroutine_function(function), adapter=_input_adapter(name, function, bound_arguments)
     )
 
 
-def _is_async(function: Any) -> bool:
+def is_coroutine_function(function: Any) -> bool:
+    """Whether calling it gives a coroutine: an `async def`, a partial of one, an object whose `__call__` is one."""
     while isinstance(function, functools.partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
+    by_call = type(function).__call__ if callable(function) else None
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(by_call)
 
 
 def _check_signature(name: str, function: Callable[..., Any], bound_arguments: int) -> None:

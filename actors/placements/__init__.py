@@ -4,4 +4,9 @@ from .asyncio import AsyncioPlacement
 from .protocol import Launched, Launcher
 from .thread import ThreadPlacement
 
-__all__ = ["AsyncioPlacement", "Launched", "Launcher", "ThreadPlacement"]
+__all__ = [
+    "AsyncioPlacement",
+    "Launched",
+    "Launcher",
+    "ThreadPlacement",
+]

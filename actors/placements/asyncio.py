@@ -136,7 +136,7 @@ class AsyncioPlacement:
         while not self._stopping:
             try:
                 loop.run_forever()
-            except BaseException as error:  # noqa: BLE001 - section 6: also a SystemExit in a child task
+            except BaseException as error:
                 logger.error("A task of user code raised %r through the event loop; it goes on", error, exc_info=error)
         try:
             self._cancel_what_is_left(loop)
@@ -157,7 +157,7 @@ class AsyncioPlacement:
             loop.run_until_complete(asyncio.wait(left, timeout=1.0))
 
     def close(self, timeout: float) -> bool:
-        """End the thread. False when user code still blocks the loop after `timeout` seconds; the thread is a daemon."""
+        """End the thread. False when user code still blocks the loop after `timeout` seconds; it is a daemon."""
         if self._thread is None or self._loop is None:
             return True
 

@@ -1,4 +1,4 @@
-"""The writes that are not acknowledged yet. They live outside of the SessionActor's instance, and outlive a crash of it."""
+"""The writes that are not acknowledged yet, outside of the SessionActor's instance: they outlive a crash of it."""
 
 from __future__ import annotations
 

@@ -124,9 +124,10 @@ class SessionActor(AsyncioActor):
 
         def in_turn(pending: Pending) -> Pending:
             write = pending.write
-            if isinstance(write, OpenExecution) and write.spec.origin == "join":
-                if self._turns.waits(write.spec.session_id, besides=ended):
-                    return Pending(write.model_copy(update={"wait_turn": True}), pending.reply)
+            if not isinstance(write, OpenExecution) or write.spec.origin != "join":
+                return pending
+            if self._turns.waits(write.spec.session_id, besides=ended):
+                return Pending(write.model_copy(update={"wait_turn": True}), pending.reply)
             return pending
 
         self._ledger.flying = tuple(map(in_turn, flying))
@@ -224,9 +225,9 @@ class SessionActor(AsyncioActor):
     def _keep_turns(self, write: Write, outcome: Any) -> None:
         if isinstance(write, OpenExecution):
             spec = write.spec
-            if spec.origin != "fresh" and write.session_policy != "parallel" and isinstance(outcome, Opened):
-                if not outcome.duplicate:
-                    self._turns.join(spec.session_id, spec.execution_id)
+            queues = spec.origin != "fresh" and write.session_policy != "parallel"
+            if queues and isinstance(outcome, Opened) and not outcome.duplicate:
+                self._turns.join(spec.session_id, spec.execution_id)
         elif isinstance(write, AdvanceExecution) and write.state.status in ENDED:
             self._turns.leave(write.session_id, write.state.execution_id)
             self._wake_first(self._turns.first(write.session_id))
@@ -278,7 +279,7 @@ class SessionActor(AsyncioActor):
         reply = self.keep_reply()
         session_id = message.session_id
         if reply is not None:
-            relay(self._threads.read(lambda store: store.get_session(session_id)), reply)
+            self._threads.read(lambda store: store.get_session(session_id)).relay_to(reply)
         return LATER
 
     def get_execution(self, message: GetExecution) -> object:
@@ -286,7 +287,7 @@ class SessionActor(AsyncioActor):
         reply = self.keep_reply()
         execution_id = message.execution_id
         if reply is not None:
-            relay(self._threads.read(lambda store: _row(store.get_execution(execution_id))), reply)
+            self._threads.read(lambda store: _row(store.get_execution(execution_id))).relay_to(reply)
         return LATER
 
     handlers: ClassVar[Handlers] = {
@@ -314,17 +315,3 @@ def _as_asked(write: Write, outcome: Any) -> bool:
 
 def _row(found: tuple[ExecutionSpec, ExecutionState] | None) -> ExecutionRow | None:
     return None if found is None else ExecutionRow(spec=found[0], state=found[1])
-
-
-def relay(source: Reply[Any], target: Reply[Any]) -> None:
-    """Pass one reply's outcome on to another."""
-
-    def pass_on() -> None:
-        try:
-            value = source.result()
-        except Exception as error:  # noqa: BLE001 - passed on, whatever it is
-            target.offer_error(error)
-        else:
-            target.set(value)
-
-    source.on_done(pass_on)

@@ -74,7 +74,7 @@ class Bulk:
         return total
 
     def _make_sql(self, connection: Connection, size: int) -> str:
-        """The text for so many rows, from those for one row and for two: compiling 128 rows takes 20 ms, this nothing."""
+        """The text for so many rows, from those for one and for two: to compile 128 rows takes 20 ms."""
         one, two = (self._compile(connection, rows) for rows in (1, 2))
         place = next(i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
         row = two[place : place + len(two) - len(one)]

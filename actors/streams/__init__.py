@@ -5,4 +5,9 @@ from .execution import ExecutionActor
 from .plan import StreamPlan
 from .stream import StreamActor
 
-__all__ = ["Books", "ExecutionActor", "StreamActor", "StreamPlan"]
+__all__ = [
+    "Books",
+    "ExecutionActor",
+    "StreamActor",
+    "StreamPlan",
+]

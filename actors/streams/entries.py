@@ -130,7 +130,7 @@ class Books:
 
     def active_ids(self) -> tuple[str, ...]:
         """The ids of all that has not ended. Any thread."""
-        return tuple(list(self.live))
+        return tuple(self.live)
 
     def count_end(self, status: ExecutionStatus, restarts: int, *, quarantined: bool, seconds: float) -> None:
         """An execution has ended."""

@@ -68,7 +68,7 @@ class Life:
 
     def __init__(self, start: Start) -> None:
         self.state, self.memory, self.node = start
-        """`memory` and `node` are what a re-run starts from: the memory of the last checkpoint, at first of the start."""
+        """`memory` and `node` are what a re-run starts from: the last checkpoint's, at first the start's."""
         self.phase: Phase = "new"
         self.launched: Launched | None = None
         self.progress: Payload | None = None

@@ -73,7 +73,7 @@ class StreamActor(Accepting):
     """
 
     @classmethod
-    def start(cls, entry_point: Any, executor: Any, *, sessions: Ref[Any], events: Ref[Any]) -> Ref[Self]:  # type: ignore[override]
+    def start(cls, entry_point: Any, executor: Any, *, sessions: Ref[Any], events: Ref[Any]) -> Ref[Self]:
         """Start a stream next to the SessionActor and EventActor of a runtime, registered with pykka, unsupervised.
 
         Runs on the actor loop of `sessions`, writes to its store. The reference takes StartExecution and the other

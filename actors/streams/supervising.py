@@ -226,7 +226,7 @@ class Supervising(Supervisor):
     # -- crashed executions ------------------------------------------------------------------------------------------
 
     def on_child_failure(self, child: Ref[Any], failure: Failure) -> None:
-        """Restart the actor of an execution, not the execution; one that keeps crashing is let go, and only that one."""
+        """Restart the actor of an execution, not the execution; one that keeps crashing is let go."""
         crashes = self._crashes
         cell = child.actor_inbox
         decided = decide_system(self.intensity, crashes.get(cell.name, ()), self.host.monotonic())

@@ -61,7 +61,7 @@ class Circuit:
             return self._open(policy, now, failures)
         return replace(self, failures=failures)
 
-    def on_success(self, now: float) -> Circuit:  # noqa: ARG002 - the three events are told alike
+    def on_success(self, now: float) -> Circuit:
         """An execution has completed. Closes a half-open circuit and forgets what it held; else changes nothing."""
         return Circuit() if self.state == "half_open" else self
 

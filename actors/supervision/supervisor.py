@@ -41,7 +41,7 @@ class Supervisor(AsyncioActor):
             raise Escalated(f"{cell.path}: {decided.decision.reason}; the last: {failure.kind}: {failure.message}")
         self.actor_inbox.loop.call_later(decided.decision.after, cell.restart)
 
-    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:  # noqa: ARG002 - for those that override it
+    def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
         """Forget its crashes."""
         self.kept("crashes", dict[str, tuple[float, ...]]).pop(child.actor_inbox.name, None)
 

@@ -1,0 +1,110 @@
+"""What a Runtime is made of from one start to the next stop: threads, placements, the root actor; and how it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from propolis.actors import (
+    ActorLoop,
+    AsyncioPlacement,
+    Host,
+    Reply,
+    RuntimeActor,
+    RuntimeConfig,
+    Services,
+    Store,
+    StoreThreads,
+    ThreadPlacement,
+    is_coroutine_function,
+    open_store,
+)
+from propolis.messages import Failure, RuntimeStopped
+
+from .calls import call_method
+
+if TYPE_CHECKING:
+    from .stream import Stream
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger("propolis")
+
+
+class Engine:
+    """What lives from one start to the next stop."""
+
+    def __init__(
+        self,
+        store: str | Callable[[Host], Store],
+        config: RuntimeConfig,
+        host: Host,
+        failed: Callable[[Engine, Failure | None], None],
+    ) -> None:
+        self.host = host
+        self.ready: Reply[Services] = Reply()
+        self.streams: dict[str, Stream] = {}
+        self.loop = ActorLoop(host, mailbox_limit=config.mailbox_limit).start()
+        self.threads = StoreThreads(
+            host, lambda: open_store(store, host=host) if isinstance(store, str) else store(host)
+        )
+        self.asyncio_placement = AsyncioPlacement(host, config.max_payload_bytes)
+        self.thread_placement = ThreadPlacement(host, config.max_payload_bytes)
+        self.root = self.loop.spawn(
+            RuntimeActor,
+            config,
+            self.threads,
+            self.asyncio_placement,
+            self.thread_placement,
+            self.ready,
+            name="runtime",
+            register=True,
+        )
+        # on the loop, where a root that ends at once cannot slip through, and this thread's lock is not taken twice
+        self.loop.post(self.root.actor_inbox.watch, lambda failure: failed(self, failure))
+
+    @property
+    def services(self) -> Services:
+        return self.ready.result()
+
+    def stream(self, stream_id: str) -> Stream | None:
+        stream = self.streams.get(stream_id)
+        return stream if stream is not None and stream.ref.is_alive() else None
+
+    def runner_for(self, handler: Any) -> Any:
+        is_async = is_coroutine_function(handler)
+        return self.asyncio_placement.run if is_async else self.thread_placement.run
+
+    def close(self, *, cancel: bool, grace: float) -> tuple[str, ...]:
+        """End everything, in order: streams, actors, user code, store, loop. Blocks; on a thread of its own."""
+        stragglers: tuple[str, ...] = ()
+        try:
+            stragglers = call_method(self.root, "shutdown", cancel, grace, what="The runtime").get()
+        except RuntimeStopped:
+            pass  # the root is gone already: it failed, or somebody stopped it through pykka
+        except Exception:
+            logger.exception("The runtime could not stop in an orderly way; what it owned is released all the same")
+        self.root.stop()
+        owner = self.ready.result().owner if self._is_ready() else None
+        if owner is not None:
+            self._release(owner)
+        self.asyncio_placement.close(timeout=1.0)
+        self.thread_placement.close(timeout=0.2)
+        self.threads.close()
+        self.loop.stop()
+        return stragglers
+
+    def _is_ready(self) -> bool:
+        try:
+            self.ready.result()
+        except (KeyError, Exception):  # noqa: BLE001
+            return False
+        return True
+
+    def _release(self, owner: str) -> None:
+        """Once more, for a root that had no time to: doing it twice changes nothing."""
+        try:
+            self.threads.write(lambda store: store.release(owner)).get()
+        except Exception:  # noqa: BLE001 - the store is away; the next runtime sees that this process has ended
+            return

@@ -1,0 +1,233 @@
+"""The part of a Runtime that looks: events, records, statistics, the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from propolis.actors import (
+    EventActor,
+    HandlerSubscriber,
+    QueueSubscriber,
+    Ref,
+    RefSubscriber,
+    RuntimeActor,
+    RuntimeConfig,
+    SessionActor,
+    Subscriber,
+)
+from propolis.messages import (
+    DeleteSession,
+    EventFilter,
+    ExecutionContext,
+    ExecutionStatus,
+    GetSession,
+    GetTree,
+    InvalidInput,
+    ReplayExecution,
+    RuntimeStats,
+    SessionNotFound,
+    SessionRecord,
+    SessionStatus,
+    SupervisionTree,
+)
+
+from .calls import Call, call, call_method, then
+from .engine import Engine
+from .following import EventStream
+
+if TYPE_CHECKING:
+    from .stream import Stream
+
+__all__ = ["Looking"]
+
+
+class Looking:
+    """Reads and subscribes. Needs to know the engine; the Runtime does."""
+
+    config: RuntimeConfig
+
+    def _running(self) -> Engine:
+        raise AssertionError("the Runtime knows its engine")
+
+    def _named(self, stream_id: str) -> Stream:  # noqa: ARG002 - the Runtime does
+        raise AssertionError("the Runtime knows its streams")
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        types: str | Iterable[str],
+        handler_or_ref: Callable[[Any], Any] | pykka.ActorRef[Any],
+        *,
+        stream: str | None = None,
+        node: str | None = None,
+        execution: str | None = None,
+        graph: str | None = None,
+    ) -> Call[str]:
+        """Get events of these types (none: all) from now on; the reply is the id of the subscription.
+
+        An actor gets them as messages. A function is called with one event after the other, an `async def` on the
+        event loop of executors, a `def` on a thread. Each subscriber has a queue of its own of
+        `RuntimeConfig.subscriber_queue` events; when that overflows the oldest go, and it gets an `EventsMissed`.
+        """
+        engine = self._running()
+        filter = event_filter(types, stream, node, execution, graph)
+        limit = self.config.subscriber_queue
+        subscriber: Subscriber
+        if isinstance(handler_or_ref, pykka.ActorRef):
+            subscriber = RefSubscriber(filter, handler_or_ref, limit)
+        elif callable(handler_or_ref):
+            subscriber = HandlerSubscriber(filter, handler_or_ref, limit, engine.runner_for(handler_or_ref))
+        else:
+            reason = f"{handler_or_ref!r} is neither a function nor an actor's reference"
+            raise InvalidInput(what="subscribe", reason=reason, remedy="Pass one of these.")
+        return call_method(self.events_ref, "subscribe", subscriber, what="The runtime")
+
+    def unsubscribe(self, subscription_id: str) -> Call[bool]:
+        """End a subscription. False when there is none of that id."""
+        return call_method(self.events_ref, "unsubscribe", subscription_id, what="The runtime")
+
+    def events(
+        self,
+        after: int | None = None,
+        *,
+        types: str | Iterable[str] = (),
+        stream: str | None = None,
+        node: str | None = None,
+        execution: str | None = None,
+        graph: str | None = None,
+    ) -> EventStream:
+        """Iterate (`for` or `async for`) over the events of the whole store after `seq` number `after`, then follow.
+
+        0 replays everything, None begins now. No gap, no repeat.
+        """
+        engine = self._running()
+        if after is not None and (isinstance(after, bool) or not isinstance(after, int) or after < 0):
+            raise InvalidInput(
+                what="after", reason=f"{after!r} is no seq", remedy="Pass the seq of an event, 0, or None."
+            )
+        filter = event_filter(types, stream, node, execution, graph)
+        if after is None and engine.threads.store is not None:
+            after = engine.threads.read(lambda store: store.last_seq()).get()
+        queue = QueueSubscriber(filter, self.config.subscriber_queue)
+        subscribed: Call[str] = call_method(self.events_ref, "subscribe", queue, what="The runtime")
+        events_ref = self.events_ref
+        return EventStream(
+            engine.threads,
+            filter,
+            after,
+            queue,
+            subscribed,
+            lambda id: call_method(events_ref, "unsubscribe", id, what="The runtime"),
+        )
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    def session(self, session_id: str) -> Call[SessionRecord | None]:
+        """A session as the store has it; None when there is none."""
+        return call(
+            self.sessions_ref, GetSession(session_id=session_id), what="The runtime", timeout=self.config.ask_timeout
+        )
+
+    def sessions(
+        self, *, status: SessionStatus | None = None, stream: str | None = None, limit: int = 100
+    ) -> Call[tuple[SessionRecord, ...]]:
+        """Sessions of the store, the last opened or resumed first."""
+        return self._read(lambda store: store.list_sessions(status=status, stream=stream, limit=limit))
+
+    def quarantined(self, *, limit: int = 100) -> Call[tuple[SessionRecord, ...]]:
+        """Sessions whose execution failed until its restarts were used up."""
+        return self._read(lambda store: store.list_sessions(quarantined=True, limit=limit))
+
+    def executions(
+        self,
+        *,
+        stream: str | None = None,
+        status: ExecutionStatus | None = None,
+        session: str | None = None,
+        limit: int = 100,
+    ) -> Call[tuple[ExecutionContext, ...]]:
+        """Executions of the store, the last accepted first."""
+
+        def read(store: Any) -> tuple[ExecutionContext, ...]:
+            rows = store.list_executions(stream=stream, status=status, session=session, limit=limit)
+            return tuple(ExecutionContext.of(spec, state) for spec, state in rows)
+
+        return self._read(read)
+
+    def delete_session(self, session_id: str) -> Call[bool]:
+        """Delete a session with its executions and events. False when there is none.
+
+        Raises SessionBusy while an execution of it has not ended.
+        """
+        return call(self.sessions_ref, DeleteSession(session_id=session_id), what="The runtime")
+
+    def replay(self, session_id: str) -> Call[str]:
+        """Give a failed (quarantined) session's execution a new budget of restarts and run it again; its id.
+
+        Raises:
+            SessionNotFound: no such session.
+            SessionBusy: its execution has not failed.
+            StreamNotFound: the stream that it belongs to is not open here.
+        """
+
+        def replay(record: SessionRecord | None) -> Call[str]:
+            if record is None:
+                raise SessionNotFound(session_id=session_id)
+            stream = self._named(record.stream_id)
+            request = ReplayExecution(session_id=session_id)
+            return call(stream.ref, request, what="The runtime", convert=lambda accepted: str(accepted.execution_id))
+
+        return then(self.session(session_id), replay)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Call[RuntimeStats]:
+        """The runtime and its streams at this moment."""
+        return self._method("stats", timeout=self.config.ask_timeout)
+
+    def supervision_tree(self, limit: int = 100) -> Call[SupervisionTree]:
+        """The actors, parents before children, at most `limit` children of one parent."""
+        return call(self.ref, GetTree(limit=limit), what="The runtime", timeout=self.config.ask_timeout)
+
+    @property
+    def ref(self) -> Ref[RuntimeActor]:
+        """The root's reference."""
+        return self._running().root
+
+    @property
+    def sessions_ref(self) -> Ref[SessionActor]:
+        """The SessionActor's reference, for `StreamActor.start(...)`."""
+        sessions = self._running().services.sessions
+        assert sessions is not None
+        return sessions
+
+    @property
+    def events_ref(self) -> Ref[EventActor]:
+        """The EventActor's reference, for `StreamActor.start(...)`."""
+        return self._running().services.events
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _method(
+        self, name: str, *args: Any, convert: Callable[[Any], Any] | None = None, timeout: float | None = None
+    ) -> Call[Any]:
+        return call_method(self.ref, name, *args, what="The runtime", convert=convert, timeout=timeout)
+
+    def _read(self, job: Callable[[Any], Any]) -> Call[Any]:
+        reply: Call[Any] = Call()
+        self._running().threads.read(job).relay_to(reply)
+        return reply
+
+
+def event_filter(
+    types: str | Iterable[str], stream: str | None, node: str | None, execution: str | None, graph: str | None
+) -> EventFilter:
+    names: Sequence[Any] = (types,) if isinstance(types, str) else tuple(types)
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidInput(what="event types", reason=f"{name!r} is no str", remedy="Pass names of event types.")
+    return EventFilter(types=tuple(names), stream=stream, node=node, execution=execution, graph=graph)
