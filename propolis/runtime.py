@@ -221,7 +221,7 @@ class Runtime(Looking):
         """`run()` on the stream of that id; None when `timeout` seconds were not enough. Raises StreamNotFound."""
         stream = self._named(entry_point_id)
         if timeout is None:
-            return then(stream.execute(input_data, **options), lambda id: stream.wait_for_completion(id))
+            return then(stream.execute(input_data, **options), stream.wait_for_completion)
         return then(stream.execute(input_data, **options), lambda id: stream.wait_for_completion(id, timeout))
 
     def _named(self, stream_id: str) -> Stream:

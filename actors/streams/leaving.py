@@ -1,0 +1,137 @@
+"""The part of a StreamActor that drains and stops it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from propolis.messages import (
+    CancelExecution,
+    CloseStream,
+    DrainStream,
+    GiveUp,
+    StopStream,
+    StreamEnded,
+    StreamNotRunning,
+    WakeMe,
+)
+
+from ..core import LATER, Reply
+from .accepting import CANCELLED_BY_STOP, Accepting
+from .supervising import tell_child
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Leaving"]
+
+LAST_WORDS_SECONDS = 5.0
+"""How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
+
+
+class Leaving(Accepting):
+    """Ends a stream: by waiting for its executions, by interrupting them, or by cancelling them."""
+
+    # -- the stream begins and ends ----------------------------------------------------------------------------------
+
+    def stop_stream(self, message: StopStream | CloseStream) -> object:
+        """Admit nothing, interrupt, wait for the grace at most, name the stragglers."""
+        reply = self.keep_reply()
+        if reply is not None:
+            self.kept("enders", list[Reply[Any]]).append(reply)
+        if isinstance(message, CloseStream):
+            self.kept("closing", lambda: [False])[0] = True
+        if self.mode == "stopping":
+            self.books.cancelling = self.books.cancelling or message.cancel
+        else:
+            self.books.cancelling = message.cancel
+        self.mode = "stopping"
+        self._turn_away()
+        self._interrupt_all(message.grace)
+        self.look_at_end()
+        return LATER
+
+    def _interrupt_all(self, grace: float) -> None:
+        for execution_id, entry in list(self.books.live.items()):
+            if self.books.cancelling:
+                if not self.end_pending(execution_id, CANCELLED_BY_STOP) and entry.ref is not None:
+                    reason = CANCELLED_BY_STOP.reason
+                    entry.ref.deliver(CancelExecution(execution_id=execution_id, grace=grace, reason=reason))
+            elif entry.ref is None:
+                self.leave_pending(execution_id)
+            else:
+                tell_child(entry.ref, GiveUp())
+        self._watch_grace(grace)
+
+    def _watch_grace(self, seconds: float) -> None:
+        alarm = self.request(self.plan.wakeups, WakeMe(after=seconds), lambda _: self._grace_is_over(), lambda _: None)
+        self.kept("graces", list[Reply[Any]]).append(alarm)
+
+    def _turn_away(self) -> None:
+        """Who waits for room has no id yet; nothing of it is kept."""
+        for execution_id, opening in list(self.blocked.items()):
+            del self.blocked[execution_id]
+            self.admission.withdraw(execution_id)
+            if opening.reply is not None:
+                opening.reply.offer_error(StreamNotRunning(stream_id=self.stream_id))
+
+    def _grace_is_over(self) -> None:
+        if self.mode != "stopping":
+            return
+        stragglers = tuple(name for name in self.children() if name in self.books.live)
+        for name in stragglers:
+            tell_child(self.children()[name], GiveUp(now=True))
+        named = self.kept("stragglers", list[str])
+        named.extend(name for name in stragglers if name not in named)
+        if stragglers:  # a store that takes no writes must not hold up a cancelled straggler's leaving for ever
+            self._watch_grace(LAST_WORDS_SECONDS)
+
+    def drain(self, message: DrainStream) -> object:
+        """Admit nothing new, finish what was admitted."""
+        reply = self.keep_reply()
+        if reply is not None:
+            self.kept("enders", list[Reply[Any]]).append(reply)
+        if self.mode in ("running", "starting"):
+            self.mode = "draining"
+        self._turn_away()
+        if message.timeout is not None:
+            wake = WakeMe(after=message.timeout)
+            self.request(self.plan.wakeups, wake, lambda _: self._drained_too_long(), lambda _: None)
+        self.look_at_end()
+        return LATER
+
+    def _drained_too_long(self) -> None:
+        if self.mode == "draining":
+            self._end(tuple(self.books.live), "draining")
+
+    def look_at_end(self) -> None:
+        """A stop or a drain is through when nothing is under way."""
+        if self.books.live or self.books.opening:
+            return
+        if self.mode in ("stopping", "draining"):
+            self.mode = "stopped"
+            stragglers = self.kept("stragglers", list[str])
+            for alarm in self.kept("graces", list[Reply[Any]]):
+                alarm.abandoned = True
+            self.kept("graces", list).clear()
+            self._refuse_starters()
+            self.announce("stream_stopped", {"stragglers": list(stragglers)})
+            self._end(tuple(stragglers), "stopped")
+            stragglers.clear()
+        elif self.mode == "stopped":
+            self._end((), "stopped")
+
+    def _refuse_starters(self) -> None:
+        """Who asked for a start, or for work, meanwhile: a stop came in between."""
+        stopped = StreamNotRunning(stream_id=self.stream_id)
+        for reply in self.kept("starters", list[Reply[Any]]):
+            reply.offer_error(stopped)
+        self.kept("starters", list).clear()
+        self.release_early()
+
+    def _end(self, stragglers: tuple[str, ...], mode: str) -> None:
+        enders = self.kept("enders", list[Reply[Any]])
+        for reply in enders:
+            reply.set(StreamEnded(stream_id=self.stream_id, stragglers=stragglers))
+        enders.clear()
+        if mode == "stopped" and self.kept("closing", lambda: [False])[0]:
+            self.stop_now()

@@ -1,0 +1,195 @@
+"""The part of a StreamActor that takes up what was there before: in the store, or under way when it crashed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from propolis.messages import (
+    Accepted,
+    ActorRestarted,
+    AppendEvents,
+    ExecutionRow,
+    GetExecution,
+    Recovered,
+    RecoverExecutions,
+    RecoverNow,
+    StartStream,
+    StreamRestarted,
+)
+
+from ..core import LATER, Reply
+from .entries import Entry, Opening
+from .leaving import Leaving
+from .life import Order
+from .supervising import tell_child
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Recovering"]
+
+LAST_WORDS_SECONDS = 5.0
+"""How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
+
+
+class Recovering(Leaving):
+    """Begins: with what nobody owns in the store, or, a new instance after a crash, with its own books."""
+
+    def on_start(self) -> None:
+        """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
+        if self.mode == "starting":  # also after a crash in the middle of it
+            self._find_places()
+            self._recover(first=True)
+        else:
+            self._rebuild()
+
+    # -- recovery ----------------------------------------------------------------------------------------------------
+
+    def _recover(self, *, first: bool) -> None:
+        """Take over unfinished executions that nobody owns. Work is admitted when the first round is through."""
+        request = RecoverExecutions(
+            entry_point=self.plan.entry_point.id,
+            stream_id=self.stream_id,
+            at=self.host.now(),
+            mine=first and not self.books.live and not self.books.opening,
+        )
+
+        def recovered(batch: Recovered) -> None:
+            for found in batch.executions:
+                if found.spec.execution_id not in self.books.live:
+                    self._take_in(Entry(found.spec, found.state, found.memory, found.node))
+            if batch.more:
+                self._recover(first=first)
+            elif self.mode == "starting":
+                self._begin_running()
+
+        self.request(self.plan.sessions, request, recovered, self._not_recovered)
+
+    def _not_recovered(self, error: BaseException) -> None:
+        if self.plan.sessions.is_alive() and self.mode == "starting":
+            raise error
+
+    def _begin_running(self) -> None:
+        self.mode = "running"
+        self.announce("stream_started", {})
+        for reply in self.kept("starters", list[Reply[Any]]):
+            reply.set(None)
+        self.kept("starters", list).clear()
+        self.release_early()
+
+    def _take_in(self, entry: Entry) -> None:
+        """An execution that was accepted before: queue it, whatever the bound."""
+        if self.mode not in ("starting", "running"):
+            return
+        execution_id = entry.spec.execution_id
+        self.books.live[execution_id] = entry
+        if execution_id in self.books.left:
+            self.books.left.discard(execution_id)
+        else:
+            self.books.accepted += 1
+        if entry.state.attempt == 0:
+            admitted = self.admission.recover(execution_id, entry.spec.priority)
+        else:
+            self.make_room(self.admission.set_aside(execution_id, entry.spec.priority))
+            admitted = self.admission.readmit(execution_id)
+        if admitted.start_now:
+            self.spawn_execution(entry, Order(kind="claim"))
+        else:
+            self.watch_pending(entry)
+
+    def _rebuild(self) -> None:
+        """After a crash of this actor: its executions keep running; find their places again.
+
+        Rows that were on their way into the store are looked up behind a fence: once an empty write is answered, they
+        are committed or never will be.
+        """
+        self._find_places()
+        self._settle_what_is_owed()
+        if self.mode == "stopping":
+            self._interrupt_all(self.plan.config.grace_seconds)
+
+        lost = list(self.books.opening)  # those that come from here on have this instance to go on with them
+
+        def fenced(_: Any) -> None:
+            self._find_opened(lost)
+            self.look_at_end()
+
+        self.request(self.plan.sessions, AppendEvents(events=()), fenced, lambda _: None)
+        for opening in list(self.blocked.values()):
+            self.blocked.pop(opening.entry.spec.execution_id)
+            self._admit(opening)
+
+    def _find_places(self) -> None:
+        children = self.children()
+        for execution_id, entry in self.books.live.items():
+            if execution_id in children:
+                entry.ref = children[execution_id]
+                self.admission.adopt(execution_id, entry.spec.priority)
+                tell_child(entry.ref, StreamRestarted())
+        for execution_id, entry in list(self.books.live.items()):
+            if entry.ref is not None:
+                continue
+            if self.mode == "stopping":
+                self.admission.set_aside(execution_id)
+            elif self.admission.recover(execution_id, entry.spec.priority).start_now:
+                self.spawn_execution(entry, Order(kind="claim"))
+            else:
+                self.watch_pending(entry)
+
+    def _settle_what_is_owed(self) -> None:
+        """Replies that hung on a turn of the instance that crashed: wait on, or say so."""
+        for reply, wait in list(self.books.owed.items()):
+            del self.books.owed[reply]
+            if wait is None:
+                reply.offer_error(ActorRestarted(actor=self.actor_inbox.path, reason="the stream crashed"))
+                continue
+            execution_id, until = wait
+            waiters = self.books.waiters.get(execution_id, [])
+            if reply in waiters:
+                waiters.remove(reply)
+            self.wait_for(execution_id, reply, None if until is None else max(0.0, until - self.host.monotonic()))
+
+    def _find_opened(self, lost: list[str]) -> None:
+        for execution_id in lost:
+            opening = self.books.opening[execution_id]
+
+            def found(row: ExecutionRow | None, opening: Opening = opening) -> None:
+                self.books.opening.pop(opening.entry.spec.execution_id, None)
+                if row is not None:
+                    self._take_in(Entry(row.spec, row.state, opening.entry.memory))
+                if opening.reply is not None:
+                    self._tell_opened(row, opening.reply, wait=opening.wait)
+                self.look_at_end()
+
+            def failed(error: BaseException, opening: Opening = opening) -> None:
+                self.books.opening.pop(opening.entry.spec.execution_id, None)
+                if opening.reply is not None:
+                    opening.reply.offer_error(error)
+                self.look_at_end()
+
+            self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, failed)
+
+    def _tell_opened(self, row: ExecutionRow | None, reply: Reply[Any], *, wait: bool) -> None:
+        if row is None:
+            reply.offer_error(ActorRestarted(actor=self.actor_inbox.path, reason="the stream crashed"))
+        elif wait:
+            self.wait_for(row.spec.execution_id, reply, None)
+        else:
+            reply.set(Accepted(execution_id=row.spec.execution_id, session_id=row.spec.session_id))
+
+    def recover_now(self, message: RecoverNow) -> None:
+        """A peer is gone."""
+        if self.mode == "running":
+            self._recover(first=False)
+
+    def start_stream(self, message: StartStream) -> object:
+        """Reply when work is admitted."""
+        if self.mode == "running":
+            return None
+        reply = self.keep_reply()
+        if reply is not None:
+            self.kept("starters", list[Reply[Any]]).append(reply)
+        if self.mode in ("stopped", "draining"):
+            self.mode = "starting"
+            self._recover(first=True)
+        return LATER
