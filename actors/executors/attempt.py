@@ -187,7 +187,14 @@ class Attempt:
             retryable = self.entry_point.restart.retryable(error)
         except Exception:  # noqa: BLE001 - an exception class may have a hostile __class__ or __instancecheck__
             retryable = False
-        return AttemptEnded(epoch=self.begin.epoch, how="failed", failure=Failure.of(error, retryable=retryable))
+        failure = Failure.of(error, retryable=retryable)
+        return AttemptEnded(epoch=self.begin.epoch, how="failed", failure=failure, progress=self._last_progress())
+
+    def _last_progress(self) -> Payload | None:
+        try:
+            return self.progress_payload()
+        except InvalidInput:
+            return None  # a note that cannot be kept does not hide the failure
 
     def report(self, ended: AttemptEnded) -> None:
         """Tell the ExecutionActor, once; after that no call of this attempt counts."""

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping, select, update
 
 from propolis.messages import (
+    ExecutionSpec,
     IdempotencyConflict,
     Opened,
     OpenExecution,
@@ -20,7 +21,7 @@ from .rows import EMPTY, execution_row, overlaid, spec_of
 from .schema import executions, sessions, to_micros
 from .statements import SESSION_TO_TAKE
 
-__all__ = ["open_execution", "session_memory"]
+__all__ = ["open_execution", "same_as", "session_memory"]
 
 
 def open_execution(batch: Batch, write: OpenExecution) -> Opened:
@@ -54,10 +55,16 @@ def _find_earlier(batch: Batch, write: OpenExecution) -> Opened | None:
     ).scalar_one_or_none()
     if found is None:
         return None
-    earlier = spec_of(found)
+    return same_as(spec_of(found), spec)
+
+
+def same_as(earlier: ExecutionSpec, spec: ExecutionSpec) -> Opened:
+    """The answer to one whose idempotency key belongs to an earlier one. Raises IdempotencyConflict."""
     if not _is_equal(earlier.input_data, spec.input_data):
         raise IdempotencyConflict(
-            entry_point=spec.entry_point, idempotency_key=spec.idempotency_key, execution_id=earlier.execution_id
+            entry_point=spec.entry_point,
+            idempotency_key=spec.idempotency_key or "",
+            execution_id=earlier.execution_id,
         )
     return Opened(execution_id=earlier.execution_id, session_id=earlier.session_id, duplicate=True)
 

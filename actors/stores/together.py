@@ -6,7 +6,6 @@ session occurs twice. Everything else is applied by itself (`singly.py`), in its
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from propolis.messages import Advanced, AdvanceExecution, Appended, AppendEvents, Opened, OpenExecution, Write
@@ -24,14 +23,10 @@ class Odd(Exception):
 
 
 class Run:
-    """A run of writes that is being collected.
+    """A run of writes that is being collected. None has an idempotency key that the store had before the batch."""
 
-    `taken_keys` are the idempotency keys that the store had before the batch.
-    """
-
-    def __init__(self, batch: Batch, taken_keys: Collection[tuple[str, str]]) -> None:
+    def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._taken_keys = taken_keys
         self._keys: set[tuple[str, str]] = set()
         self._clear()
 
@@ -80,7 +75,7 @@ class Run:
         if write.spec.idempotency_key is None:
             return False
         pair = (write.spec.entry_point, write.spec.idempotency_key)
-        if pair in self._taken_keys or pair in self._keys:
+        if pair in self._keys:
             return True
         self._keys.add(pair)
         return False

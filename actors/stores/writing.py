@@ -6,11 +6,21 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from propolis.messages import InvalidInput, OpenExecution, PropolisError, SessionBusy, Write
+from propolis.messages import (
+    DeleteSession,
+    IdempotencyConflict,
+    InvalidInput,
+    OpenExecution,
+    PropolisError,
+    SessionBusy,
+    Write,
+)
 
 from .batch import Batch
 from .dialect import Fault, tell_fault
+from .opening import same_as
 from .protocol import Outcome
+from .rows import spec_of
 from .schema import executions
 from .singly import apply_singly
 from .together import Odd, Run
@@ -29,9 +39,19 @@ def apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
     Raises:
         Odd: it cannot be done like this. The transaction holds half of it and is to be rolled back.
     """
-    run = Run(batch, _taken_keys(batch, writes))
+    taken = _taken_keys(batch, writes)
+    stay = not any(isinstance(write, DeleteSession) for write in writes)  # or a key may be free when it comes to it
+    run = Run(batch)
     try:
-        outcomes = [run.add(write) if run.fits(write) else _apply_after(run, batch, write) for write in writes]
+        outcomes: list[Outcome] = []
+        for write in writes:
+            earlier = taken.get(_key_of(write))
+            if earlier is not None and stay:
+                outcomes.append(_answer_earlier(earlier, write))
+            elif earlier is None and run.fits(write):
+                outcomes.append(run.add(write))
+            else:
+                outcomes.append(_apply_after(run, batch, write))
         run.flush()
         batch.insert_events()
     except (Odd, PropolisError):
@@ -64,18 +84,33 @@ def apply_apart(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
     return apply_apart(batch, writes[:middle]) + apply_apart(batch, writes[middle:])
 
 
-def _taken_keys(batch: Batch, writes: Sequence[Write]) -> set[tuple[str, str]]:
+def _key_of(write: Write) -> tuple[str, str] | None:
+    if not isinstance(write, OpenExecution) or write.spec.idempotency_key is None:
+        return None
+    return write.spec.entry_point, write.spec.idempotency_key
+
+
+def _answer_earlier(earlier: bytes, write: Write) -> Outcome:
+    """What was accepted before this batch is only looked at: nothing is written for it."""
+    assert isinstance(write, OpenExecution)
+    try:
+        return same_as(spec_of(earlier), write.spec)
+    except IdempotencyConflict as error:
+        return error
+
+
+def _taken_keys(batch: Batch, writes: Sequence[Write]) -> dict[tuple[str, str] | None, bytes]:
     keys = {
         write.spec.idempotency_key: write.spec.entry_point
         for write in writes
         if isinstance(write, OpenExecution) and write.spec.idempotency_key is not None
     }
     if not keys:
-        return set()
-    query = select(executions.c.entry_point, executions.c.idempotency_key).where(
+        return {}
+    query = select(executions.c.entry_point, executions.c.idempotency_key, executions.c.spec).where(
         executions.c.entry_point.in_(set(keys.values())), executions.c.idempotency_key.in_(keys)
     )
-    return {(entry_point, key) for entry_point, key in batch.connection.execute(query)}
+    return {(entry_point, key): spec for entry_point, key, spec in batch.connection.execute(query)}
 
 
 def _apply_guarded(batch: Batch, write: Write, *, alone: bool) -> Outcome:
