@@ -60,7 +60,7 @@ format: $(DEV) ## ruff: mend what can be mended
 
 types: $(DEV) ## mypy (strict) and pyright
 	$(BIN)/mypy $(TYPED)
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(DEV) ## run the benchmarks side by side with their peers
 	$(BIN)/python -m benchmarks

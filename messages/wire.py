@@ -88,7 +88,8 @@ class _Encoding:
         self.doubtful = False
 
     def pack(self, value: Any) -> bytes:
-        data: bytes = msgpack.packb(value, default=self._special, strict_types=True)
+        data: bytes | None = msgpack.packb(value, default=self._special, strict_types=True)
+        assert data is not None, "only a packer without autoreset gives None"
         return data
 
     def _special(self, value: Any) -> Any:
@@ -138,9 +139,10 @@ def _encode_leaf(value: Any) -> Any:
         return msgpack.ExtType(_UUID, value.bytes)
     if isinstance(value, Decimal):
         return msgpack.ExtType(_DECIMAL, str(value).encode())
+    subclass: Any = value
     for base, convert in _BASES:
         if isinstance(value, base):
-            return convert(value)
+            return convert(subclass)
     raise TypeError(f"cannot carry a {type(value)}")
 
 

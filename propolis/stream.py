@@ -207,8 +207,8 @@ class Stream:
         Nothing becomes cancelled by it: what was pending or running stays so in the store, its waiters get
         RuntimeStopped, `start()` goes on with it. With `cancel` it all ends as cancelled.
         """
-        grace = self._plan.config.grace_seconds if grace is None else _seconds("grace", grace)
-        return call(self._ref(), StopStream(cancel=cancel, grace=grace), what=self._what)
+        patience: float = self._plan.config.grace_seconds if grace is None else _seconds("grace", grace)
+        return call(self._ref(), StopStream(cancel=cancel, grace=patience), what=self._what)
 
     def drain(self, timeout: float | None = None) -> Call[StreamEnded]:
         """Admit nothing new and finish what was admitted; the reply names what did not end within `timeout` seconds."""

@@ -43,8 +43,11 @@ _SESSION_COLUMNS: Final[list[Any]] = [
 
 
 def _sessions() -> Select[Any]:
-    columns: Select[Any] = select(*_SESSION_COLUMNS)
-    return columns.select_from(sessions.join(executions, executions.c.execution_id == sessions.c.owner_execution_id))
+    columns: Any = select(*_SESSION_COLUMNS)
+    query: Select[Any] = columns.select_from(
+        sessions.join(executions, executions.c.execution_id == sessions.c.owner_execution_id)
+    )
+    return query
 
 
 def _pairs(rows: Iterable[Any]) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:

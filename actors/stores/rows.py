@@ -172,7 +172,7 @@ def event_of(row: RowMapping) -> Event:
         node_id=row["node_id"],
         graph_id=row["graph_id"],
         correlation_id=row["correlation_id"],
-        timestamp=from_micros(row["timestamp"]),
+        timestamp=from_micros(int(row["timestamp"])),
         data_payload=as_payload(row["data"]),
         seq=row["seq"],
     )
@@ -185,7 +185,7 @@ def inbox_row_of(row: RowMapping) -> InboxRow:
         execution_id=row["execution_id"],
         kind=row["kind"],
         body=as_payload(row["body"]),
-        created_at=from_micros(row["created_at"]),
+        created_at=from_micros(int(row["created_at"])),
     )
 
 
@@ -196,7 +196,7 @@ def runtime_of(row: RowMapping) -> RuntimeRow:
         host=row["host"],
         pid=row["pid"],
         pid_started=row["pid_started"],
-        started_at=from_micros(row["started_at"]),
+        started_at=from_micros(int(row["started_at"])),
         beat=row["beat"],
     )
 
@@ -227,8 +227,8 @@ def session_of(row: RowMapping) -> SessionRecord:
         owner=state.owner,
         quarantined=state.quarantined,
         timestamps=Timestamps(
-            started_at=from_micros(row["created_at"]),
-            updated_at=from_micros(updated),
+            started_at=from_micros(int(row["created_at"])),
+            updated_at=from_micros(int(updated)),
             completed_at=state.completed_at,
             paused_at=state.paused_at,
         ),

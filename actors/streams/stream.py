@@ -64,7 +64,9 @@ class StreamActor(Recovering):
     """
 
     @classmethod
-    def start(cls, entry_point: Any, executor: Any, *, sessions: Ref[Any], events: Ref[Any]) -> Ref[Self]:
+    def start(  # pyright: ignore[reportIncompatibleMethodOverride] - as every actor's, with what this one takes
+        cls, entry_point: Any, executor: Any, *, sessions: Ref[Any], events: Ref[Any]
+    ) -> Ref[Self]:
         """Start a stream next to the SessionActor and EventActor of a runtime, registered with pykka, unsupervised.
 
         Runs on the actor loop of `sessions`, writes to its store. The reference takes StartExecution and the other

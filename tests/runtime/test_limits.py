@@ -104,10 +104,10 @@ def test_code_that_ignores_its_limit_is_left_behind(
             late.append(type(error).__name__)
         return "first"
 
-    fields: dict[str, Any] = {} if limit == "deadline" else {limit: 0.03}
+    fields: dict[str, Any] = {} if limit == "deadline" else {limit: 0.25}
     fields["restart"] = RestartPolicy(backoff=QUICK, max_restarts=1)
     stream = any_runtime.open_stream(point(placement, **fields), executor_for(placement, deaf)).get(timeout=PATIENCE)
-    result = stream.run(deadline=soon(0.03) if limit == "deadline" else None).get(timeout=PATIENCE)
+    result = stream.run(deadline=soon(0.25) if limit == "deadline" else None).get(timeout=PATIENCE)
     if limit in ("timeout", "idle_timeout"):
         assert ("completed", "second", 1) == (result.status, result.output, result.restarts)
     else:
