@@ -19,7 +19,7 @@ Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stoppe
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("memory", "node", "ref", "spec", "state", "trial")
+    __slots__ = ("buried", "memory", "node", "ref", "spec", "state", "trial")
 
     def __init__(
         self, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None, node: str | None = None
@@ -32,6 +32,8 @@ class Entry:
         self.ref: Ref[Any] | None = None
         self.trial = False
         """It is the one that a half-open circuit lets through."""
+        self.buried = False
+        """Its actor crashed too often; the present one only writes its end."""
 
 
 class Opening(NamedTuple):

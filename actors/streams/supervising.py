@@ -239,9 +239,43 @@ class Supervising(Supervisor):
     def on_child_ended(self, child: Ref[Any], failure: Failure | None) -> None:
         """After an orderly end it has said so itself; after any other its execution is as the store has it."""
         name = child.actor_inbox.name
-        self._crashes.pop(name, None)
-        if failure is not None and name in self.books.live:
+        crashed = self._crashes.pop(name, ())
+        entry = self.books.live.get(name)
+        if failure is None or entry is None:
+            return
+        if not crashed or entry.buried or self.mode not in ("running", "draining"):
             self.execution_ended(ExecutionEnded(execution_id=name))
+        else:
+            self._bury(entry, failure)
+
+    def _bury(self, entry: Entry, failure: Failure) -> None:
+        """Fail an execution whose actor crashed too often: behind a fence, with an actor that does only this.
+
+        When that one crashes too, its execution is left as the store has it.
+        """
+        entry.buried = True
+        name = entry.spec.execution_id
+        message = f"its actor crashed too often; the last time: {failure.kind}: {failure.message}"
+        order = Order(
+            kind="end",
+            status="failed",
+            failure=Failure(kind="ActorCrashed", message=message, code="actor_crashed", retryable=False),
+        )
+
+        def found(row: ExecutionRow | None) -> None:
+            if row is None or row.state.status in ENDED or name not in self.books.live:
+                self.execution_ended(ExecutionEnded(execution_id=name))
+            else:
+                entry.state = row.state
+                self.spawn_execution(entry, order)
+
+        def lost(_: object) -> None:
+            self.execution_ended(ExecutionEnded(execution_id=name))
+
+        def fenced(_: object) -> None:
+            self.request(self.plan.sessions, GetExecution(execution_id=name), found, lost)
+
+        self.request(self.plan.sessions, AppendEvents(events=()), fenced, lost)
 
     # -- waiting for an end ------------------------------------------------------------------------------------------
 

@@ -233,3 +233,30 @@ def test_the_host_programs_stop_all_ends_everything_cleanly(file_store: str, pla
         until(lambda: not stream.active_execution_ids)
         (row,) = again.executions().get(timeout=PATIENCE)
         assert "completed" == row.status
+
+
+def test_an_execution_whose_actor_keeps_crashing_ends_as_failed(
+    any_runtime: Runtime, placement: str, gate: Gate
+) -> None:
+    """It does not stay running for ever: its waiters hear, the record says why, a neighbour is untouched."""
+    stream = held_stream(any_runtime, placement, gate, max_concurrent=2)
+    run, neighbour = stream.run("doomed", memory={"m": 0}), stream.run("other", memory={"m": 0})
+    gate.wait_for(2)
+    cell = next(child for child in (stream.ref.actor_inbox.children or {}).values())
+    until(lambda: cell.stopped.is_set() or _poison(cell.ref))
+    result = run.get(timeout=PATIENCE)
+    assert result.failure is not None
+    assert ("failed", "actor_crashed") == (result.status, result.failure.code)
+    record = any_runtime.session(result.session_id).get(timeout=PATIENCE)
+    assert record is not None
+    assert ("failed", result) == (record.status, record.result)
+    gate.open()
+    assert "other" == neighbour.get(timeout=PATIENCE).output[0]
+
+
+def _poison(ref: pykka.ActorRef[Any]) -> bool:
+    try:
+        ref.tell(ProxyCall(("no_such_method",), (), {}))
+    except pykka.ActorDeadError:
+        return True
+    return False
