@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format types bench clean
+.PHONY: help install demo test coverage lint format types bench soak clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -64,6 +64,9 @@ types: $(DEV) ## mypy (strict) and pyright
 
 bench: $(DEV) ## run the benchmarks side by side with their peers
 	$(BIN)/python -m benchmarks
+
+soak: $(DEV) ## a million executions: memory has to stay flat
+	$(BIN)/python -m benchmarks.soak
 
 clean: ## remove the venv, caches and build results
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
