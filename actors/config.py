@@ -29,14 +29,9 @@ class RuntimeConfig(Validated):
     """Encoded size of one piece of user data (input, output, memory, a step's result); beyond: PayloadTooLarge."""
     subscriber_queue: int = Field(default=1_000, ge=1)
     """Events that wait for one subscriber before it misses some and is told how many."""
-    event_history: int = Field(default=10_000, ge=0)
-    """Recent events kept in memory for subscribers that start a little way back; older ones come from the store."""
     commit_batch_max: int = Field(default=512, ge=1)
     """Writes in one transaction. More wait for the next one."""
     store_retry: Backoff = Backoff(initial=0.02, maximum=2.0, jitter=0.5, immediate_first=False)
     """Waits, in seconds, between attempts on a store that is locked, full or away. There is no last attempt (D7)."""
     system_intensity: Intensity = Intensity()
     """How often one of our own actors may crash before its supervisor gives up."""
-    snapshot_interval_seconds: NotNegative = 0.1
-    """A stream that works without replying to anybody publishes its snapshot at most this often; 0: at every change.
-    A snapshot that explains a reply is always published before it."""

@@ -249,7 +249,7 @@ class _Derived(Reply[M]):
         self._sources = sources
 
     def _compute(self, values: list[Any]) -> M:
-        raise NotImplementedError
+        raise AssertionError("each kind of derived reply computes")
 
     def done(self) -> bool:
         return super().done() or all(isinstance(source, Reply) and source.done() for source in self._sources)
