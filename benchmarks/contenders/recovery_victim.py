@@ -18,16 +18,17 @@ def entry_point(n: int) -> EntryPoint:
 
 
 class Endless:
-    """Executions that start and do not end; `all_started` once `n` of them have."""
+    """Executions that start and do not end; `all_started`, on the loop that made this, once `n` of them have."""
 
     def __init__(self, n: int) -> None:
         self.left = n
         self.all_started = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     async def execute(self, _ctx: Context, _job: dict[str, Any]) -> None:
         self.left -= 1
         if self.left == 0:
-            self.all_started.set()
+            self._loop.call_soon_threadsafe(self.all_started.set)  # executors run on a loop of their own
         await asyncio.Event().wait()
 
 
