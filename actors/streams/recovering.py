@@ -21,6 +21,7 @@ from ..core import LATER, Reply
 from .entries import Entry, Opening
 from .leaving import Leaving
 from .life import Order
+from .plan import StreamPlan
 from .supervising import tell_child
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ LAST_WORDS_SECONDS = 5.0
 
 class Recovering(Leaving):
     """Begins: with what nobody owns in the store, or, a new instance after a crash, with its own books."""
+
+    def __init__(self, plan: StreamPlan) -> None:
+        super().__init__(plan)
+        self._taken: list[Entry] = []
+        """Taken over and in the books, with no place yet. (After a crash: an entry without a place is given one.)"""
 
     def on_start(self) -> None:
         """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
@@ -50,6 +56,7 @@ class Recovering(Leaving):
         request = RecoverExecutions(
             entry_point=self.plan.entry_point.id,
             stream_id=self.stream_id,
+            limit=1_000,
             at=self.host.now(),
             mine=first and not self.books.live and not self.books.opening,
         )
@@ -57,10 +64,17 @@ class Recovering(Leaving):
         def recovered(batch: Recovered) -> None:
             for found in batch.executions:
                 if found.spec.execution_id not in self.books.live:
-                    self._take_in(Entry(found.spec, found.state, found.memory, found.node))
+                    entry = Entry(found.spec, found.state, found.memory, found.node)
+                    self.books.live[found.spec.execution_id] = entry
+                    self._taken.append(entry)
             if batch.more:
                 self._recover(first=first)
-            elif self.mode == "starting":
+                return
+            taken, self._taken = self._taken, []
+            for entry in taken:  # only now: the commits that start the first would hold up the taking of the last
+                if self.books.live.get(entry.spec.execution_id) is entry:
+                    self._take_in(entry)
+            if self.mode == "starting":
                 self._begin_running()
 
         self.request(self.plan.sessions, request, recovered, self._not_recovered)
