@@ -126,13 +126,13 @@ def test_a_total_timeout_spans_restarts_and_is_not_retried(any_runtime: Runtime,
     async def fail(ctx: Any, data: Any) -> None:
         raise ValueError("again")
 
-    restart = RestartPolicy(backoff=Backoff(initial=0.02, maximum=0.02, jitter=0.0), max_restarts=1_000)
+    restart = RestartPolicy(backoff=Backoff(initial=0.1, maximum=0.1, jitter=0.0), max_restarts=1_000)
     stream = any_runtime.open_stream(
-        point(placement, restart=restart, total_timeout=0.2), executor_for(placement, fail)
+        point(placement, restart=restart, total_timeout=1.0), executor_for(placement, fail)
     ).get(timeout=PATIENCE)
     result = stream.run().get(timeout=PATIENCE)
     assert "failed" == result.status
-    assert 1 <= result.restarts <= 12
+    assert 1 <= result.restarts <= 11
 
 
 def test_an_idle_timeout_is_put_off_by_every_sign_of_life(any_runtime: Runtime, placement: str) -> None:
