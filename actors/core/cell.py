@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +17,7 @@ from .life import Life
 from .mailbox import Asker, Continuation, Envelope
 
 if TYPE_CHECKING:
-    from .actor import AsyncioActor
-    from .loop import ActorLoop
+    pass
 
 __all__ = ["LATER", "Cell", "asking_chain"]
 
@@ -35,20 +34,7 @@ TURN: Final = 64
 class Cell(Life):
     """The lasting part of an actor. Everything but `send*` and `put` runs on the actor loop."""
 
-    __slots__ = ("busy", "scheduled")
-
-    def __init__(
-        self,
-        loop: ActorLoop,
-        actor_class: type[AsyncioActor],
-        make: Callable[[Any], AsyncioActor],
-        *,
-        parent: Cell | None,
-        name: str,
-        limit: int | None,
-    ) -> None:
-        super().__init__(loop, actor_class, make, parent=parent, name=name, limit=limit)
-        self.busy = self.scheduled = False
+    __slots__ = ()
 
     # -- sending, any thread -----------------------------------------------------------------------------------------
 

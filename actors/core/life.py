@@ -65,6 +65,7 @@ class Life(Mailbox):
         "__weakref__",
         "actor",
         "actor_class",
+        "busy",
         "children",
         "current",
         "failure",
@@ -75,6 +76,7 @@ class Life(Mailbox):
         "parent",
         "registered",
         "restarts",
+        "scheduled",
         "stopped",
         "suspended",
         "task",
@@ -111,6 +113,8 @@ class Life(Mailbox):
         self.failure: Failure | None = None
         """Why it ended for good; None while it lives, and after an orderly stop."""
         self.restarts = 0
+        self.busy = False
+        self.scheduled = False
 
     @property
     def path(self) -> str:
