@@ -81,6 +81,20 @@ class ExecutionState(Message, tag="execution.state.v1"):
     result: bytes | None = None
     """An encoded ExecutionResult, once it has ended; the same bytes go to the waiters and to the store."""
 
+    @classmethod
+    def accepted(cls, spec: ExecutionSpec, owner: str, started_at: datetime | None) -> ExecutionState:
+        """How an execution stands when it has been accepted: pending, or with its first attempt counted already."""
+        if started_at is None:
+            return cls(execution_id=spec.execution_id, epoch=0, owner=owner)
+        return cls(
+            execution_id=spec.execution_id,
+            status="running",
+            epoch=1,
+            attempt=1,
+            owner=owner,
+            started_at=started_at,
+        )
+
 
 class Checkpoint(Message, tag="checkpoint.v1"):
     """A point that an execution can be taken up from: the memory of its session at a node."""

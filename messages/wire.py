@@ -214,7 +214,7 @@ def split_map(data: bytes) -> dict[str, bytes]:
         if unpacker.tell() != len(data):
             raise MessageError(reason="trailing_bytes", detail=f"{len(data) - unpacker.tell()} bytes too many")
     except (msgpack.OutOfData, *_BROKEN) as error:
-        raise MessageError(reason="not_a_message", detail=f"no map of values: {error!r}") from None
+        raise MessageError(reason="not_a_message", detail=f"no map of values: {error!r}"[:200]) from None
     return items
 
 

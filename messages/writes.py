@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TypeAlias
 
 from .base import Message, Request
 from .events import Event
@@ -17,6 +18,7 @@ __all__ = [
     "AwaitTurn",
     "ClearInbox",
     "DeleteSession",
+    "EventDraft",
     "InboxRow",
     "LeaseWasLost",
     "LeaveTurn",
@@ -29,6 +31,10 @@ __all__ = [
     "RuntimeRow",
     "Write",
 ]
+
+
+EventDraft: TypeAlias = tuple[str, str | None, bytes | None]
+"""An event that goes with a write: its type, node, and encoded data. Whose it is, and when, the write says."""
 
 
 class Opened(Message, tag="write.opened.v1"):
@@ -51,19 +57,21 @@ class Opened(Message, tag="write.opened.v1"):
 class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     """Insert an execution, and by `spec.origin` open (`fresh`), join or take over (`resume`) its session.
 
-    None is the reply to a `fresh` one that is committed just as it was asked for.
+    With `started_at` its first attempt is counted in the same commit (D2), else it is pending. None is the reply to a
+    `fresh` one that is committed just as it was asked for.
 
     Errors: IdempotencyConflict, SessionNotFound (unknown session or checkpoint), SessionBusy (`reject` policy, or a
     resume of what may not be resumed).
     """
 
     spec: ExecutionSpec
-    state: ExecutionState
+    started_at: datetime | None = None
     memory: Payload | None = None
     """fresh: the initial memory. join, resume: pairs to put on top of the session's."""
     checkpoint_id: str | None = None
     session_policy: SessionPolicy = "queue"
-    events: tuple[Event, ...] = ()
+    graph_id: str | None = None
+    events: tuple[EventDraft, ...] = ()
     wait_turn: bool = False
     """join, with the policy `queue`: others wait for the session already; do not take it though it be free."""
 
@@ -88,13 +96,17 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
 
     state: ExecutionState
     expected_epoch: int
+    at: datetime
     session_id: str
+    stream_id: str
+    correlation_id: str
+    graph_id: str | None = None
     claim: bool = False
     """Take the session for this execution, in the same transaction."""
     memory: Payload | None = None
     progress: Payload | None = None
     checkpoint: Checkpoint | None = None
-    events: tuple[Event, ...] = ()
+    events: tuple[EventDraft, ...] = ()
 
 
 class Appended(Message, tag="write.appended.v1"):

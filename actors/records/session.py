@@ -37,6 +37,7 @@ from propolis.messages import (
 
 from ..core import LATER, AsyncioActor, Handlers, Reply
 from .ledger import Ledger, Pending
+from .numbering import numbered_events
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -167,8 +168,7 @@ class SessionActor(AsyncioActor):
         for (write, _), outcome in zip(batch, outcomes, strict=True):
             first = getattr(outcome, "first_seq", None)
             if first is not None:
-                drafts: tuple[Event, ...] = write.events  # type: ignore[union-attr] # who has a first_seq has events
-                events += [event.model_copy(update={"seq": first + i}) for i, event in enumerate(drafts)]
+                events += numbered_events(write, first)
         if events:
             self._events.tell(PublishEvents(events=tuple(events)))
 

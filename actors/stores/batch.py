@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete
 
-from propolis.messages import AdvanceExecution, Event
+from propolis.messages import ENDED, AdvanceExecution, Event, ExecutionSpec, ExecutionState, OpenExecution, Payload
 
-from .rows import event_row, state_row
-from .schema import events
-from .statements import NUMBER_EVENTS, SET_LAST_SEQ, Statements
+from .rows import draft_rows, event_row, state_row
+from .schema import events, to_micros
+from .statements import LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ, Statements
 
-__all__ = ["Batch", "advance_row", "session_change_row"]
+__all__ = ["Batch", "advance_row", "first_session_row", "initial_state", "session_change_row"]
 
 _BEYOND: Final = 1 << 62
 """Greater than every number of an event; where a batch without events stands."""
@@ -34,7 +34,7 @@ class Batch:
         self.runtime_id = runtime_id
         self.now = now
         self._rows: list[tuple[Any, ...]] = []
-        self._dropped: list[tuple[int, Sequence[str]]] = []
+        self._dropped: list[tuple[int, int, Sequence[str]]] = []
         self._drawn = self._next = _BEYOND
         if expected_events:
             last: int = connection.execute(NUMBER_EVENTS, {"count": expected_events}).scalar_one()
@@ -50,9 +50,27 @@ class Batch:
         self._next += len(new)
         return first
 
-    def drop_events_of(self, execution_ids: Sequence[str]) -> None:
-        """At the end, delete what events these executions have by now, those of this batch included."""
-        self._dropped.append((self._next, execution_ids))
+    def add_drafts(self, write: OpenExecution | AdvanceExecution) -> int | None:
+        """Number the events that go with this; the first number, None when there are none."""
+        if not write.events:
+            return None
+        first = self._next
+        self._rows += draft_rows(first, write)
+        self._next += len(write.events)
+        return first
+
+    def next_seq(self) -> int:
+        """The number of the next event, whichever batch it comes in."""
+        if self._next < _BEYOND:
+            return self._next
+        last: int = self.connection.execute(LAST_NUMBER).scalar_one()
+        return last + 1
+
+    def drop_events_of(self, execution_ids: Sequence[str], first_seq: int) -> None:
+        """At the end, delete what events these executions have by now, from this number on, those of this batch
+        included.
+        """
+        self._dropped.append((first_seq, self._next, execution_ids))
 
     def mark(self) -> tuple[int, int]:
         """Where the events stand, for `back_to`."""
@@ -73,19 +91,32 @@ class Batch:
     def finish(self) -> None:
         """Insert the events, and give back the numbers that were not used."""
         self.insert_events()
-        for before, ids in self._dropped:
-            self.connection.execute(delete(events).where(events.c.execution_id.in_(ids), events.c.seq < before))
+        for first, before, ids in self._dropped:
+            between = events.c.seq.between(first, before - 1)
+            self.connection.execute(delete(events).where(between, events.c.execution_id.in_(ids)))
         if self._next != self._drawn:
             self.connection.execute(SET_LAST_SEQ, {"last": self._next - 1})
 
 
-def advance_row(write: AdvanceExecution) -> tuple[Any, ...]:
-    """The row of `Statements.advance_executions`."""
-    return (write.state.execution_id, write.expected_epoch, *state_row(write.state))
+def initial_state(batch: Batch, write: OpenExecution) -> ExecutionState:
+    """How a new execution stands: this runtime's."""
+    return ExecutionState.accepted(write.spec, batch.runtime_id, write.started_at)
+
+
+def advance_row(batch: Batch, write: AdvanceExecution) -> tuple[Any, ...]:
+    """The row of `Statements.advance_executions`, once the events of this write have their numbers."""
+    last_seq = batch.next_seq() - 1 if write.state.status in ENDED else None
+    return (write.state.execution_id, write.expected_epoch, last_seq, *state_row(write.state))
+
+
+def first_session_row(spec: ExecutionSpec, memory: Payload) -> tuple[Any, ...]:
+    """The row of `Statements.insert_sessions`: a session that begins with this memory."""
+    own, at = spec.execution_id, to_micros(spec.accepted_at)
+    return (spec.session_id, own, own, at, at, 0, own, memory.data)
 
 
 def session_change_row(write: AdvanceExecution, now: int, checkpoint_at: int | None) -> tuple[Any, ...]:
-    """The row of `Statements.advance_sessions`."""
+    """The row of `Statements.change_sessions`."""
     checkpoint = write.checkpoint
     return (
         write.session_id,

@@ -15,11 +15,13 @@ from sqlalchemy import (
     Engine,
     QueuePool,
     StaticPool,
+    Table,
     create_engine,
     event,
     func,
     literal_column,
 )
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 from propolis.messages import InvalidInput
@@ -29,6 +31,7 @@ __all__ = [
     "PADDING",
     "Fault",
     "bind_cells",
+    "insert_or_update",
     "make_engine",
     "parse_url",
     "prepare_file",
@@ -164,6 +167,11 @@ def _connect(target: str) -> Any:
         connection.close()  # it was the first to look into the file
         raise
     return connection
+
+
+def insert_or_update(table: Table) -> Insert:
+    """An INSERT that may have an ON CONFLICT clause."""
+    return insert(table)
 
 
 NIL: Final = bytearray(b"\xc1")

@@ -16,12 +16,12 @@ from propolis.messages import (
     SessionNotFound,
 )
 
-from .batch import Batch
-from .rows import EMPTY, execution_row, overlaid, spec_of
-from .schema import executions, sessions, to_micros
-from .statements import SESSION_TO_TAKE
+from .batch import Batch, first_session_row, initial_state
+from .rows import EMPTY, execution_row, memory_in, overlaid, spec_of
+from .schema import executions, sessions
+from .statements import GIVE_ROW, SESSION_TO_TAKE
 
-__all__ = ["open_execution", "same_as", "session_memory"]
+__all__ = ["find_session_to_take", "open_execution", "same_as"]
 
 
 def open_execution(batch: Batch, write: OpenExecution) -> Opened:
@@ -36,12 +36,6 @@ def open_execution(batch: Batch, write: OpenExecution) -> Opened:
             return _join(batch, write)
         case "resume":
             return _resume(batch, write)
-
-
-def session_memory(row: RowMapping) -> bytes:
-    """The memory in a row of sessions."""
-    memory: bytes = row["checkpoint_memory"] if row["memory"] is None else row["memory"]
-    return memory
 
 
 def _find_earlier(batch: Batch, write: OpenExecution) -> Opened | None:
@@ -75,15 +69,13 @@ def _is_equal(one: Payload, other: Payload) -> bool:
 
 def _open_fresh(batch: Batch, write: OpenExecution) -> Opened:
     spec = write.spec
-    taken = select(executions.c.id).where(executions.c.execution_id == spec.execution_id).exists()
-    taken_session = select(sessions.c.session_id).where(sessions.c.session_id == spec.session_id).exists()
-    if batch.connection.scalar(select(taken | taken_session)):
+    taken = select(executions.c.id).where(executions.c.execution_id == spec.execution_id)
+    if batch.connection.scalar(taken) is not None:
         raise SessionBusy(session_id=spec.session_id, reason="id_taken")
-    memory = EMPTY if write.memory is None else write.memory
-    own, at = spec.execution_id, to_micros(spec.accepted_at)
-    _insert(batch, write)
-    batch.statements.insert_sessions.run(batch.connection, [(spec.session_id, own, own, at, at, 0, own, memory.data)])
-    return _opened(batch, write, memory)
+    opened = _insert(batch, write, EMPTY if write.memory is None else write.memory)
+    if write.memory is not None:
+        batch.statements.insert_sessions.run(batch.connection, [first_session_row(spec, write.memory)])
+    return opened
 
 
 def _join(batch: Batch, write: OpenExecution) -> Opened:
@@ -93,17 +85,15 @@ def _join(batch: Batch, write: OpenExecution) -> Opened:
         raise SessionBusy(session_id=row["session_id"], reason=f"execution {row['holder']!r} has it and has not ended")
     if (row["held"] or write.wait_turn) and policy == "queue":
         # Its turn is still to come, and so is what it puts on the memory: the holder goes on with the memory it has.
-        _insert(batch, write, overlay=None if write.memory is None else write.memory.data)
-        return _opened(batch, write, None, may_start=False)
-    before = session_memory(row)
+        return _insert(batch, write, None, waits=True)
+    before = memory_in(row)
     memory = overlaid(before, write.memory)
     changes: dict[str, Any] = {} if memory == before else {"memory": memory}
     if policy != "parallel":
         own = write.spec.execution_id
         changes |= {"holder": own, "start_execution_id": own, "start_memory": memory}
-    _insert(batch, write)
     _change(batch, row, changes)
-    return _opened(batch, write, Payload(memory))
+    return _insert(batch, write, Payload(memory))
 
 
 def _resume(batch: Batch, write: OpenExecution) -> Opened:
@@ -122,7 +112,6 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
     if row["owner_status"] == "completed" and write.checkpoint_id is None:
         raise SessionBusy(session_id=session_id, reason="it is completed; name a checkpoint_id to go on from there")
     memory = overlaid(row["checkpoint_memory"], write.memory)
-    _insert(batch, write)
     _change(
         batch,
         row,
@@ -134,13 +123,21 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
             "start_memory": memory,
         },
     )
-    return _opened(batch, write, Payload(memory), node=row["checkpoint_node"])
+    return _insert(batch, write, Payload(memory), node=row["checkpoint_node"])
+
+
+def find_session_to_take(batch: Batch, session_id: str) -> RowMapping:
+    """A session with how it is held and owned, which has a row from now on. Raises SessionNotFound."""
+    row = batch.connection.execute(SESSION_TO_TAKE, {"id": session_id}).mappings().one_or_none()
+    if row is None and batch.connection.execute(GIVE_ROW, {"id": session_id}).rowcount:
+        row = batch.connection.execute(SESSION_TO_TAKE, {"id": session_id}).mappings().one_or_none()
+    if row is None:
+        raise SessionNotFound(session_id=session_id)
+    return row
 
 
 def _session(batch: Batch, write: OpenExecution) -> RowMapping:
-    row = batch.connection.execute(SESSION_TO_TAKE, {"id": write.spec.session_id}).mappings().one_or_none()
-    if row is None:
-        raise SessionNotFound(session_id=write.spec.session_id)
+    row = find_session_to_take(batch, write.spec.session_id)
     taken = select(executions.c.id).where(executions.c.execution_id == write.spec.execution_id)
     if batch.connection.scalar(taken) is not None:
         raise SessionBusy(session_id=write.spec.session_id, reason="id_taken")
@@ -156,18 +153,17 @@ def _change(batch: Batch, row: RowMapping, changes: dict[str, Any]) -> None:
         )
 
 
-def _insert(batch: Batch, write: OpenExecution, overlay: bytes | None = None) -> None:
-    batch.statements.insert_executions.run(batch.connection, [execution_row(write.spec, write.state, overlay)])
-
-
-def _opened(
-    batch: Batch, write: OpenExecution, memory: Payload | None, *, may_start: bool = True, node: str | None = None
+def _insert(
+    batch: Batch, write: OpenExecution, memory: Payload | None, *, waits: bool = False, node: str | None = None
 ) -> Opened:
+    overlay = write.memory.data if waits and write.memory is not None else None
+    row = execution_row(write.spec, initial_state(batch, write), batch.next_seq(), overlay)
+    batch.statements.insert_executions.run(batch.connection, [row])
     return Opened(
         execution_id=write.spec.execution_id,
         session_id=write.spec.session_id,
-        may_start=may_start,
+        may_start=not waits,
         memory=memory,
         node=node,
-        first_seq=batch.add_events(write.events),
+        first_seq=batch.add_drafts(write),
     )

@@ -21,7 +21,7 @@ from propolis.messages import (
 
 from .rows import event_of, inbox_row_of, runtime_of, session_of, spec_of, state_of
 from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, inbox, meta, runtimes, sessions
-from .statements import of_session
+from .statements import OWNS_ITS_SESSION, of_session
 
 __all__ = [
     "count_executions",
@@ -36,17 +36,18 @@ __all__ = [
     "list_sessions",
 ]
 
+_NO_LAST: Final = (1 << 63) - 1
 _SESSION_COLUMNS: Final[list[Any]] = [
-    sessions,
-    *(column for column in executions.c if column.name not in {"id", "session_id", "updated_at"}),
+    *(column for column in sessions.c if column.name != "session_id"),
+    *(column for column in executions.c if column.name not in {"id", "session_id"}),
 ]
 
 
 def _sessions() -> Select[Any]:
     columns: Any = select(*_SESSION_COLUMNS)
     query: Select[Any] = columns.select_from(
-        sessions.join(executions, executions.c.execution_id == sessions.c.owner_execution_id)
-    )
+        executions.outerjoin(sessions, sessions.c.session_id == executions.c.session_id)
+    ).where(OWNS_ITS_SESSION)
     return query
 
 
@@ -56,7 +57,7 @@ def _pairs(rows: Iterable[Any]) -> tuple[tuple[ExecutionSpec, ExecutionState], .
 
 def find_session(connection: Connection, session_id: str) -> SessionRecord | None:
     """One session with the execution that owns it."""
-    row = connection.execute(_sessions().where(sessions.c.session_id == session_id)).mappings().one_or_none()
+    row = connection.execute(_sessions().where(of_session(session_id))).mappings().one_or_none()
     return None if row is None else session_of(row)
 
 
@@ -115,6 +116,11 @@ def find_idempotent(connection: Connection, entry_point: str, key: str) -> tuple
 def events_after(connection: Connection, seq: int, filter: EventFilter, limit: int) -> tuple[Event, ...]:
     """Stored events, in order."""
     query = select(events).where(events.c.seq > seq).order_by(events.c.seq).limit(limit)
+    if filter.execution is not None:
+        its = executions.c.execution_id == filter.execution
+        first = select(executions.c.first_seq).where(its).scalar_subquery()
+        last = select(func.coalesce(executions.c.last_seq, _NO_LAST)).where(its).scalar_subquery()
+        query = query.where(events.c.seq >= first, events.c.seq <= last)
     if filter.types:
         query = query.where(events.c.type.in_(filter.types))
     for column, wanted in (

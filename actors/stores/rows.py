@@ -8,12 +8,14 @@ from sqlalchemy import RowMapping
 
 from propolis.messages import (
     ENDED,
+    AdvanceExecution,
     Event,
     ExecutionResult,
     ExecutionSpec,
     ExecutionState,
     InboxRow,
     InvalidInput,
+    OpenExecution,
     Payload,
     RuntimeRow,
     SessionRecord,
@@ -31,10 +33,12 @@ __all__ = [
     "EXECUTION_COLUMNS",
     "STATE_COLUMNS",
     "as_payload",
+    "draft_rows",
     "event_of",
     "event_row",
     "execution_row",
     "inbox_row_of",
+    "memory_in",
     "overlaid",
     "runtime_of",
     "session_of",
@@ -68,6 +72,8 @@ EXECUTION_COLUMNS: Final = (
     "idempotency_key",
     "spec",
     "overlay",
+    "accepted_at",
+    "first_seq",
     *STATE_COLUMNS,
 )
 EVENT_COLUMNS: Final = (
@@ -102,7 +108,9 @@ def state_row(state: ExecutionState) -> tuple[Any, ...]:
     )
 
 
-def execution_row(spec: ExecutionSpec, state: ExecutionState, overlay: bytes | None = None) -> tuple[Any, ...]:
+def execution_row(
+    spec: ExecutionSpec, state: ExecutionState, first_seq: int, overlay: bytes | None = None
+) -> tuple[Any, ...]:
     """The values of EXECUTION_COLUMNS."""
     return (
         spec.execution_id,
@@ -112,6 +120,8 @@ def execution_row(spec: ExecutionSpec, state: ExecutionState, overlay: bytes | N
         spec.idempotency_key,
         encode(spec),
         overlay,
+        to_micros(spec.accepted_at),
+        first_seq,
         *state_row(state),
     )
 
@@ -130,6 +140,21 @@ def event_row(seq: int, event: Event) -> tuple[Any, ...]:
         to_micros(event.timestamp),
         None if event.data_payload is None else event.data_payload.data,
     )
+
+
+def draft_rows(seq: int, write: OpenExecution | AdvanceExecution) -> list[tuple[Any, ...]]:
+    """The rows of the events that go with a write, from this number on."""
+    of: ExecutionSpec | AdvanceExecution
+    if isinstance(write, OpenExecution):
+        of, execution_id = write.spec, write.spec.execution_id
+        moment = to_micros(write.started_at or write.spec.accepted_at)
+    else:
+        of, execution_id, moment = write, write.state.execution_id, to_micros(write.at)
+    stream_id, session_id, correlation_id, graph_id = of.stream_id, of.session_id, of.correlation_id, write.graph_id
+    return [
+        (number, type, stream_id, session_id, execution_id, node_id, graph_id, correlation_id, moment, data)
+        for number, (type, node_id, data) in enumerate(write.events, seq)
+    ]
 
 
 def as_payload(data: bytes | None) -> Payload | None:
@@ -202,16 +227,17 @@ def runtime_of(row: RowMapping) -> RuntimeRow:
 
 
 def session_of(row: RowMapping) -> SessionRecord:
-    """The record of a session, from its row joined with that of the execution that owns it."""
+    """The record of a session, from the row of the execution that owns it and its own, where it has one."""
     spec, state = spec_of(row["spec"]), state_of(row)
-    updated = max(filter(None, (row["updated_at"], row["started_at"], row["completed_at"], row["paused_at"])))
+    opened = row["accepted_at"] if row["created_at"] is None else row["created_at"]
+    updated = max(filter(None, (opened, row["updated_at"], row["started_at"], row["completed_at"], row["paused_at"])))
     result = None
     if state.result is not None:
         decoded = decode(state.result)
         assert isinstance(decoded, ExecutionResult)
         result = decoded
     return SessionRecord(
-        session_id=row["session_id"],
+        session_id=spec.session_id,
         status=session_status(state.status),
         entry_point=spec.entry_point,
         stream_id=spec.stream_id,
@@ -222,23 +248,29 @@ def session_of(row: RowMapping) -> SessionRecord:
         attempt=state.attempt,
         restarts=state.restarts,
         lost_attempts=state.lost_attempts,
-        revision=row["revision"],
+        revision=row["revision"] or 0,
         epoch=state.epoch,
         owner=state.owner,
         quarantined=state.quarantined,
         timestamps=Timestamps(
-            started_at=from_micros(int(row["created_at"])),
+            started_at=from_micros(int(opened)),
             updated_at=from_micros(int(updated)),
             completed_at=state.completed_at,
             paused_at=state.paused_at,
         ),
         progress_payload=as_payload(row["progress"]),
-        memory_payload=Payload(row["checkpoint_memory"] if row["memory"] is None else row["memory"]),
+        memory_payload=Payload(memory_in(row)),
         result=result,
         checkpoint_id=row["checkpoint_id"],
         checkpoint_node=row["checkpoint_node"],
         version=spec.version,
     )
+
+
+def memory_in(row: RowMapping) -> bytes:
+    """The memory in a session's row: what was written last, else that of its checkpoint. Empty where it has no row."""
+    memory: bytes | None = row["checkpoint_memory"] if row["memory"] is None else row["memory"]
+    return EMPTY.data if memory is None else memory
 
 
 def overlaid(base: bytes, pairs: Payload | bytes | None) -> bytes:

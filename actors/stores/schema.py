@@ -76,6 +76,10 @@ executions: Final = Table(
     Column("idempotency_key", Text),
     Column("spec", LargeBinary, nullable=False),  # an encoded ExecutionSpec
     Column("overlay", LargeBinary),  # of a join that waits for its session: pairs to put on its memory then
+    Column("accepted_at", BIG, nullable=False),
+    # Its events stand between these numbers, which saves an index on them. The last one is NULL until it has ended.
+    Column("first_seq", BIG, nullable=False),
+    Column("last_seq", BIG),
     Column("status", Text, nullable=False),
     Column("ended", Integer, nullable=False),
     Column("epoch", BIG, nullable=False),
@@ -124,6 +128,8 @@ Index(
 UNFINISHED: Final = executions.c.ended == literal_column("0")
 QUARANTINED: Final = executions.c.quarantined == literal_column("1")
 
+# A session has a row from the first moment on at which there is more to say than its first execution's row does: that
+# is the execution with the session's id. Until then it has no memory, no progress, and that execution owns it.
 sessions: Final = Table(
     "sessions",
     metadata,
@@ -161,8 +167,6 @@ events: Final = Table(
     Column("timestamp", BIG, nullable=False),
     Column("data", LargeBinary),
 )
-Index("ix_events_execution_id", events.c.execution_id)
-
 inbox: Final = Table(
     "inbox",
     metadata,

@@ -25,12 +25,12 @@ from propolis.messages import (
 )
 
 from .batch import Batch, advance_row, session_change_row
-from .opening import open_execution, session_memory
+from .opening import find_session_to_take, open_execution
 from .protocol import Outcome
 from .recovering import recover_executions
-from .rows import overlaid
+from .rows import memory_in, overlaid
 from .schema import UNFINISHED, executions, inbox, sessions, to_micros
-from .statements import CURRENT_EPOCH, SESSION_TO_TAKE, of_session
+from .statements import CURRENT_EPOCH, of_session
 
 __all__ = ["apply_singly"]
 
@@ -72,24 +72,23 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced:
         memory = _claim(batch, write)
         if memory is None:
             return Advanced(execution_id=execution_id, claimed=False)
-    if not batch.statements.advance_executions.run(batch.connection, [advance_row(write)]):
+    first_seq = batch.add_drafts(write)
+    if not batch.statements.advance_executions.run(batch.connection, [advance_row(batch, write)]):
         current = _current_epoch(batch, execution_id)
         raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
     if write.memory is not None or write.progress is not None or write.checkpoint is not None:
         at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
         row = session_change_row(write, batch.now, at)
-        if not batch.statements.advance_sessions.run(batch.connection, [row]):
+        if not batch.statements.change_sessions.run(batch.connection, [row]):
             raise SessionNotFound(session_id=write.session_id)
-    return Advanced(execution_id=execution_id, first_seq=batch.add_events(write.events), memory=memory)
+    return Advanced(execution_id=execution_id, first_seq=first_seq, memory=memory)
 
 
 def _claim(batch: Batch, write: AdvanceExecution) -> Payload | None:
     """Take the session; its memory, None when another execution has it."""
     connection, own = batch.connection, write.state.execution_id
-    row = connection.execute(SESSION_TO_TAKE, {"id": write.session_id}).mappings().one_or_none()
-    if row is None:
-        raise SessionNotFound(session_id=write.session_id)
-    memory = session_memory(row)
+    row = find_session_to_take(batch, write.session_id)
+    memory = memory_in(row)
     if row["holder"] == own:
         return Payload(memory)
     if row["held"]:
@@ -138,8 +137,11 @@ def _delete(batch: Batch, write: DeleteSession) -> bool:
     busy = connection.scalar(unfinished)
     if busy is not None:
         raise SessionBusy(session_id=session_id, reason=f"its execution {busy!r} has not ended")
-    ids = list(connection.execute(select(executions.c.execution_id).where(its)).scalars())
-    batch.drop_events_of(ids)
+    found = connection.execute(select(executions.c.execution_id, executions.c.first_seq).where(its)).all()
+    ids = [execution_id for execution_id, _ in found]
+    if found:
+        batch.drop_events_of(ids, min(first_seq for _, first_seq in found))
     connection.execute(delete(inbox).where(inbox.c.execution_id.in_(ids)))
     connection.execute(delete(executions).where(its))
-    return bool(connection.execute(delete(sessions).where(sessions.c.session_id == session_id)).rowcount)
+    connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
+    return bool(found)

@@ -4,13 +4,41 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Column, Subquery, and_, bindparam, case, func, literal_column, or_, select, update
+from sqlalchemy import (
+    Column,
+    Subquery,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from .bulk import Bulk, bulk_insert, bulk_update, given
-from .rows import EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
+from .dialect import insert_or_update
+from .rows import EMPTY, EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
 from .schema import LAST_SEQ, events, executions, inbox, meta, runtimes, sessions
 
-__all__ = ["BEAT", "CURRENT_EPOCH", "NUMBER_EVENTS", "SESSION_TO_TAKE", "SET_LAST_SEQ", "Statements", "of_session"]
+__all__ = [
+    "BEAT",
+    "CURRENT_EPOCH",
+    "GIVE_ROW",
+    "LAST_NUMBER",
+    "NUMBER_EVENTS",
+    "OWNS_ITS_SESSION",
+    "SESSION_TO_TAKE",
+    "SET_LAST_SEQ",
+    "Statements",
+    "of_session",
+]
 
 BEAT: Final = (
     update(runtimes)
@@ -22,6 +50,8 @@ BEAT: Final = (
 NUMBER_EVENTS: Final = (
     update(meta).where(meta.c.key == LAST_SEQ).values(value=meta.c.value + bindparam("count")).returning(meta.c.value)
 )
+
+LAST_NUMBER: Final = select(meta.c.value).where(meta.c.key == LAST_SEQ)
 
 SET_LAST_SEQ: Final = update(meta).where(meta.c.key == LAST_SEQ).values(value=bindparam("last"))
 
@@ -45,7 +75,41 @@ SESSION_TO_TAKE: Final = (
     )
     .where(sessions.c.session_id == bindparam("id"))
 )
-"""A session, and how those stand that hold it and own it."""
+"""A session that has a row, and how those stand that hold it and own it."""
+
+GIVE_ROW: Final = insert(sessions).from_select(
+    [
+        "session_id",
+        "owner_execution_id",
+        "holder",
+        "created_at",
+        "updated_at",
+        "revision",
+        "checkpoint_execution_id",
+        "checkpoint_memory",
+    ],
+    select(
+        executions.c.session_id,
+        executions.c.execution_id,
+        executions.c.execution_id,
+        executions.c.accepted_at,
+        executions.c.accepted_at,
+        literal_column("0"),
+        executions.c.execution_id,
+        literal(EMPTY.data),
+    ).where(
+        executions.c.execution_id == bindparam("id"),
+        executions.c.session_id == bindparam("id"),
+        ~exists().where(sessions.c.session_id == bindparam("id")),
+    ),
+    include_defaults=False,
+)
+"""Give a session that has none a row which says what its first execution's does."""
+
+OWNS_ITS_SESSION: Final = func.coalesce(sessions.c.owner_execution_id, executions.c.session_id) == (
+    executions.c.execution_id
+)
+"""Of an execution with the row of its session, where that has one (an outer join)."""
 
 
 def of_session(session_id: str) -> Any:
@@ -81,13 +145,13 @@ class Statements:
             [
                 given(executions.c.execution_id),
                 Column("expected_epoch", executions.c.epoch.type, nullable=False),
+                given(executions.c.last_seq),
                 *(given(executions.c[name]) for name in STATE_COLUMNS),
             ],
             lambda v: and_(executions.c.execution_id == v.c.execution_id, executions.c.epoch == v.c.expected_epoch),
-            lambda v: {name: v.c[name] for name in STATE_COLUMNS},
+            lambda v: {name: v.c[name] for name in ("last_seq", *STATE_COLUMNS)},
         )
-        self.advance_sessions: Final = bulk_update(
-            sessions,
+        self.change_sessions: Final = Bulk(
             [
                 given(sessions.c.session_id),
                 given(sessions.c.updated_at),
@@ -104,8 +168,7 @@ class Statements:
                     )
                 ),
             ],
-            lambda v: sessions.c.session_id == v.c.session_id,
-            _session_changes,
+            _change_sessions,
         )
         self.count_current: Final = Bulk(
             [given(executions.c.execution_id), given(executions.c.epoch)],
@@ -118,12 +181,35 @@ class Statements:
         )
 
 
-def _session_changes(v: Subquery) -> dict[str, Any]:
-    """What is given replaces what is there; a checkpoint replaces the memory too."""
-    pinned = v.c.checkpoint_memory.is_not(None)
+def _change_sessions(v: Subquery) -> Any:
+    """What is given replaces what is there; a checkpoint replaces the memory too. No row yet: it gets one."""
+    first = executions
+    new = {
+        "session_id": first.c.session_id,
+        "owner_execution_id": first.c.execution_id,
+        "holder": first.c.execution_id,
+        "created_at": first.c.accepted_at,
+        "updated_at": v.c.updated_at,
+        "revision": literal_column("1"),
+        "memory": v.c.memory,
+        "progress": v.c.progress,
+        "checkpoint_execution_id": func.coalesce(v.c.checkpoint_execution_id, first.c.execution_id),
+        "checkpoint_id": v.c.checkpoint_id,
+        "checkpoint_node": v.c.checkpoint_node,
+        "checkpoint_at": v.c.checkpoint_at,
+        "checkpoint_memory": func.coalesce(v.c.checkpoint_memory, literal_column("x'80'")),
+    }
+    is_first = and_(first.c.execution_id == v.c.session_id, first.c.session_id == v.c.session_id)
+    rows = select(*new.values()).select_from(v.join(first, is_first)).where(true())
+    inserted = insert_or_update(sessions).from_select(list(new), rows, include_defaults=False)
+    return inserted.on_conflict_do_update(index_elements=["session_id"], set_=_session_changes(inserted.excluded))
+
+
+def _session_changes(v: Any) -> dict[str, Any]:
+    pinned = v.checkpoint_at.is_not(None)
 
     def with_checkpoint(name: str) -> Any:
-        return case((pinned, v.c[name]), else_=sessions.c[name])
+        return case((pinned, v[name]), else_=sessions.c[name])
 
     changes = {
         name: with_checkpoint(name)
@@ -137,8 +223,8 @@ def _session_changes(v: Subquery) -> dict[str, Any]:
     }
     return {
         "revision": sessions.c.revision + literal_column("1"),  # a bound value would stand among those of the rows
-        "updated_at": v.c.updated_at,
-        "progress": func.coalesce(v.c.progress, sessions.c.progress),
-        "memory": case((v.c.memory.is_not(None), v.c.memory), (pinned, None), else_=sessions.c.memory),
+        "updated_at": v.updated_at,
+        "progress": func.coalesce(v.progress, sessions.c.progress),
+        "memory": case((v.memory.is_not(None), v.memory), (pinned, null()), else_=sessions.c.memory),
         **changes,
     }

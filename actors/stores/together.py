@@ -10,7 +10,7 @@ from typing import Any
 
 from propolis.messages import Advanced, AdvanceExecution, Appended, AppendEvents, Opened, OpenExecution, Write
 
-from .batch import Batch, advance_row, session_change_row
+from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
 from .protocol import Outcome
 from .rows import EMPTY, execution_row
 from .schema import to_micros
@@ -87,27 +87,24 @@ class Run:
 
     def _open(self, write: OpenExecution) -> Opened:
         spec = write.spec
-        accepted_at = to_micros(spec.accepted_at)
-        memory = EMPTY if write.memory is None else write.memory
-        own = spec.execution_id
-        self._executions.append(execution_row(spec, write.state))
-        self._sessions.append((spec.session_id, own, own, accepted_at, accepted_at, 0, own, memory.data))
+        state, next_seq = initial_state(self._batch, write), self._batch.next_seq()
+        self._executions.append(execution_row(spec, state, next_seq))
+        if write.memory is not None:
+            self._sessions.append(first_session_row(spec, write.memory))
         return Opened(
-            execution_id=own,
+            execution_id=spec.execution_id,
             session_id=spec.session_id,
-            memory=memory,
-            first_seq=self._batch.add_events(write.events),
+            memory=EMPTY if write.memory is None else write.memory,
+            first_seq=self._batch.add_drafts(write),
         )
 
     def _advance(self, write: AdvanceExecution, *, changes: bool) -> Advanced:
-        self._advances.append(advance_row(write))
+        first_seq = self._batch.add_drafts(write)
+        self._advances.append(advance_row(self._batch, write))
         if changes:
             at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
             self._changes.append(session_change_row(write, self._batch.now, at))
-        return Advanced(
-            execution_id=write.state.execution_id,
-            first_seq=self._batch.add_events(write.events),
-        )
+        return Advanced(execution_id=write.state.execution_id, first_seq=first_seq)
 
     def flush(self) -> None:
         """Write what was collected.
@@ -120,9 +117,10 @@ class Run:
             raise Odd
         if self._executions:
             statements.insert_executions.run(connection, self._executions)
+        if self._sessions:
             statements.insert_sessions.run(connection, self._sessions)
         if self._advances and statements.advance_executions.run(connection, self._advances) != len(self._advances):
             raise Odd
-        if self._changes and statements.advance_sessions.run(connection, self._changes) != len(self._changes):
+        if self._changes and statements.change_sessions.run(connection, self._changes) != len(self._changes):
             raise Odd
         self._clear()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from propolis.messages import (
     Accepted,
-    Event,
+    EventDraft,
     ExecutionRow,
     ExecutionSpec,
     ExecutionState,
@@ -33,7 +33,7 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from ..core.mailbox import Envelope
 from .admission import Admit, Block, Drop, Reject
-from .endings import attempt_data, given, make_event
+from .endings import attempt_data, given
 from .entries import Entry, Opening
 from .life import Order
 from .supervising import Supervising
@@ -42,6 +42,8 @@ __all__ = ["CANCELLED_BY_STOP", "Accepting", "check_id"]
 
 CANCELLED_BY_STOP: Final = Order(kind="end", status="cancelled", reason="the stream was stopped")
 DROPPED: Final = Order(kind="end", status="cancelled", reason="dropped")
+STARTED: Final[tuple[EventDraft, ...]] = (("execution_started", None, attempt_data(1).data),)
+QUEUED: Final[tuple[EventDraft, ...]] = (("execution_queued", None, None),)
 
 _ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
@@ -234,8 +236,7 @@ class Accepting(Supervising):
         return memory
 
     def _new_entry(self, spec: ExecutionSpec, memory: Payload | None, trial: bool) -> Entry:
-        state = ExecutionState(execution_id=spec.execution_id, epoch=0, owner=self.plan.owner)
-        entry = Entry(spec, state, memory)
+        entry = Entry(spec, ExecutionState.accepted(spec, self.plan.owner, None), memory)
         entry.trial = trial
         return entry
 
@@ -264,31 +265,21 @@ class Accepting(Supervising):
         """Commit the row. With a free slot, and a session of its own, the first attempt is counted in it (D1, D2)."""
         entry = opening.entry
         spec = entry.spec
-        now = self.host.now()
-        events: tuple[Event, ...]
-        if start_now and spec.origin == "fresh":
-            entry.state = ExecutionState(
-                execution_id=spec.execution_id,
-                status="running",
-                epoch=1,
-                attempt=1,
-                owner=self.plan.owner,
-                started_at=now,
-            )
-            events = (
-                make_event("execution_started", spec, now, attempt_data(1), graph_id=self.plan.entry_point.graph_id),
-            )
-        elif start_now:
-            events = ()
-        else:
-            events = (make_event("execution_queued", spec, now, graph_id=self.plan.entry_point.graph_id),)
+        started_at = self.host.now() if start_now and spec.origin == "fresh" else None
+        if started_at is not None:
+            entry.state = ExecutionState.accepted(spec, self.plan.owner, started_at)
         self.books.opening[spec.execution_id] = opening
+        point = self.plan.entry_point
         request = OpenExecution(
             spec=spec,
-            state=entry.state,
-            session_policy=self.plan.entry_point.session_policy,
-            events=events,
-            **given(memory=opening.memory, checkpoint_id=opening.checkpoint_id),
+            **given(
+                started_at=started_at,
+                memory=opening.memory,
+                checkpoint_id=opening.checkpoint_id,
+                session_policy=None if spec.origin == "fresh" else point.session_policy,
+                graph_id=point.graph_id,
+                events=STARTED if started_at is not None else None if start_now else QUEUED,
+            ),
         )
         self.request(
             self.plan.sessions,

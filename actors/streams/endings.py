@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from propolis.messages import (
+    AdvanceExecution,
     Event,
+    EventDraft,
     ExecutionResult,
     ExecutionSpec,
     ExecutionState,
@@ -18,7 +20,7 @@ from propolis.messages import (
     encode,
 )
 
-__all__ = ["attempt_data", "ended_state", "given", "make_event", "make_result"]
+__all__ = ["attempt_data", "draft", "ended_state", "given", "make_advance", "make_event", "make_result"]
 
 _EMPTY: Final = Payload.of({})
 
@@ -45,6 +47,34 @@ def make_event(
             node_id=node_id,
             data_payload=data if data is None or isinstance(data, Payload) else Payload.of(dict(data)),
         ),
+    )
+
+
+def draft(type: str, data: Mapping[str, Any] | Payload | None = None, *, node_id: str | None = None) -> EventDraft:
+    """An event that goes with a write of its execution's state."""
+    if data is None:
+        return type, node_id, None
+    return type, node_id, (data if isinstance(data, Payload) else Payload.of(dict(data))).data
+
+
+def make_advance(
+    spec: ExecutionSpec,
+    state: ExecutionState,
+    expected_epoch: int,
+    now: datetime,
+    events: tuple[EventDraft, ...],
+    **changes: Any,
+) -> AdvanceExecution:
+    """The write that brings an execution to a state. What of `changes` is None is left out."""
+    return AdvanceExecution(
+        state=state,
+        expected_epoch=expected_epoch,
+        at=now,
+        session_id=spec.session_id,
+        stream_id=spec.stream_id,
+        correlation_id=spec.correlation_id,
+        events=events,
+        **given(**changes),
     )
 
 

@@ -8,7 +8,6 @@ from propolis.messages import (
     ENDED,
     LIVE_EVENTS,
     Advanced,
-    AdvanceExecution,
     AppendEvents,
     AttemptEnded,
     AwaitTurn,
@@ -16,6 +15,7 @@ from propolis.messages import (
     CancelExecution,
     Checkpointed,
     EmitEvents,
+    Event,
     ExecutionRow,
     ExecutionSpec,
     ExecutionState,
@@ -38,6 +38,7 @@ from propolis.messages import (
 
 from ..core import LATER, Handlers, Reply
 from ..supervision.policy import History, Restart, Stop, decide
+from .endings import draft, make_event
 from .interrupting import Interrupting, limit_failure
 from .life import Life, Order, Start
 from .plan import StreamPlan
@@ -89,11 +90,11 @@ class ExecutionActor(Interrupting):
         life.phase = "claiming"
         life.state = self.running_state(restarts=before.restarts, counted=True)
         data = {"attempt": life.state.attempt}
-        events = [self.event("execution_started", data)]
+        events = [draft("execution_started", data)]
         if before.attempt == 0 and self._spec.origin == "resume":
-            events.insert(0, self.event("execution_resumed", data))
+            events.insert(0, draft("execution_resumed", data))
         elif before.attempt > 0 and before.status != "restarting":
-            events.insert(0, self.event("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
+            events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
         claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
         self.advance(before.epoch, tuple(events), lambda done: self._claimed(before, done), claim=claim)
 
@@ -162,14 +163,14 @@ class ExecutionActor(Interrupting):
             if reply is not None:
                 reply.set(self._checkpointed(answer))
 
-        request = AdvanceExecution(
-            state=life.state,
-            expected_epoch=message.epoch,
-            session_id=self._spec.session_id,
+        self.advance(
+            message.epoch,
+            (),
+            saved,
+            lambda error: self._refused(error, reply),
             checkpoint=checkpoint,
             progress=message.progress,
         )
-        self.request(self._plan.sessions, request, saved, lambda error: self._refused(error, reply))
         return LATER
 
     def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
@@ -200,7 +201,11 @@ class ExecutionActor(Interrupting):
         self.last_sign = self.host.monotonic()
         if message.fraction is not None or message.note:
             data = {"fraction": message.fraction, "note": message.note}
-            self._plan.events.tell(PublishEvents(events=(self.event("execution_progress", data),)))
+            self._plan.events.tell(PublishEvents(events=(self._live_event("execution_progress", data),)))
+
+    def _live_event(self, type: str, data: dict[str, Any]) -> Event:
+        graph_id = self._plan.entry_point.graph_id
+        return make_event(type, self._spec, self.host.now(), data, graph_id=graph_id)
 
     def _check_epoch(self, epoch: int) -> None:
         life = self._life
@@ -274,7 +279,7 @@ class ExecutionActor(Interrupting):
         life.phase = "writing"
         life.state = self.running_state(restarts=before.restarts + 1, counted=at_once)
         data = {"restart": before.restarts + 1, "after": after, "error": f"{failure.kind}: {failure.message}"}
-        events = (self.event("execution_restarted", data),)
+        events = (draft("execution_restarted", data),)
         self.advance(before.epoch, events, lambda _: self._launch() if at_once else self._back_off(after))
 
     def _back_off(self, seconds: float) -> None:

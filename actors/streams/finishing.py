@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 from propolis.messages import (
     Advanced,
-    AdvanceExecution,
     CancelOutcome,
     Checkpoint,
-    Event,
+    EventDraft,
     ExecutionEnded,
     ExecutionSpec,
     ExecutionState,
@@ -21,7 +20,7 @@ from propolis.messages import (
 )
 
 from ..core import AsyncioActor, Reply
-from .endings import attempt_data, ended_state, given, make_event, make_result
+from .endings import attempt_data, draft, ended_state, given, make_advance, make_result
 from .life import EndingStatus, Life
 from .plan import StreamPlan
 
@@ -43,8 +42,9 @@ class Finishing(AsyncioActor):
     def advance(
         self,
         expected_epoch: int,
-        events: tuple[Event, ...],
+        events: tuple[EventDraft, ...],
         then: Callable[[Advanced | None], None],
+        failed: Callable[[BaseException], None] | None = None,
         *,
         claim: bool = False,
         memory: Payload | None = None,
@@ -52,14 +52,19 @@ class Finishing(AsyncioActor):
         checkpoint: Checkpoint | None = None,
     ) -> None:
         """Commit the execution's present state over the row of an expected epoch."""
-        request = AdvanceExecution(
-            state=self._life.state,
-            expected_epoch=expected_epoch,
-            session_id=self._spec.session_id,
-            events=events,
-            **given(memory=memory, progress=progress, checkpoint=checkpoint, claim=claim or None),
+        request = make_advance(
+            self._spec,
+            self._life.state,
+            expected_epoch,
+            self.host.now(),
+            events,
+            graph_id=self._plan.entry_point.graph_id,
+            memory=memory,
+            progress=progress,
+            checkpoint=checkpoint,
+            claim=claim or None,
         )
-        self.request(self._plan.sessions, request, then, self.gone)
+        self.request(self._plan.sessions, request, then, failed or self.gone)
 
     def finish(
         self,
@@ -85,9 +90,9 @@ class Finishing(AsyncioActor):
                 "attempt": state.attempt,
                 **_why(failure, (life.cancel or "cancelled") if status == "cancelled" else None),
             }
-        events = [self.event(f"execution_{status}", data, node_id=node)]
+        events = [draft(f"execution_{status}", data, node_id=node)]
         if quarantined:
-            events.append(self.event("execution_quarantined", data))
+            events.append(draft("execution_quarantined", data))
         point = None
         if checkpoint and memory is not None:
             point = Checkpoint(
@@ -150,11 +155,6 @@ class Finishing(AsyncioActor):
         parent = self.actor_inbox.parent
         if parent is not None and not parent.stopped.is_set():
             parent.ref.tell(message)
-
-    def event(self, type: str, data: Mapping[str, Any] | Payload | None = None, *, node_id: str | None = None) -> Event:
-        """An event of this execution, now."""
-        graph_id = self._plan.entry_point.graph_id
-        return make_event(type, self._spec, self.host.now(), data, graph_id=graph_id, node_id=node_id)
 
     def running_state(self, *, restarts: int, counted: bool) -> ExecutionState:
         """The row under a new epoch: running with one more attempt counted (D2), or waiting for its restart."""

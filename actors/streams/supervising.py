@@ -7,7 +7,6 @@ from typing import Any
 
 from propolis.messages import (
     ENDED,
-    AdvanceExecution,
     AppendEvents,
     Encoded,
     Event,
@@ -32,7 +31,7 @@ from ..supervision.intensity import decide_system
 from ..supervision.policy import Restart
 from ..supervision.supervisor import Supervisor
 from .admission import Admission, Freed
-from .endings import make_event
+from .endings import make_advance
 from .entries import Books, Entry, Mode, Opening, Results
 from .execution import ExecutionActor
 from .interrupting import limit_failure
@@ -345,11 +344,13 @@ class Supervising(Supervisor):
         failed: Callable[[BaseException], None],
     ) -> None:
         """Commit the state of an execution that has no actor."""
-        request = AdvanceExecution(
-            state=entry.state,
-            expected_epoch=expected_epoch,
-            session_id=entry.spec.session_id,
-            events=(make_event(event, entry.spec, self.host.now()),),
+        request = make_advance(
+            entry.spec,
+            entry.state,
+            expected_epoch,
+            self.host.now(),
+            ((event, None, None),),
+            graph_id=self.plan.entry_point.graph_id,
         )
         self.request(self.plan.sessions, request, then, failed)
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,14 @@ def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: 
         context = stream.get_context(execution_id).get(timeout=PATIENCE)
         assert context is not None
         state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="another")
-        write = AdvanceExecution(state=state, expected_epoch=1, session_id=context.session_id)
+        write = AdvanceExecution(
+            state=state,
+            expected_epoch=1,
+            at=datetime.now(UTC),
+            session_id=context.session_id,
+            stream_id="hook",
+            correlation_id=execution_id,
+        )
         runtime.sessions_ref.ask(write, timeout=PATIENCE)
         with pytest.raises(StaleWriter, match="epoch 7"):
             runtime.sessions_ref.ask(write, timeout=PATIENCE)

@@ -12,6 +12,7 @@ from propolis.messages import (
     AdvanceExecution,
     Checkpoint,
     Event,
+    EventDraft,
     ExecutionResult,
     ExecutionSpec,
     ExecutionState,
@@ -69,12 +70,11 @@ def opening(
     input_data: Any = None,
     key: str | None = None,
     entry_point: str = "hook",
-    status: ExecutionStatus = "running",
-    owner: str | None = "r1",
+    started: bool = True,
     memory: Any = None,
     policy: SessionPolicy = "queue",
     checkpoint_id: str | None = None,
-    events: int | Sequence[Event] = 0,
+    events: int | Sequence[EventDraft] = 0,
 ) -> OpenExecution:
     """An execution that is opened; fresh ones have the session of their own id."""
     spec = ExecutionSpec(
@@ -88,23 +88,21 @@ def opening(
         accepted_at=START,
         input_data=Payload.of({"n": 1} if input_data is None else input_data),
     )
-    state = ExecutionState(
-        execution_id=execution_id,
-        status=status,
-        attempt=1 if status == "running" else 0,
-        owner=owner,
-        started_at=START if status == "running" else None,
-    )
-    if isinstance(events, int):
-        events = [event("execution_started", execution_id, data={"i": i}) for i in range(events)]
     return OpenExecution(
         spec=spec,
-        state=state,
+        started_at=START if started else None,
         memory=None if memory is None else Payload.of(memory),
         session_policy=policy,
         checkpoint_id=checkpoint_id,
-        events=tuple(events),
+        events=drafts("execution_started", events),
     )
+
+
+def drafts(type: str, events: int | Sequence[EventDraft]) -> tuple[EventDraft, ...]:
+    """So many events of a type, told apart by their data; or these."""
+    if isinstance(events, int):
+        return tuple((type, None, Payload.of({"i": i}).data) for i in range(events))
+    return tuple(events)
 
 
 def advance(
@@ -118,7 +116,7 @@ def advance(
     memory: Any = None,
     progress: Any = None,
     checkpoint: tuple[str, Any] | None = None,
-    events: int | Sequence[Event] = 0,
+    events: int | Sequence[EventDraft] = 0,
     output: Any = None,
     owner: str | None = "r1",
     **state: Any,
@@ -133,8 +131,6 @@ def advance(
         success=status == "completed",
         output_payload=Payload.of(output),
     )
-    if isinstance(events, int):
-        events = [event(f"execution_{status}", execution_id) for _ in range(events)]
     return AdvanceExecution(
         state=ExecutionState(
             execution_id=execution_id,
@@ -148,7 +144,10 @@ def advance(
             **state,
         ),
         expected_epoch=epoch,
+        at=START,
         session_id=session_id,
+        stream_id="hook",
+        correlation_id=f"c-{execution_id}",
         claim=claim,
         memory=None if memory is None else Payload.of(memory),
         progress=None if progress is None else Payload.of(progress),
@@ -161,7 +160,7 @@ def advance(
             created_at=START,
             memory=Payload.of(checkpoint[1]),
         ),
-        events=tuple(events),
+        events=drafts(f"execution_{status}", events),
     )
 
 

@@ -15,6 +15,7 @@ from propolis.messages import (
     DeleteSession,
     EventFilter,
     ExecutionNotFound,
+    ExecutionState,
     IdempotencyConflict,
     InvalidInput,
     LeaseLost,
@@ -40,7 +41,8 @@ class OpeningContract:
         assert [Opened(execution_id="e1", session_id="e1", memory=Payload.of({"a": 1}), first_seq=1)] == client.commit(
             write
         )
-        assert (write.spec, write.state) == store.get_execution("e1")
+        state = ExecutionState.accepted(write.spec, "r1", START)
+        assert (write.spec, state) == store.get_execution("e1")
         record = store.get_session("e1")
         assert record is not None
         assert ("active", "e1", {"t": (1, b"x")}, {"a": 1}, 0) == (
@@ -156,10 +158,10 @@ class OpeningContract:
         """What it brings to the memory is put there when its turn comes, on top of what is there then."""
         client = Client(store)
         client.one(opening("e1", memory={"a": 1, "b": 1}))
-        joined = client.one(opening("j", session_id="e1", origin="join", memory={"b": 9}, status="pending", events=1))
+        joined = client.one(opening("j", session_id="e1", origin="join", memory={"b": 9}, started=False, events=1))
         assert (False, None, 1) == (joined.may_start, joined.memory, joined.first_seq)
         client.one(advance("e1", memory={"a": 5, "b": 5}))
-        claimed = client.one(advance("j", "running", session_id="e1", claim=True))
+        claimed = client.one(advance("j", "running", epoch=0, session_id="e1", claim=True))
         assert {"a": 5, "b": 9} == claimed.memory.value()
 
     def test_the_reject_policy_refuses_a_session_that_is_held(self, store: Store) -> None:
@@ -347,24 +349,26 @@ class AdvancingContract:
         """Ask again when the holder has ended."""
         client = Client(store)
         client.opened(opening("e1"), opening("x"))
-        client.one(opening("j", session_id="e1", origin="join", status="pending"))
-        claim = advance("j", "running", session_id="e1", claim=True, events=1, memory={"no": 1})
+        client.one(opening("j", session_id="e1", origin="join", started=False))
+        claim = advance("j", "running", epoch=0, session_id="e1", claim=True, events=1, memory={"no": 1})
         assert Advanced(execution_id="j", claimed=False) == client.one(claim)
         assert "pending" == store.get_execution("j")[1].status  # type: ignore[index]
         assert 0 == store.last_seq()
         # the same batch that ends the holder may give the session on
-        _, claimed = client.commit(advance("e1", memory={"a": 1}), advance("j", "running", session_id="e1", claim=True))
+        _, claimed = client.commit(
+            advance("e1", memory={"a": 1}), advance("j", "running", epoch=0, session_id="e1", claim=True)
+        )
         assert (True, {"a": 1}) == (claimed.claimed, claimed.memory.value())  # type: ignore[union-attr]
 
     def test_of_two_claims_one_gets_the_session(self, store: Store) -> None:
         """The first in the batch."""
         client = Client(store)
         client.one(opening("e1"))
-        client.opened(*[opening(own, session_id="e1", origin="join", status="pending") for own in ("j1", "j2")])
+        client.opened(*[opening(own, session_id="e1", origin="join", started=False) for own in ("j1", "j2")])
         client.one(advance("e1"))
-        one, two = client.commit(*[advance(j, "running", session_id="e1", claim=True) for j in ("j1", "j2")])
+        one, two = client.commit(*[advance(j, "running", epoch=0, session_id="e1", claim=True) for j in ("j1", "j2")])
         assert [True, False] == [one.claimed, two.claimed]  # type: ignore[union-attr]
-        assert client.one(advance("j1", "running", session_id="e1", claim=True)).claimed
+        assert client.one(advance("j1", "running", epoch=0, session_id="e1", claim=True)).claimed
 
     def test_a_stale_claim_is_stale(self, store: Store) -> None:
         """Before anything is looked at; and one of an unknown session is not found."""
@@ -418,6 +422,7 @@ class EventsContract:
     def test_events_are_filtered_and_paged(self, store: Store) -> None:
         """By what the filter names, all of it."""
         client = Client(store)
+        client.opened(opening("e0"), opening("e1"))
         places = [("a", "s1", "n1", "g1"), ("b", "s1", "n2", "g1"), ("a", "s2", "n1", "g2"), ("a", "s1", "n1", None)]
         client.one(
             AppendEvents(
@@ -435,6 +440,10 @@ class EventsContract:
         assert [1, 2] == seqs(graph="g1")
         assert [2] == seqs(node="n2")
         assert [1, 3] == seqs(execution="e0")
+        assert [] == seqs(execution="nobody")
+        client.commit(advance("e0", events=1), advance("e1"))
+        client.one(AppendEvents(events=(event("a"),)))
+        assert ([1, 3, 5], [2, 4]) == (seqs(execution="e0"), seqs(execution="e1"))
         assert [4] == seqs(after=1, types=("a",), stream="s1")
         assert [2, 3] == seqs(after=1, limit=2)
 
@@ -501,11 +510,13 @@ class RuntimesContract:
         """What was running is charged a lost attempt; nothing is taken from the living or of other entry points."""
         dead, alive = Client(store, "dead"), Client(store, "alive")
         for i, status in enumerate(["running", "pending", "restarting", "parked"]):
-            dead.one(opening(f"e{i}", owner="dead", status=status))  # type: ignore[arg-type]
-            alive.one(opening(f"a{i}", owner="alive"))
-        dead.one(opening("done", owner="dead"))
+            dead.one(opening(f"e{i}", started=status != "pending"))
+            alive.one(opening(f"a{i}"))
+            if status in {"restarting", "parked"}:
+                dead.one(advance(f"e{i}", status, owner="dead"))  # type: ignore[arg-type]
+        dead.one(opening("done"))
         dead.one(advance("done", owner="dead"))
-        dead.one(opening("other", owner="dead", entry_point="other"))
+        dead.one(opening("other", entry_point="other"))
         me = Client(store, "me")
         first = me.one(recovery("dead", limit=3))
         assert [("e0", 1), ("e1", 0), ("e2", 0)] == [
@@ -521,7 +532,7 @@ class RuntimesContract:
 
     def test_forgetting_charges_once_and_frees(self, store: Store) -> None:
         """Whoever opens that entry point later need not know who had died."""
-        Client(store, "dead").opened(opening("e1", owner="dead"), opening("e2", owner="dead", status="parked"))
+        Client(store, "dead").opened(opening("e1"), opening("e2", started=False))
         store.forget(["dead"])
         store.forget([])
         recovered = Client(store, "me").one(recovery("dead"))
@@ -531,7 +542,8 @@ class RuntimesContract:
         """Same epoch: what still runs of them goes on. Beyond the limit, as there would be no second page."""
         client = Client(store)
         client.opened(*[opening(f"e{i}") for i in range(4)])
-        client.one(opening("free", owner=None))
+        client.one(opening("free"))
+        client.one(advance("free", "running", owner=None))
         recovered = client.one(recovery("r1", limit=2, mine=True))
         assert [("e0", 1), ("e1", 1), ("e2", 1), ("e3", 1), ("free", 2)] == [
             (r.spec.execution_id, r.state.epoch) for r in recovered.executions
@@ -541,15 +553,15 @@ class RuntimesContract:
     def test_a_recovered_execution_starts_from_its_last_checkpoint(self, store: Store) -> None:
         """At first from its start; and a joiner or resumer from where it took the session."""
         dead = Client(store, "dead")
-        dead.opened(*[opening(f"e{i}", owner="dead", memory={"i": i}) for i in range(4)])
+        dead.opened(*[opening(f"e{i}", memory={"i": i}) for i in range(4)])
         dead.one(advance("e0", "running", memory={"i": "dirty"}, owner="dead"))
         dead.one(advance("e1", "running", checkpoint=("c", {"i": "cp"}), owner="dead"))
         dead.one(advance("e1", "running", memory={"i": "dirty"}, owner="dead"))
         for own in ("e2", "e3"):
             dead.one(advance(own, "failed", checkpoint=("c", {"i": "cp"}), memory={"i": "end"}, owner="dead"))
-        dead.one(opening("join", session_id="e2", origin="join", owner="dead"))
+        dead.one(opening("join", session_id="e2", origin="join"))
         dead.one(advance("join", "running", session_id="e2", memory={"i": "dirty"}, owner="dead"))
-        dead.one(opening("resume", session_id="e3", origin="resume", memory={"x": 1}, owner="dead"))
+        dead.one(opening("resume", session_id="e3", origin="resume", memory={"x": 1}))
         dead.one(advance("resume", "running", session_id="e3", memory={"i": "dirty"}, owner="dead"))
         recovered = Client(store, "me").one(recovery("dead"))
         assert {
@@ -595,13 +607,13 @@ class HousekeepingContract:
         """Executions, events (also of the same batch), inbox; nothing of others. Then it is not there."""
         client = Client(store)
         client.opened(opening("e1", events=1, key="k"), opening("e2", events=1))
-        client.one(opening("j", session_id="e1", origin="join", status="pending", events=1))
+        client.one(opening("j", session_id="e1", origin="join", started=False, events=1))
         client.one(PostToInbox(execution_id="e1", kind="k", created_at=START))
         client.one(advance("e1"))
         with pytest.raises(SessionBusy):
             client.one(DeleteSession(session_id="e1"))
         _, deleted, again = client.commit(
-            advance("j", "cancelled", session_id="e1", events=1),
+            advance("j", "cancelled", epoch=0, session_id="e1", events=1),
             DeleteSession(session_id="e1"),
             DeleteSession(session_id="e1"),
         )
@@ -617,7 +629,7 @@ class HousekeepingContract:
         client = Client(store)
         client.opened(opening("e1"), opening("e2", entry_point="other"), opening("e3"))
         client.one(advance("e3", "failed", quarantined=True))
-        client.one(opening("j", session_id="e1", origin="join", status="pending"))
+        client.one(opening("j", session_id="e1", origin="join", started=False))
 
         def sessions(**filter: object) -> list[str]:
             return [record.session_id for record in store.list_sessions(**filter)]  # type: ignore[arg-type]

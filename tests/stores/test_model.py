@@ -41,7 +41,7 @@ class Execution:
     owner: str | None
     key: str | None
     input: Any
-    epoch: int = 1
+    epoch: int
     lost: int = 0
     overlay: dict[str, Any] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class Model:
     def apply(self, write: Write, me: str) -> Any:
         match write:
             case OpenExecution():
-                return self.open(write)
+                return self.open(write, me)
             case AdvanceExecution():
                 return self.advance(write)
             case AppendEvents():
@@ -90,18 +90,26 @@ class Model:
 
     def number(self, write: Any) -> int | None:
         first = self.seq + 1 if write.events else None
-        for one in write.events:
+        match write:
+            case OpenExecution():
+                own = write.spec.execution_id
+            case AdvanceExecution():
+                own = write.state.execution_id
+            case _:
+                own = write.execution_id
+        for _ in write.events:
             self.seq += 1
-            self.events.append((self.seq, one.execution_id))
+            self.events.append((self.seq, own))
         return first
 
     def is_held(self, session: Session) -> bool:
         holder = self.executions.get(session.holder)
         return holder is not None and not holder.ended
 
-    def open(self, write: OpenExecution) -> Any:
+    def open(self, write: OpenExecution, me: str) -> Any:
         spec, own = write.spec, write.spec.execution_id
-        new = Execution(spec.session_id, write.state.status, write.state.owner, spec.idempotency_key, spec.input_data)
+        status, epoch = ("running", 1) if write.started_at else ("pending", 0)
+        new = Execution(spec.session_id, status, me, spec.idempotency_key, spec.input_data, epoch)
         for earlier, known in self.executions.items():
             if new.key is not None and known.key == new.key:
                 return (earlier, True, None) if known.input == new.input else "IdempotencyConflict"
@@ -260,14 +268,13 @@ class StoreMachine(RuleBasedStateMachine):
                 origin=what,
                 memory=memory,
                 policy=policy,
-                status="pending",
-                owner=me,
+                started=False,
                 events=events,
                 checkpoint_id="cp" if flag else None,
             )
         if what == "open":
             key = f"k{b % 3}" if flag else None
-            return opening(own, key=key, input_data=b % 2, memory=memory, owner=me, events=events)
+            return opening(own, key=key, input_data=b % 2, memory=memory, events=events)
         if what == "recover":
             return recovery(*(set(RUNTIMES) - {me} if flag else ()), limit=b + 1)
         if what == "delete":

@@ -352,7 +352,7 @@ sys.stdin.readline()
 store = open_store(sys.argv[1], host=Host())
 client = Client(store, f"r{sys.argv[2]}")
 for n in range(10):
-    own = client.one(opening(f"e{sys.argv[2]}-{n}", key=f"k{n}", events=1, owner=client.runtime_id))
+    own = client.one(opening(f"e{sys.argv[2]}-{n}", key=f"k{n}", events=1))
     print(own.execution_id, flush=True)
 store.close()
 """

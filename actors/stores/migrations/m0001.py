@@ -69,6 +69,9 @@ def _executions(metadata: MetaData) -> None:
         Column("idempotency_key", Text),
         Column("spec", LargeBinary, nullable=False),
         Column("overlay", LargeBinary),
+        Column("accepted_at", BIG, nullable=False),
+        Column("first_seq", BIG, nullable=False),
+        Column("last_seq", BIG),
         Column("status", Text, nullable=False),
         Column("ended", Integer, nullable=False),
         Column("epoch", BIG, nullable=False),
@@ -119,7 +122,7 @@ def _sessions(metadata: MetaData) -> None:
 
 
 def _events(metadata: MetaData) -> None:
-    table = Table(
+    Table(
         "events",
         metadata,
         Column("seq", BIG, primary_key=True),
@@ -133,7 +136,6 @@ def _events(metadata: MetaData) -> None:
         Column("timestamp", BIG, nullable=False),
         Column("data", LargeBinary),
     )
-    Index("ix_events_execution_id", table.c.execution_id)
 
 
 def _inbox(metadata: MetaData) -> None:

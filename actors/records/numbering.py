@@ -1,0 +1,46 @@
+"""The events of a committed write, with their numbers, as subscribers see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from propolis.messages import AdvanceExecution, AppendEvents, Event, ExecutionSpec, OpenExecution, Payload, Write
+
+__all__ = ["numbered_events"]
+
+
+def numbered_events(write: Write, first: int) -> list[Event]:
+    """The events that a write brought, numbered from `first` on."""
+    match write:
+        case AppendEvents():
+            return [event.model_copy(update={"seq": seq}) for seq, event in enumerate(write.events, first)]
+        case OpenExecution(spec=spec):
+            return _written_out(write, spec, spec.execution_id, write.started_at or spec.accepted_at, first)
+        case AdvanceExecution():
+            return _written_out(write, write, write.state.execution_id, write.at, first)
+        case _:
+            return []
+
+
+def _written_out(
+    write: OpenExecution | AdvanceExecution,
+    of: ExecutionSpec | AdvanceExecution,
+    execution_id: str,
+    at: datetime,
+    first: int,
+) -> list[Event]:
+    return [
+        Event(
+            type=type,
+            stream_id=of.stream_id,
+            session_id=of.session_id,
+            execution_id=execution_id,
+            node_id=node_id,
+            graph_id=write.graph_id,
+            correlation_id=of.correlation_id,
+            timestamp=at,
+            data_payload=None if data is None else Payload(data),
+            seq=seq,
+        )
+        for seq, (type, node_id, data) in enumerate(write.events, first)
+    ]
