@@ -29,6 +29,8 @@ class Encoded(NamedTuple):
     """A message that is bytes already. Sent, replied and stored as it is, never encoded again."""
 
     data: bytes
+    ours: bool = False
+    """This process encoded it: the reader need not validate it."""
 
 
 def _encode_special(value: Any) -> Any:

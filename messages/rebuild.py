@@ -11,7 +11,9 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, get_args, get_origin
+from typing import Any, TypeAlias, get_args, get_origin
+
+from pydantic import BaseModel
 
 from .base import Message, Pairs, registered
 from .payload import Payload
@@ -22,7 +24,12 @@ __all__ = ["rebuild"]
 Turn: TypeAlias = Callable[[Any], Any]
 
 _builders: dict[str, Turn] = {}
-_set: Final = object.__setattr__
+
+# A frozen model lets nobody set its slots but through their descriptors.
+_set_values, _set_given, _set_extra, _set_private = (
+    BaseModel.__dict__[slot].__set__
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
 
 
 def rebuild(data: bytes) -> Message:
@@ -41,17 +48,23 @@ def rebuild(data: bytes) -> Message:
 def _make_builder(cls: type[Message]) -> Turn:
     template = {name: None if field.is_required() else field.default for name, field in cls.model_fields.items()}
     turns = [(name, turn) for name, field in cls.model_fields.items() if (turn := _turn(field.annotation)) is not None]
+    new = cls.__new__
+    # Which fields were given: one set for all messages that were given the same, as nobody changes it.
+    known: dict[tuple[str, ...], set[str]] = {}
 
     def build(values: dict[str, Any]) -> Message:
+        names = tuple(values)
+        given = known.get(names)
+        if given is None:
+            given = known.setdefault(names, set(names))
         for name, turn in turns:
-            value = values.get(name)
-            if value is not None:
+            if name in given and (value := values[name]) is not None:
                 values[name] = turn(value)
-        message = cls.__new__(cls)
-        _set(message, "__dict__", template | values)  # the template keeps the order of the fields
-        _set(message, "__pydantic_fields_set__", set(values))
-        _set(message, "__pydantic_extra__", None)
-        _set(message, "__pydantic_private__", None)
+        message = new(cls)
+        _set_values(message, template | values)  # the template keeps the order of the fields
+        _set_given(message, given)
+        _set_extra(message, None)
+        _set_private(message, None)
         return message
 
     return build

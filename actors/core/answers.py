@@ -14,9 +14,9 @@ def send_reply(reply_to: Any, result: Any, *, encoded: bool) -> None:
     if not encoded or is_scalar(result):
         reply_to.set(result)
         return
-    foreign = isinstance(result, Encoded)
+    foreign = False
     if isinstance(result, Encoded):
-        data = result.data
+        data, foreign = result.data, not result.ours
     elif isinstance(result, Message):
         data = encode(result)
     elif isinstance(result, tuple) and all(map(is_scalar, result)):

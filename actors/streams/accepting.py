@@ -235,8 +235,9 @@ class Accepting(Supervising):
             raise InvalidInput(what="memory", reason="it is no dict", remedy="Pass a dict with str keys.")
         return memory
 
-    def _new_entry(self, spec: ExecutionSpec, memory: Payload | None, trial: bool) -> Entry:
-        entry = Entry(spec, ExecutionState.accepted(spec, self.plan.owner, None), memory)
+    @staticmethod
+    def _new_entry(spec: ExecutionSpec, memory: Payload | None, trial: bool) -> Entry:
+        entry = Entry(spec, None, memory)
         entry.trial = trial
         return entry
 
@@ -266,8 +267,7 @@ class Accepting(Supervising):
         entry = opening.entry
         spec = entry.spec
         started_at = self.host.now() if start_now and spec.origin == "fresh" else None
-        if started_at is not None:
-            entry.state = ExecutionState.accepted(spec, self.plan.owner, started_at)
+        entry.state = ExecutionState.accepted(spec, self.plan.owner, started_at)
         self.books.opening[spec.execution_id] = opening
         point = self.plan.entry_point
         request = OpenExecution(

@@ -101,23 +101,28 @@ def make_result(
     node: str | None = None,
 ) -> ExecutionResult:
     """What the waiters get and the store keeps."""
-    retries = state.restarts or None
+    retries = state.restarts
     success = status == "completed"
+    fields: dict[str, Any] = {}
+    if output is not None:
+        fields["output_payload"] = output
+    if memory is not None and memory != _EMPTY:
+        fields["memory_payload"] = memory
+    if retries:
+        fields["restarts"] = fields["total_retries"] = retries
+    if not success or retries:
+        fields["execution_quality"] = "degraded" if success else "failed"
+    if failure is not None:
+        fields["failure"] = failure
+    if status == "paused" and node is not None:
+        fields["paused_at"] = node
     return ExecutionResult(
         execution_id=spec.execution_id,
         session_id=spec.session_id,
         status=status,
         success=success,
         total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
-        **given(
-            execution_quality=("degraded" if retries else None) if success else "failed",
-            output_payload=output,
-            memory_payload=memory if memory != _EMPTY else None,
-            failure=failure,
-            paused_at=node if status == "paused" else None,
-            restarts=retries,
-            total_retries=retries,
-        ),
+        **fields,
     )
 
 

@@ -21,11 +21,15 @@ class Entry:
 
     __slots__ = ("buried", "memory", "node", "ref", "spec", "state", "trial")
 
+    state: ExecutionState
+    """Set when its row goes into the store, or comes from there."""
+
     def __init__(
-        self, spec: ExecutionSpec, state: ExecutionState, memory: Payload | None, node: str | None = None
+        self, spec: ExecutionSpec, state: ExecutionState | None, memory: Payload | None, node: str | None = None
     ) -> None:
         self.spec = spec
-        self.state = state
+        if state is not None:
+            self.state = state
         self.memory = memory
         self.node = node
         """Where the checkpoint was made that it starts from."""

@@ -34,6 +34,7 @@ from propolis.messages import (
     StaleWriter,
     StreamRestarted,
     WakeMe,
+    decode,
 )
 
 from ..core import LATER, Handlers, Reply
@@ -328,6 +329,8 @@ class ExecutionActor(Interrupting):
                 return
             life.state = row.state
             if row.state.status in ENDED:
+                if row.state.result is not None:
+                    decode(row.state.result)  # the stream passes it on as bytes that need no second look
                 self.tell_end()
             else:
                 self.has_failed(Failure(kind="ActorCrashed", message="its actor crashed", code="actor_crashed"))

@@ -177,7 +177,7 @@ class Supervising(Supervisor):
             self.books.results.add(message.execution_id, message.result, self.host.monotonic())
             self._tell_circuit(entry, message.status)
             for reply in self.books.waiters.pop(message.execution_id, ()):
-                send_reply(reply, Encoded(message.result), encoded=True)
+                send_reply(reply, Encoded(message.result, ours=True), encoded=True)
         self.make_room(self.admission.withdraw(message.execution_id))
         self.look_at_end()
 
@@ -282,7 +282,7 @@ class Supervising(Supervisor):
         """Answer with the result once there is one; None for an unknown id or after `timeout` seconds."""
         held = self.books.results.get(execution_id, self.host.monotonic())
         if held is not None:
-            send_reply(reply, Encoded(held), encoded=True)
+            send_reply(reply, Encoded(held, ours=True), encoded=True)
         elif execution_id in self.books.live:
             self._wait_here(execution_id, reply, timeout)
         else:
