@@ -1,7 +1,7 @@
 """The vocabulary of Propolis: immutable messages, msgpack on the wire. Imports nothing else of ours."""
 
 from .base import Message, Pairs, Request, registered
-from .codec import Encoded, decode, encode, is_scalar, upcaster
+from .codec import Encoded, decode, decode_as, encode, is_scalar, upcaster
 from .commands import (
     Accepted,
     CancelExecution,
@@ -247,6 +247,7 @@ __all__ = [
     "WouldBlock",
     "Write",
     "decode",
+    "decode_as",
     "encode",
     "is_scalar",
     "rebuild",

@@ -6,7 +6,7 @@ A class is found by its tag in the registry that defining it filled, never impor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,8 +16,9 @@ from .payload import FROM_WIRE, Payload
 from .text import text_of
 from .wire import make_field_packer, unpack_fields
 
-__all__ = ["Encoded", "Upcaster", "decode", "encode", "upcaster"]
+__all__ = ["Encoded", "Upcaster", "decode", "decode_as", "encode", "upcaster"]
 
+M = TypeVar("M", bound=Message)
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 _SCALARS: Final = (bool, int, float, str, bytes, type(None))
@@ -89,6 +90,14 @@ def decode(data: bytes) -> Message:
         raise MessageError(reason="invalid_fields", tag=tag, detail=f"{where}: {first['msg']}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(reason="invalid_fields", tag=tag, detail=str(error)) from None
+    return message
+
+
+def decode_as(cls: type[M], data: bytes) -> M:
+    """The message of this class in these bytes. Raises MessageError, also when it is another."""
+    message = decode(data)
+    if not isinstance(message, cls):
+        raise MessageError(reason="not_a_message", tag=message.tag, detail=f"it should be a {cls.__name__}")
     return message
 
 

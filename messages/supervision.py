@@ -53,3 +53,5 @@ class StreamRestarted(Message, tag="supervision.stream_restarted.v1"):
 
 class RecoverNow(Message, tag="supervision.recover_now.v1"):
     """To a stream: a peer is gone; look for what it left."""
+
+    control: ClassVar[bool] = True

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from .base import Message, Request
+from .codec import decode_as
 from .events import Event
 from .payload import Payload
 from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
@@ -145,12 +146,18 @@ class InboxRow(Message, tag="inbox.row.v1"):
 class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
     """An unfinished execution that this runtime owns now: under a new epoch, as its last commit left it."""
 
-    spec: ExecutionSpec
+    encoded_spec: bytes
+    """As it was stored. It is decoded where it is read, since a message holds a thousand of these."""
     state: ExecutionState
     memory: Payload | None = None
     """Of the session's last checkpoint (at first: its start), which is what a re-run starts from."""
     node: str | None = None
     """Where that checkpoint was made."""
+
+    @property
+    def spec(self) -> ExecutionSpec:
+        """What the execution is. Raises MessageError when the bytes are damaged."""
+        return decode_as(ExecutionSpec, self.encoded_spec)
 
 
 class Recovered(Message, tag="write.recovered.v1"):

@@ -9,10 +9,12 @@ from sqlalchemy import Select, and_, case, literal, select, union_all, update
 from propolis.messages import Recovered, RecoveredExecution, RecoverExecutions
 
 from .batch import Batch
-from .rows import as_payload, spec_of, state_of
+from .rows import as_payload, state_of
 from .schema import UNFINISHED, executions, sessions
 
 __all__ = ["recover_executions"]
+
+_OF_SESSION = (sessions.c.owner_execution_id, sessions.c.checkpoint_execution_id, sessions.c.checkpoint_node)
 
 
 def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
@@ -68,18 +70,19 @@ def _read(batch: Batch, ids: list[int]) -> list[RecoveredExecution]:
         else_=sessions.c.memory,
     ).label("start")
     query = (
-        select(executions, start, sessions.c.checkpoint_execution_id, sessions.c.checkpoint_node)
+        select(executions, start, *_OF_SESSION)
         .select_from(executions.outerjoin(sessions, sessions.c.session_id == executions.c.session_id))
         .where(executions.c.id.in_(ids))
         .order_by(executions.c.id)
     )
     recovered = []
     for row in batch.connection.execute(query).mappings():
-        spec = spec_of(row["spec"])
-        from_checkpoint = spec.origin == "resume" or row["checkpoint_execution_id"] == spec.execution_id
+        its_own = row["execution_id"]
+        resumes = row["owner_execution_id"] == its_own != row["session_id"]  # from the session's checkpoint
+        from_checkpoint = resumes or row["checkpoint_execution_id"] == its_own
         recovered.append(
             RecoveredExecution(
-                spec=spec,
+                encoded_spec=row["spec"],
                 state=state_of(row),
                 memory=as_payload(row["start"]),
                 node=row["checkpoint_node"] if from_checkpoint else None,

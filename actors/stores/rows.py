@@ -20,7 +20,7 @@ from propolis.messages import (
     RuntimeRow,
     SessionRecord,
     Timestamps,
-    decode,
+    decode_as,
     encode,
     session_status,
 )
@@ -164,9 +164,7 @@ def as_payload(data: bytes | None) -> Payload | None:
 
 def spec_of(data: bytes) -> ExecutionSpec:
     """The spec that was stored. Raises MessageError when it is damaged."""
-    spec = decode(data)
-    assert isinstance(spec, ExecutionSpec)
-    return spec
+    return decode_as(ExecutionSpec, data)
 
 
 def state_of(row: RowMapping) -> ExecutionState:
@@ -231,11 +229,6 @@ def session_of(row: RowMapping) -> SessionRecord:
     spec, state = spec_of(row["spec"]), state_of(row)
     opened = row["accepted_at"] if row["created_at"] is None else row["created_at"]
     updated = max(filter(None, (opened, row["updated_at"], row["started_at"], row["completed_at"], row["paused_at"])))
-    result = None
-    if state.result is not None:
-        decoded = decode(state.result)
-        assert isinstance(decoded, ExecutionResult)
-        result = decoded
     return SessionRecord(
         session_id=spec.session_id,
         status=session_status(state.status),
@@ -260,7 +253,7 @@ def session_of(row: RowMapping) -> SessionRecord:
         ),
         progress_payload=as_payload(row["progress"]),
         memory_payload=Payload(memory_in(row)),
-        result=result,
+        result=None if state.result is None else decode_as(ExecutionResult, state.result),
         checkpoint_id=row["checkpoint_id"],
         checkpoint_node=row["checkpoint_node"],
         version=spec.version,

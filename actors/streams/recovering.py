@@ -63,9 +63,9 @@ class Recovering(Leaving):
 
         def recovered(batch: Recovered) -> None:
             for found in batch.executions:
-                if found.spec.execution_id not in self.books.live:
+                if found.state.execution_id not in self.books.live:
                     entry = Entry(found.spec, found.state, found.memory, found.node)
-                    self.books.live[found.spec.execution_id] = entry
+                    self.books.live[found.state.execution_id] = entry
                     self._taken.append(entry)
             if batch.more:
                 self._recover(first=first)
