@@ -63,10 +63,8 @@ from .events import (
 )
 from .executor import (
     AttemptEnded,
-    BeginAttempt,
     Checkpointed,
     EmitEvents,
-    Interrupt,
     ReportProgress,
     SaveCheckpoint,
 )
@@ -139,7 +137,6 @@ __all__ = [
     "AskTimeout",
     "AttemptEnded",
     "AwaitTurn",
-    "BeginAttempt",
     "CancelExecution",
     "CancelOutcome",
     "Checkpoint",
@@ -179,7 +176,6 @@ __all__ = [
     "GiveUp",
     "IdempotencyConflict",
     "InboxRow",
-    "Interrupt",
     "InvalidInput",
     "IsolationLevel",
     "LIVE_EVENTS",

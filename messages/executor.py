@@ -9,34 +9,15 @@ from .base import Message, Request
 from .events import Event
 from .failure import Failure
 from .payload import Payload
-from .records import Checkpoint, ExecutionSpec
+from .records import Checkpoint
 
 __all__ = [
     "AttemptEnded",
-    "BeginAttempt",
     "Checkpointed",
     "EmitEvents",
-    "Interrupt",
     "ReportProgress",
     "SaveCheckpoint",
 ]
-
-
-class BeginAttempt(Message, tag="executor.begin.v1"):
-    """To a placement: run the executor once, under this epoch, from this memory."""
-
-    spec: ExecutionSpec
-    epoch: int
-    attempt: int
-    memory: Payload | None = None
-    resume_from: str | None = None
-
-
-class Interrupt(Message, tag="executor.interrupt.v1"):
-    """To a running attempt: end it now (`cancel`), or let it pause at its next pause point (`pause`)."""
-
-    kind: Literal["cancel", "pause"]
-    reason: str = ""
 
 
 class AttemptEnded(Message, tag="executor.ended.v1"):

@@ -30,6 +30,7 @@ logger = logging.getLogger("propolis.actors")
 
 _making_events: Final = threading.Lock()
 _making_names: Final = threading.Lock()
+_NO_KWARGS: Final[dict[str, Any]] = {}
 
 
 class StopFlag:
@@ -65,13 +66,14 @@ class Life(Mailbox):
         "__weakref__",
         "actor",
         "actor_class",
+        "args",
         "busy",
         "children",
         "current",
         "failure",
         "kept",
+        "kwargs",
         "loop",
-        "make",
         "name",
         "parent",
         "registered",
@@ -88,7 +90,8 @@ class Life(Mailbox):
         self,
         loop: ActorLoop,
         actor_class: type[AsyncioActor],
-        make: Callable[[Any], AsyncioActor],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         *,
         parent: Cell | None,
         name: str,
@@ -97,7 +100,8 @@ class Life(Mailbox):
         super().__init__(limit)
         self.loop = loop
         self.actor_class = actor_class
-        self.make = make
+        self.args = args
+        self.kwargs = kwargs or _NO_KWARGS
         self.parent = parent
         self.name = name
         self.urn_: str | None = None
@@ -143,6 +147,13 @@ class Life(Mailbox):
         """Have what was pushed looked at."""
         raise AssertionError("a Cell knows how")
 
+    def make(self) -> AsyncioActor:
+        """A new instance, with the arguments of the first one."""
+        actor = self.actor_class.__new__(self.actor_class)
+        actor.bind(self)  # type: ignore[arg-type] # it is a Cell
+        actor.__init__(*self.args, **self.kwargs)  # type: ignore[misc] # bind() first: __init__ may use the reference
+        return actor
+
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
@@ -163,7 +174,7 @@ class Life(Mailbox):
             return
         self.restarts += 1
         try:
-            self.actor = self.make(self)
+            self.actor = self.make()
         except BaseException as error:  # noqa: BLE001
             self.crash(error, None)
             return

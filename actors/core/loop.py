@@ -210,17 +210,11 @@ class ActorLoop:
         `register` puts it into pykka's registry, a list whose removal is O(n): for the few that a host program would
         look up or `stop_all()`.
         """
-
-        def make(cell: Cell) -> AsyncioActor:
-            actor = actor_class.__new__(actor_class)
-            actor.bind(cell)
-            actor.__init__(*args, **kwargs)  # type: ignore[misc] # bind() first: __init__ may use the reference
-            return actor
-
         cell = Cell(
             self,
             actor_class,
-            make,
+            args,
+            kwargs,
             parent=parent,
             name=name or actor_class.__name__,
             limit=self.mailbox_limit if limit is None else limit,
@@ -232,7 +226,7 @@ class ActorLoop:
                 parent.children = {}
             if cell.name in parent.children:
                 raise RuntimeError(f"{parent.path} has a child {cell.name!r} already")
-        cell.actor = make(cell)
+        cell.actor = cell.make()
         if parent is not None and parent.children is not None:
             parent.children[cell.name] = cell
         if register:

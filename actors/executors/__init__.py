@@ -1,12 +1,13 @@
 """What a user writes: executors, and the context that they get."""
 
-from .attempt import Attempt
+from .attempt import Attempt, Beginning
 from .context import Context, Memory, SyncContext, SyncMemory
 from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor
 from .signals import Cancelled, Paused, Unwind
 
 __all__ = [
     "Attempt",
+    "Beginning",
     "Cancelled",
     "Context",
     "Executor",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from propolis.messages import (
     AttemptEnded,
-    BeginAttempt,
     Checkpoint,
     Checkpointed,
     EmitEvents,
     Event,
+    ExecutionSpec,
     Failure,
     InvalidInput,
     Payload,
@@ -29,9 +29,20 @@ if TYPE_CHECKING:
     from ..host import Host
     from ..specs import EntryPoint
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "Beginning"]
 
 _log = logging.getLogger("propolis.execution")
+
+
+class Beginning(NamedTuple):
+    """What an attempt begins with: which it is, under which epoch, and from which memory."""
+
+    spec: ExecutionSpec
+    epoch: int
+    attempt: int
+    memory: Payload | None
+    resume_from: str | None
+    """The node of the checkpoint that the memory is from."""
 
 
 class Attempt:
@@ -54,7 +65,7 @@ class Attempt:
         "superseded",
     )
 
-    def __init__(self, begin: BeginAttempt, ref: Ref[Any], entry_point: EntryPoint, host: Host, limit: int) -> None:
+    def __init__(self, begin: Beginning, ref: Ref[Any], entry_point: EntryPoint, host: Host, limit: int) -> None:
         self.begin = begin
         self.ref = ref
         self.entry_point = entry_point

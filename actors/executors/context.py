@@ -142,11 +142,12 @@ class Context(_Shared):
     end) every call raises `StaleWriter`.
     """
 
-    __slots__ = ("memory",)
+    __slots__ = ()
 
-    def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt)
-        self.memory = Memory(attempt)
+    @property
+    def memory(self) -> Memory:
+        """The session's memory."""
+        return Memory(self._attempt)
 
     async def checkpoint(self, node: str | None = None, memory: Mapping[str, Any] | None = None) -> str:
         """Commit the memory, with `memory` on top, as the point to start from again. Returns the checkpoint's id.
@@ -227,11 +228,12 @@ class SyncContext(_Shared):
     Once it is cancelled, every call raises `Cancelled`, which unwinds the executor; let it pass.
     """
 
-    __slots__ = ("memory",)
+    __slots__ = ()
 
-    def __init__(self, attempt: Attempt) -> None:
-        super().__init__(attempt)
-        self.memory = SyncMemory(attempt)
+    @property
+    def memory(self) -> SyncMemory:
+        """The session's memory."""
+        return SyncMemory(self._attempt)
 
     def checkpoint(self, node: str | None = None, memory: Mapping[str, Any] | None = None) -> str:
         """As `Context.checkpoint`; blocks until it is committed."""

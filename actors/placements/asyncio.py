@@ -8,10 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from propolis.messages import BeginAttempt
-
 from ..core import Ref, Waker, new_event_loop, waker_of
-from ..executors import Attempt, Context, ExecutorPlan
+from ..executors import Attempt, Beginning, Context, ExecutorPlan
 from ..host import Host
 from ..specs import EntryPoint
 
@@ -38,7 +36,16 @@ class _AsyncioAttempt:
 
     async def _run(self, plan: ExecutorPlan) -> None:
         self._running = True
-        await _run(plan, self._attempt)
+        attempt = self._attempt
+        try:
+            if attempt.cancelled:
+                raise asyncio.CancelledError
+            execute = plan.make()
+            attempt.input = plan.bind(attempt.begin.spec.input_data)
+            ended = attempt.returned(await execute(Context(attempt), attempt.input))
+        except BaseException as error:  # noqa: BLE001 - isolation: what it raises ends this attempt, and nothing else
+            ended = attempt.ended_by(error, unwound=isinstance(error, asyncio.CancelledError))
+        attempt.report(ended)
 
     def cancel(self) -> None:
         self._attempt.cancelled = True
@@ -61,18 +68,6 @@ class _AsyncioAttempt:
             self._task.cancel()
 
 
-async def _run(plan: ExecutorPlan, attempt: Attempt) -> None:
-    try:
-        if attempt.cancelled:
-            raise asyncio.CancelledError
-        execute = plan.make()
-        attempt.input = plan.bind(attempt.begin.spec.input_data)
-        ended = attempt.returned(await execute(Context(attempt), attempt.input))
-    except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and nothing else
-        ended = attempt.ended_by(error, unwound=isinstance(error, asyncio.CancelledError))
-    attempt.report(ended)
-
-
 class AsyncioPlacement:
     """Runs attempts as tasks. The thread starts with the first one.
 
@@ -88,11 +83,10 @@ class AsyncioPlacement:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waker: Waker | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._forget = self._tasks.discard
         self._stopping = False
 
-    def launch(
-        self, plan: ExecutorPlan, entry_point: EntryPoint, begin: BeginAttempt, ref: Ref[Any]
-    ) -> _AsyncioAttempt:
+    def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: Beginning, ref: Ref[Any]) -> _AsyncioAttempt:
         """Begin an attempt as a task."""
         launched = _AsyncioAttempt(self, Attempt(begin, ref, entry_point, self._host, self._limit))
         self.post(launched.begin, plan)
@@ -119,7 +113,7 @@ class AsyncioPlacement:
     def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         """Hold on to a task until it is done; asyncio itself does not."""
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
         return task
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from propolis.messages import BeginAttempt
-
 from ..core import Ref
-from ..executors import ExecutorPlan
+from ..executors import Beginning, ExecutorPlan
 from ..specs import EntryPoint
 
 __all__ = ["Launched", "Launcher"]
@@ -39,6 +37,6 @@ class Launched(Protocol):
 class Launcher(Protocol):
     """A placement."""
 
-    def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: BeginAttempt, ref: Ref[Any]) -> Launched:
+    def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: Beginning, ref: Ref[Any]) -> Launched:
         """Begin an attempt; its calls and its end are told to `ref`. Returns at once; any thread."""
         ...

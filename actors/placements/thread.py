@@ -8,10 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from propolis.messages import BeginAttempt
-
 from ..core import Ref, waker_of
-from ..executors import Attempt, Cancelled, Context, ExecutorPlan, SyncContext
+from ..executors import Attempt, Beginning, Cancelled, Context, ExecutorPlan, SyncContext
 from ..host import Host
 from ..specs import EntryPoint
 
@@ -94,7 +92,7 @@ class ThreadPlacement:
         self._started = 0
         self._closed = False
 
-    def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: BeginAttempt, ref: Ref[Any]) -> _ThreadAttempt:
+    def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: Beginning, ref: Ref[Any]) -> _ThreadAttempt:
         """Begin an attempt on a thread."""
         launched = _ThreadAttempt(Attempt(begin, ref, entry_point, self._host, self._limit))
         self.submit(lambda: launched.run(plan))

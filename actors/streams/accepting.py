@@ -35,7 +35,7 @@ from ..core.mailbox import Envelope
 from .admission import Admit, Block, Drop, Reject
 from .endings import attempt_data, given
 from .entries import Entry, Opening
-from .life import Order
+from .life import AWAIT_TURN, CLAIM, LAUNCH, Order
 from .supervising import Supervising
 
 __all__ = ["CANCELLED_BY_STOP", "Accepting", "check_id"]
@@ -318,10 +318,10 @@ class Accepting(Supervising):
             self.end_pending(execution_id, DROPPED)
         elif not may_start:
             self.make_room(self.admission.set_aside(execution_id))
-            self.spawn_execution(entry, Order(kind="await_turn"))
+            self.spawn_execution(entry, AWAIT_TURN)
         elif self.admission.where(execution_id) == "running":
             counted = entry.state.status == "running"
-            self.spawn_execution(entry, Order(kind="launch" if counted else "claim"))
+            self.spawn_execution(entry, LAUNCH if counted else CLAIM)
         else:
             self.watch_pending(entry)
 

@@ -11,7 +11,6 @@ from propolis.messages import (
     AppendEvents,
     AttemptEnded,
     AwaitTurn,
-    BeginAttempt,
     CancelExecution,
     Checkpointed,
     EmitEvents,
@@ -38,10 +37,11 @@ from propolis.messages import (
 )
 
 from ..core import LATER, Handlers, Reply
+from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .endings import draft, make_event
 from .interrupting import Interrupting, limit_failure
-from .life import Life, Order, Start
+from .life import Life, Order
 from .plan import StreamPlan
 
 __all__ = ["ExecutionActor"]
@@ -59,8 +59,8 @@ class ExecutionActor(Interrupting):
 
     announces_end = False  # it tells its stream itself, and what came of it
 
-    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, start: Start, order: Order) -> None:
-        super().__init__(plan, spec, self.kept("life", lambda: Life(start)))
+    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
+        super().__init__(plan, spec, life)  # a new instance after a crash gets the same Life
         self._order = order
 
     def on_start(self) -> None:
@@ -114,7 +114,7 @@ class ExecutionActor(Interrupting):
 
     def _await_turn(self) -> None:
         request = AwaitTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
-        self._alarms.append(self.request(self._plan.sessions, request, lambda _: self._want_slot(), self.gone))
+        self.keep_alarm(self.request(self._plan.sessions, request, lambda _: self._want_slot(), self.gone))
         self.watch_limits()
 
     def _want_slot(self) -> None:
@@ -132,13 +132,7 @@ class ExecutionActor(Interrupting):
         if self.settle_early():
             return
         life.phase = "running"
-        begin = BeginAttempt(
-            spec=self._spec,
-            epoch=life.state.epoch,
-            attempt=life.state.attempt,
-            memory=life.memory,
-            resume_from=life.node,
-        )
+        begin = Beginning(self._spec, life.state.epoch, life.state.attempt, life.memory, life.node)
         plan = self._plan
         life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)
         if life.pausing:
@@ -289,7 +283,7 @@ class ExecutionActor(Interrupting):
             return
         self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
         alarm = self.request(self._plan.wakeups, WakeMe(after=seconds), lambda _: self._want_slot(), self.gone)
-        self._alarms.append(alarm)
+        self.keep_alarm(alarm)
         self.watch_limits()
 
     def stream_restarted(self, message: StreamRestarted) -> None:

@@ -37,7 +37,7 @@ class Finishing(AsyncioActor):
         self._plan = plan
         self._spec = spec
         self._life = life
-        self._alarms: list[Reply[Any]] = []
+        self._alarms: tuple[Reply[Any], ...] = ()
 
     def advance(
         self,
@@ -143,6 +143,10 @@ class Finishing(AsyncioActor):
         self.answer_cancels(outcome)
         self.tell_stream(ended)
         self.stop_now()
+
+    def keep_alarm(self, alarm: Reply[Any]) -> None:
+        """Something that is to call this actor later, and need not once it has ended."""
+        self._alarms = (*(known for known in self._alarms if not known.done()), alarm)
 
     def answer_cancels(self, outcome: Literal["cancelled", "cancelling", "detached", "ended"]) -> None:
         """Tell everybody who asked for a cancel what became of it."""

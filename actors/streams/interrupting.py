@@ -49,7 +49,7 @@ class Interrupting(Finishing):
             life.cancel = message.reason
         self.interrupt()
         if life.phase in ("running", "writing", "claiming"):
-            self._alarms.append(
+            self.keep_alarm(
                 self.request(self._plan.wakeups, WakeMe(after=message.grace), lambda _: self._still_there(), self.gone)
             )
         return LATER
@@ -124,8 +124,7 @@ class Interrupting(Finishing):
             alarm = self.request(
                 self._plan.wakeups, WakeMe(after=limit.after), lambda _: self._look_at_limits(), self.gone
             )
-            self._alarms = [known for known in self._alarms if not known.done()]
-            self._alarms.append(alarm)
+            self.keep_alarm(alarm)
 
     def _next_limit(self) -> Limit | None:
         return next_limit(
@@ -149,7 +148,7 @@ class Interrupting(Finishing):
         if life.phase == "running":
             epoch = life.state.epoch
             grace = WakeMe(after=self._plan.config.grace_seconds)
-            self._alarms.append(self.request(self._plan.wakeups, grace, lambda _: self._overdue(epoch), self.gone))
+            self.keep_alarm(self.request(self._plan.wakeups, grace, lambda _: self._overdue(epoch), self.gone))
         self.interrupt()
 
     def _overdue(self, epoch: int) -> None:

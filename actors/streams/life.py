@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from propolis.messages import ExecutionState, Failure, Payload
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..core import Reply
     from ..placements import Launched
 
-__all__ = ["EndingStatus", "Life", "Order", "Phase", "Start"]
+__all__ = ["AWAIT_TURN", "CLAIM", "LAUNCH", "EndingStatus", "Life", "Order", "Phase"]
 
 EndingStatus: TypeAlias = Literal["completed", "failed", "cancelled", "paused"]
 
@@ -41,12 +41,9 @@ class Order:
     failure: Failure | None = None
 
 
-class Start(NamedTuple):
-    """What an execution's actor starts from."""
-
-    state: ExecutionState
-    memory: Payload | None
-    node: str | None
+LAUNCH: Final = Order(kind="launch")
+CLAIM: Final = Order(kind="claim")
+AWAIT_TURN: Final = Order(kind="await_turn")
 
 
 class Life:
@@ -66,8 +63,8 @@ class Life:
         "state",
     )
 
-    def __init__(self, start: Start) -> None:
-        self.state, self.memory, self.node = start
+    def __init__(self, state: ExecutionState, memory: Payload | None, node: str | None) -> None:
+        self.state, self.memory, self.node = state, memory, node
         """`memory` and `node` are what a re-run starts from: the last checkpoint's, at first the start's."""
         self.phase: Phase = "new"
         self.launched: Launched | None = None

@@ -20,7 +20,7 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from .entries import Entry, Opening
 from .leaving import Leaving
-from .life import Order
+from .life import CLAIM
 from .plan import StreamPlan
 from .supervising import tell_child
 
@@ -107,7 +107,7 @@ class Recovering(Leaving):
             self.make_room(self.admission.set_aside(execution_id, entry.spec.priority))
             admitted = self.admission.readmit(execution_id)
         if admitted.start_now:
-            self.spawn_execution(entry, Order(kind="claim"))
+            self.spawn_execution(entry, CLAIM)
         else:
             self.watch_pending(entry)
 
@@ -146,7 +146,7 @@ class Recovering(Leaving):
             if self.mode == "stopping":
                 self.admission.set_aside(execution_id)
             elif self.admission.recover(execution_id, entry.spec.priority).start_now:
-                self.spawn_execution(entry, Order(kind="claim"))
+                self.spawn_execution(entry, CLAIM)
             else:
                 self.watch_pending(entry)
 

@@ -35,7 +35,7 @@ from .endings import make_advance
 from .entries import Books, Entry, Mode, Opening, Results
 from .execution import ExecutionActor
 from .interrupting import limit_failure
-from .life import Order, Start
+from .life import CLAIM, Life, Order
 from .limits import next_limit
 from .plan import StreamPlan
 
@@ -84,7 +84,7 @@ class Supervising(Supervisor):
             ExecutionActor,
             self.plan,
             entry.spec,
-            Start(entry.state, entry.memory, entry.node),
+            Life(entry.state, entry.memory, entry.node),
             order,
             name=entry.spec.execution_id,
         )
@@ -108,7 +108,7 @@ class Supervising(Supervisor):
         if entry is None:
             return  # its row is on its way into the store; it begins when that is committed
         if entry.ref is None:
-            self.spawn_execution(entry, Order(kind="claim"))
+            self.spawn_execution(entry, CLAIM)
         else:
             tell_child(entry.ref, SlotGranted())
 
