@@ -9,8 +9,9 @@ import pytest
 from propolis.actors.core import new_event_loop
 
 from propolis import Runtime, RuntimeConfig
+from propolis.testing import ManualHost
 
-from .support import Gate
+from .support import GRACE, PATIENCE, Gate, pass_time_until
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,6 +56,26 @@ def any_runtime(any_store: str, config: RuntimeConfig) -> Iterator[Runtime]:
     """A runtime on each kind of store."""
     with Runtime(any_store, config=config) as runtime:
         yield runtime
+
+
+@pytest.fixture
+def clock() -> ManualHost:
+    """The clock of `timed_runtime`. It stands still until the test lets time pass."""
+    return ManualHost()
+
+
+@pytest.fixture
+def timed_runtime(any_store: str, clock: ManualHost) -> Iterator[Runtime]:
+    """A runtime on each kind of store, on the test's own clock.
+
+    Its lease is so long that no beat comes between the alarms that a test waits for.
+    """
+    runtime = Runtime(any_store, config=RuntimeConfig(grace_seconds=GRACE, lease_seconds=3_000_000.0), host=clock)
+    runtime.start().get(timeout=PATIENCE)
+    yield runtime
+    stopping = runtime.stop()
+    # What a failed test has left running is given up after the grace, for which time has to pass here.
+    pass_time_until(clock, stopping.done, step=0.01)
 
 
 @pytest.fixture

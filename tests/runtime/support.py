@@ -10,11 +10,26 @@ from typing import Any, TypeVar
 
 from propolis import Cancelled, EntryPoint, Placement, SyncContext
 from propolis.messages import Event
+from propolis.testing import ManualHost
 
-__all__ = ["PATIENCE", "Gate", "Plain", "Recorder", "executor_for", "point", "until"]
+__all__ = [
+    "GRACE",
+    "PATIENCE",
+    "Gate",
+    "Plain",
+    "Recorder",
+    "executor_for",
+    "pass_time",
+    "pass_time_until",
+    "point",
+    "until",
+]
 
-PATIENCE = 10.0
-"""Seconds after which a test gives up waiting. Nothing here takes that long."""
+PATIENCE = 30.0
+"""Seconds after which a test gives up waiting. Nothing here takes that long, on a slow and busy machine either."""
+
+GRACE = 5.0
+"""Seconds that `timed_runtime` gives to what it has interrupted, on the clock of the test."""
 
 R = TypeVar("R")
 
@@ -27,6 +42,25 @@ def until(condition: Callable[[], R], what: str = "") -> R:
         assert time.monotonic() < end, f"waited {PATIENCE} s for {what or condition}"
         pause.wait(0.002)
     return value
+
+
+def pass_time(clock: ManualHost, seconds: float) -> None:
+    """Let an alarm ring that is due in so many seconds: wait until it is set, then let a little more time pass.
+
+    There must be no other alarm that is due by then, or this may wait for the wrong one.
+    """
+    clock.wait_for_timer(within=seconds, timeout=PATIENCE)
+    clock.advance(seconds + 0.001)
+
+
+def pass_time_until(clock: ManualHost, condition: Callable[[], object], step: float) -> None:
+    """Let time pass, `step` seconds at a time, until the condition is true: where it does not matter how much it is."""
+
+    def stepped() -> object:
+        clock.advance(step)
+        return condition()
+
+    until(stepped)
 
 
 class Gate:

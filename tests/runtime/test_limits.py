@@ -1,4 +1,7 @@
-"""Time limits: deadline, timeout, total_timeout, idle_timeout; also of code that ignores them."""
+"""Time limits: deadline, timeout, total_timeout, idle_timeout; also of code that ignores them.
+
+Time passes when the test says so, which is when the executor has said where it is: no machine is too slow for that.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,12 @@ import pytest
 
 from propolis import Backoff, RestartPolicy, Runtime, Stream
 from propolis.messages import ExecutionResult, InvalidInput
+from propolis.testing import ManualHost
 
-from .support import PATIENCE, Gate, executor_for, point, until
+from .support import GRACE, PATIENCE, Gate, executor_for, pass_time, pass_time_until, point, until
+
+LIMIT = 60.0
+"""Seconds of each limit here. Longer than the grace, so that the two are not taken for one another."""
 
 QUICK = Backoff(initial=0.001, maximum=0.01)
 
@@ -34,54 +41,71 @@ def outcome(result: ExecutionResult) -> tuple[str, str, int]:
     return result.status, result.failure.code, result.restarts
 
 
-def soon(seconds: float = 0.05) -> datetime:
+def in_time(clock: ManualHost) -> datetime:
     """A deadline."""
-    return datetime.now(UTC) + timedelta(seconds=seconds)
+    return clock.now() + timedelta(seconds=LIMIT)
 
 
-def test_a_deadline_ends_what_runs_and_is_not_retried(any_runtime: Runtime, placement: str, gate: Gate) -> None:
+def test_a_deadline_ends_what_runs_and_is_not_retried(
+    timed_runtime: Runtime, clock: ManualHost, placement: str, gate: Gate
+) -> None:
     """Failed, once."""
-    stream = held_stream(any_runtime, placement, gate)
-    result = stream.run(deadline=soon()).get(timeout=PATIENCE)
-    assert ("failed", "deadline", 0) == outcome(result)
+    stream = held_stream(timed_runtime, placement, gate)
+    run = stream.run(deadline=in_time(clock))
+    gate.wait_for(1)
+    pass_time(clock, LIMIT)
+    assert ("failed", "deadline", 0) == outcome(run.get(timeout=PATIENCE))
+    assert 1 == gate.arrived
 
 
-def test_a_deadline_includes_queueing(any_runtime: Runtime, placement: str, gate: Gate) -> None:
+def test_a_deadline_includes_queueing(timed_runtime: Runtime, clock: ManualHost, placement: str, gate: Gate) -> None:
     """What still waits for its slot fails without having run."""
-    stream = held_stream(any_runtime, placement, gate, max_concurrent=1)
+    stream = held_stream(timed_runtime, placement, gate, max_concurrent=1)
     first = stream.run()
     gate.wait_for(1)
-    result = stream.run(deadline=soon()).get(timeout=PATIENCE)
-    assert ("failed", "deadline", 0) == outcome(result)
+    late = stream.run(deadline=in_time(clock))
+    pass_time(clock, LIMIT)
+    assert ("failed", "deadline", 0) == outcome(late.get(timeout=PATIENCE))
     assert 1 == gate.arrived
     gate.open()
     assert first.get(timeout=PATIENCE).success
 
 
-def test_a_deadline_counts_while_waiting_for_a_session(any_runtime: Runtime, placement: str, gate: Gate) -> None:
+def test_a_deadline_counts_while_waiting_for_a_session(
+    timed_runtime: Runtime, clock: ManualHost, placement: str, gate: Gate
+) -> None:
     """And the queue of the session goes on."""
-    stream = held_stream(any_runtime, placement, gate)
+    stream = held_stream(timed_runtime, placement, gate)
     execution_id = stream.execute().get(timeout=PATIENCE)
     gate.wait_for(1)
     context = stream.get_context(execution_id).get(timeout=PATIENCE)
     assert context is not None
-    late = stream.run(session_id=context.session_id, deadline=soon())
+    late = stream.run(session_id=context.session_id, deadline=in_time(clock))
     next_one = stream.run(session_id=context.session_id)
+    clock.wait_for_timer(within=LIMIT / 10, timeout=PATIENCE)  # who waits for a session looks at it now and then
+    clock.advance(LIMIT + 1.0)
     assert ("failed", "deadline", 0) == outcome(late.get(timeout=PATIENCE))
     gate.open()
     assert next_one.get(timeout=PATIENCE).success
 
 
-def test_a_timeout_is_of_one_attempt_and_retried(any_runtime: Runtime, placement: str, gate: Gate) -> None:
+def test_a_timeout_is_of_one_attempt_and_retried(
+    timed_runtime: Runtime, clock: ManualHost, placement: str, gate: Gate
+) -> None:
     """Until the restarts are used up."""
-    stream = held_stream(any_runtime, placement, gate, timeout=0.03)
-    assert ("failed", "timeout", 1) == outcome(stream.run().get(timeout=PATIENCE))
+    stream = held_stream(timed_runtime, placement, gate, timeout=LIMIT)
+    run = stream.run()
+    gate.wait_for(1)
+    pass_time(clock, LIMIT)
+    gate.wait_for(2)
+    pass_time_until(clock, run.done, step=LIMIT)
+    assert ("failed", "timeout", 1) == outcome(run.get(timeout=PATIENCE))
     assert 2 == gate.arrived
 
 
 @pytest.mark.parametrize("limit", ["timeout", "deadline", "total_timeout", "idle_timeout"])
 def test_code_that_ignores_its_limit_is_left_behind(
-    any_runtime: Runtime, placement: str, new_gate: Callable[[], Gate], limit: str
+    timed_runtime: Runtime, clock: ManualHost, placement: str, new_gate: Callable[[], Gate], limit: str
 ) -> None:
     """After the grace it is fenced off; where the limit allows a restart, one takes its place."""
     gate = new_gate()
@@ -104,10 +128,14 @@ def test_code_that_ignores_its_limit_is_left_behind(
             late.append(type(error).__name__)
         return "first"
 
-    fields: dict[str, Any] = {} if limit == "deadline" else {limit: 0.25}
+    fields: dict[str, Any] = {} if limit == "deadline" else {limit: LIMIT}
     fields["restart"] = RestartPolicy(backoff=QUICK, max_restarts=1)
-    stream = any_runtime.open_stream(point(placement, **fields), executor_for(placement, deaf)).get(timeout=PATIENCE)
-    result = stream.run(deadline=soon(0.25) if limit == "deadline" else None).get(timeout=PATIENCE)
+    stream = timed_runtime.open_stream(point(placement, **fields), executor_for(placement, deaf)).get(timeout=PATIENCE)
+    run = stream.run(deadline=in_time(clock) if limit == "deadline" else None)
+    gate.wait_for(1)
+    pass_time(clock, LIMIT)
+    pass_time(clock, GRACE)
+    result = run.get(timeout=PATIENCE)
     if limit in ("timeout", "idle_timeout"):
         assert ("completed", "second", 1) == (result.status, result.output, result.restarts)
     else:
@@ -115,34 +143,38 @@ def test_code_that_ignores_its_limit_is_left_behind(
     gate.open()
     until(lambda: late)
     assert late[0] in ("StaleWriter", "Cancelled")
-    record = any_runtime.session(result.session_id).get(timeout=PATIENCE)
+    record = timed_runtime.session(result.session_id).get(timeout=PATIENCE)
     assert record is not None
     assert (result, None) == (record.result, record.checkpoint_node)
 
 
-def test_a_total_timeout_spans_restarts_and_is_not_retried(any_runtime: Runtime, placement: str) -> None:
-    """It ends one that backs off, too."""
+def test_a_total_timeout_spans_restarts_and_is_not_retried(
+    timed_runtime: Runtime, clock: ManualHost, placement: str
+) -> None:
+    """And a restart that would come too late for it is not waited for."""
 
     async def fail(ctx: Any, data: Any) -> None:
         raise ValueError("again")
 
-    restart = RestartPolicy(backoff=Backoff(initial=0.1, maximum=0.1, jitter=0.0), max_restarts=1_000)
-    stream = any_runtime.open_stream(
-        point(placement, restart=restart, total_timeout=1.0), executor_for(placement, fail)
+    restart = RestartPolicy(backoff=Backoff(initial=20.0, maximum=20.0, jitter=0.0), max_restarts=1_000)
+    stream = timed_runtime.open_stream(
+        point(placement, restart=restart, total_timeout=LIMIT), executor_for(placement, fail)
     ).get(timeout=PATIENCE)
-    result = stream.run().get(timeout=PATIENCE)
-    assert "failed" == result.status
-    assert 1 <= result.restarts <= 11
+    run = stream.run()
+    for _ in range(2):
+        pass_time(clock, 20.0)
+    result = run.get(timeout=PATIENCE)
+    assert ("failed", 3) == (result.status, result.restarts)  # the first at once, then after 20 and 40 s
 
 
-def test_an_idle_timeout_is_put_off_by_every_sign_of_life(any_runtime: Runtime, placement: str) -> None:
-    """Progress, events, checkpoints, heartbeats; without them the attempt ends, and may be retried."""
-    beat = Gate()
+def test_an_idle_timeout_is_put_off_by_every_sign_of_life(
+    timed_runtime: Runtime, clock: ManualHost, placement: str
+) -> None:
+    """Progress, events, checkpoints, heartbeats."""
+    steps = [Gate() for _ in range(8)]
 
     async def work(ctx: Any, data: Any) -> str:
-        if data == "idle":
-            await beat.passed(ctx)
-        for n in range(8):
+        for n, step in enumerate(steps):
             match n % 4:
                 case 0:
                     await ctx.progress(n / 8)
@@ -152,19 +184,36 @@ def test_an_idle_timeout_is_put_off_by_every_sign_of_life(any_runtime: Runtime, 
                     await ctx.checkpoint()
                 case 3:
                     await ctx.heartbeat()
-            wait = Gate()
-            if placement == "asyncio":
-                await asyncio.sleep(0.06)
-            else:
-                wait._open.wait(0.06)
+            await step.passed(ctx)
         return "done"
 
-    restart = RestartPolicy(backoff=QUICK, max_restarts=1)
-    stream = any_runtime.open_stream(
-        point(placement, restart=restart, idle_timeout=0.25), executor_for(placement, work)
+    restart = RestartPolicy(backoff=QUICK, max_restarts=0)
+    stream = timed_runtime.open_stream(
+        point(placement, restart=restart, idle_timeout=LIMIT), executor_for(placement, work)
     ).get(timeout=PATIENCE)
-    assert "done" == stream.run().get(timeout=PATIENCE).output
-    assert ("failed", "idle_timeout", 1) == outcome(stream.run("idle").get(timeout=PATIENCE))
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    for step in steps:
+        step.wait_for(1)
+        # Behind the sign in the mailbox of the execution: it has been heard before time passes.
+        assert stream.get_context(execution_id).get(timeout=PATIENCE) is not None
+        clock.advance(0.75 * LIMIT)
+        step.open()
+    result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert ("completed", "done") == (result.status, result.output)
+
+
+def test_an_idle_timeout_ends_an_attempt_without_a_sign_of_life(
+    timed_runtime: Runtime, clock: ManualHost, placement: str, gate: Gate
+) -> None:
+    """It may be retried."""
+    stream = held_stream(timed_runtime, placement, gate, idle_timeout=LIMIT)
+    run = stream.run()
+    gate.wait_for(1)
+    pass_time(clock, LIMIT)
+    gate.wait_for(2)
+    pass_time_until(clock, run.done, step=LIMIT)
+    assert ("failed", "idle_timeout", 1) == outcome(run.get(timeout=PATIENCE))
 
 
 def test_a_deadline_that_is_none_is_refused(runtime: Runtime, gate: Gate) -> None:
@@ -172,7 +221,7 @@ def test_a_deadline_that_is_none_is_refused(runtime: Runtime, gate: Gate) -> Non
     stream = held_stream(runtime, "asyncio", gate)
     naive = datetime(2100, 1, 1)  # noqa: DTZ001 - what is refused
     with pytest.raises(InvalidInput, match="deadline"):
-        stream.execute(deadline=soon(-1)).get(timeout=PATIENCE)
+        stream.execute(deadline=datetime.now(UTC) - timedelta(seconds=1)).get(timeout=PATIENCE)
     for bad in (naive, "tomorrow"):
         with pytest.raises(InvalidInput, match="deadline"):
             stream.execute(deadline=bad)  # type: ignore[arg-type]
