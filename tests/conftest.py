@@ -23,7 +23,7 @@ def leaves_nothing_behind() -> Iterator[None]:
     Set up before the test's own fixtures and torn down after them. What wider fixtures hold was there before.
     """
     try:
-        with no_leaks():
+        with no_leaks(grace=10.0):  # for what is ending already: only a test that fails waits so long
             yield
     except Leaked as leaked:
         pytest.fail(str(leaked), pytrace=False)

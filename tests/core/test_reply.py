@@ -263,7 +263,7 @@ def test_awaiting_a_join_with_a_future_of_pykkas_own_does_not_block_the_loop() -
 
     async def main() -> list[Any]:
         theirs: pykka.ThreadingFuture[int] = pykka.ThreadingFuture()
-        rescue = threading.Timer(2.0, theirs.set, args=("the loop was blocked",))
+        rescue = threading.Timer(20.0, theirs.set, args=("the loop was blocked",))
         rescue.start()
         asyncio.get_running_loop().call_later(0.02, theirs.set, 2)
         both = await answered(1).join(theirs)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from propolis import Runtime, RuntimeConfig, Stream
+from propolis import Runtime, Stream
 from propolis.messages import IdempotencyConflict, StreamSaturated
+from propolis.testing import ManualHost
 
 from .support import PATIENCE, Gate, Recorder, executor_for, point, until
 
@@ -173,23 +174,14 @@ def test_results_are_kept_up_to_a_count(any_runtime: Runtime, gate: Gate) -> Non
     assert results[0] == stream.wait_for_completion(results[0].execution_id).get(timeout=PATIENCE)
 
 
-def test_results_are_kept_for_a_time(gate: Gate) -> None:
+def test_results_are_kept_for_a_time(clock: ManualHost, gate: Gate) -> None:
     """Judged by the Host's clock."""
-    from propolis.actors import Host
-
-    class Shifted(Host):
-        shift = 0.0
-
-        def monotonic(self) -> float:
-            return super().monotonic() + self.shift
-
-    host = Shifted()
-    with Runtime(host=host, config=RuntimeConfig()) as runtime:
+    with Runtime(host=clock) as runtime:
         stream, _ = logged_stream(runtime, "asyncio", gate, result_retention_ttl=60.0)
         result = stream.run(1).get(timeout=PATIENCE)
-        host.shift = 59.0
+        clock.advance(59.0)
         assert result == stream.get_result(result.execution_id).get(timeout=PATIENCE)
-        host.shift = 61.0
+        clock.advance(2.0)
         assert stream.get_result(result.execution_id).get(timeout=PATIENCE) is None
         assert 0 == stream.get_stats().get(timeout=PATIENCE).results_held
 

@@ -12,6 +12,7 @@ import pytest
 from propolis import Runtime, RuntimeConfig, StreamPolicy
 from propolis.actors import AsyncioActor
 from propolis.messages import Event, EventsMissed, InvalidInput, StreamTripped
+from propolis.testing import ManualHost
 
 from .support import PATIENCE, Gate, Recorder, executor_for, point, until
 
@@ -172,27 +173,29 @@ def test_a_subscription_to_nothing_that_can_hear_is_refused(runtime: Runtime) ->
         runtime.subscribe([3], print)  # type: ignore[list-item]
 
 
-def test_a_circuit_trips_refuses_and_half_opens(runtime: Runtime, placement: str) -> None:
+def test_a_circuit_trips_refuses_and_half_opens(clock: ManualHost, placement: str) -> None:
     """One trial after the wait: its failure opens it again, its success closes it."""
-    seen = Recorder()
-    runtime.subscribe(["stream_tripped", "stream_recovered"], seen).get(timeout=PATIENCE)
 
     async def work(ctx: Any, data: Any) -> None:
         if data == "bad":
             raise SystemExit
 
-    policy = StreamPolicy(max_failures=2, within=60.0, open_seconds=0.2, factor=1.0)
-    stream = runtime.open_stream(point(placement, circuit=policy), executor_for(placement, work)).get(timeout=PATIENCE)
-    for _ in range(3):
-        stream.run("bad").get(timeout=PATIENCE)
-    with pytest.raises(StreamTripped, match="'work'"):
-        stream.run("good").get(timeout=PATIENCE)
-    assert "open" == stream.get_stats().get(timeout=PATIENCE).circuit.state
-    until(lambda: stream.get_stats().get(timeout=PATIENCE).circuit.retry_after == 0.0)
-    stream.run("bad").get(timeout=PATIENCE)
-    with pytest.raises(StreamTripped):
-        stream.run("good").get(timeout=PATIENCE)
-    until(lambda: stream.get_stats().get(timeout=PATIENCE).circuit.retry_after == 0.0)
-    assert stream.run("good").get(timeout=PATIENCE).success
-    assert "closed" == stream.get_stats().get(timeout=PATIENCE).circuit.state
-    until(lambda: seen.types() == ["stream_tripped", "stream_tripped", "stream_recovered"])
+    seen = Recorder()
+    policy = StreamPolicy(max_failures=2, within=60.0, open_seconds=20.0, factor=1.0)
+    with Runtime(host=clock) as runtime:
+        runtime.subscribe(["stream_tripped", "stream_recovered"], seen).get(timeout=PATIENCE)
+        stream = runtime.open_stream(point(placement, circuit=policy), executor_for(placement, work)).get(
+            timeout=PATIENCE
+        )
+        for _ in range(3):
+            stream.run("bad").get(timeout=PATIENCE)
+        for trial in ("bad", "good"):
+            clock.advance(19.9)
+            with pytest.raises(StreamTripped, match="'work'"):
+                stream.run("good").get(timeout=PATIENCE)
+            assert "open" == stream.get_stats().get(timeout=PATIENCE).circuit.state
+            clock.advance(0.2)
+            assert 0.0 == stream.get_stats().get(timeout=PATIENCE).circuit.retry_after
+            assert (trial == "good") == stream.run(trial).get(timeout=PATIENCE).success
+        assert "closed" == stream.get_stats().get(timeout=PATIENCE).circuit.state
+        until(lambda: seen.types() == ["stream_tripped", "stream_tripped", "stream_recovered"])
