@@ -43,7 +43,7 @@ demo: $(RUNTIME) ## run the demo
 
 test: $(DEV) ## run the tests with branch coverage, then check the coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory coverage
 
 coverage: $(DEV) ## report on the last run; actors and messages must reach COVERAGE_MIN percent
