@@ -56,15 +56,15 @@ def test_children_start_and_stop_in_linear_time_and_never_enter_the_registry(inl
         boss.stop(block=False)
         inline.settle()
 
-    once, twice = operations(lambda: start_and_stop(10_000)), operations(lambda: start_and_stop(20_000))
+    once, twice = operations(lambda: start_and_stop(2_000)), operations(lambda: start_and_stop(4_000))
     assert 2.0 == pytest.approx(twice / once, rel=0.05)
 
 
 def test_an_idle_actor_takes_less_than_four_kilobytes(
     inline: InlineLoop, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Over 20,000 of them, reference and place in its supervisor included."""
-    count = 20_000
+    """Over 5,000 of them, reference and place in its supervisor included."""
+    count = 5_000
     boss = inline.spawn(Boss)
     inline.settle()
     gc.collect()

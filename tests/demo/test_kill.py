@@ -20,6 +20,8 @@ import pytest
 from propolis.actors import Host, Store, open_store
 from propolis.messages import EventFilter, ExecutionSpec, ExecutionState, PropolisError
 
+from ..processes import unmeasured
+
 ROUNDS = int(os.environ.get("PROPOLIS_KILL_ROUNDS", "2"))
 SEED = int(os.environ.get("PROPOLIS_KILL_SEED", "20"))
 MODULES = 150
@@ -56,7 +58,7 @@ def test_killed_at_random_moments_and_run_again_every_module_is_accounted_for_on
 def start(store: str) -> subprocess.Popen[str]:
     """Start the demo."""
     command = [sys.executable, "-m", "propolis", "demo", "--store", store, "--plain", "--limit", str(MODULES)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=unmeasured())
 
 
 def kill(process: subprocess.Popen[str], folder: Path, aim: int, more: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from propolis.messages import decode, encode, registered
 
+from ..processes import unmeasured
 from .golden_file import load, reading, save
 from .make_golden import with_missing
 from .samples import ours
@@ -75,7 +75,7 @@ def test_the_same_message_is_the_same_bytes_in_every_process() -> None:
     """Sets and dicts have another order under another hash seed; the bytes do not."""
     digests = set()
     for seed in ("0", "1", "42"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        environment = {**unmeasured(), "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", SCRIPT]
         ran = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
         digests.add(ran.stdout)

@@ -70,7 +70,7 @@ def test_a_stream_that_crashes_under_load_answers_everybody(any_runtime: Runtime
     gate = Gate()
     gate.open()
     stream = held_stream(any_runtime, placement, gate, max_concurrent=4)
-    for _ in range(4):
+    for _ in range(3):
         runs = [stream.run(n, memory={"m": n}) for n in range(60)]
         stream.ref.tell(ProxyCall(("no_such_method",), (), {}))
         runs += [stream.run(n, memory={"m": n}) for n in range(60)]

@@ -71,7 +71,7 @@ def test_a_stop_while_executions_begin_and_end_answers_everybody(
     stream = any_runtime.open_stream(point(placement, max_concurrent=8), executor_for(placement, quick)).get(
         timeout=PATIENCE
     )
-    for _ in range(5):
+    for _ in range(3):
         runs = [stream.run(n) for n in range(200)]
         until(lambda runs=runs: any(run.done() for run in runs))  # type: ignore[misc]
         stopping = stream.stop(cancel=cancel, grace=PATIENCE)

@@ -15,6 +15,7 @@ import pytest
 from propolis import Runtime, Stream
 from propolis.messages import AdvanceExecution, ExecutionState, StaleWriter
 
+from ..processes import unmeasured
 from .support import PATIENCE, Gate, executor_for, point, until
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +23,11 @@ ROOT = Path(__file__).parents[2]
 
 def program(*arguments: str) -> subprocess.Popen[str]:
     """The other process."""
+    environment = None if "submit" in arguments else unmeasured()
     command = [sys.executable, "-m", "tests.runtime.program", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def killed(*arguments: str) -> str:
@@ -59,11 +63,10 @@ def test_what_a_killed_process_left_is_finished_by_the_next_one(file_store: str,
 
 def test_code_that_kills_its_process_is_quarantined_in_the_end(file_store: str) -> None:
     """Ten lost attempts in a row; then the next process finds it failed, and runs."""
-    for _ in range(10):
-        killed("suicide", file_store, "-")
-    with program("suicide", file_store, "-") as process:
-        process.communicate(timeout=60)
+    with program("suicides", file_store, "11") as process:
+        printed, _ = process.communicate(timeout=PATIENCE * 2)
         assert 0 == process.returncode
+    assert [-signal.SIGKILL] * 10 + [0] == json.loads(printed)
     with Runtime(file_store) as runtime:
         (record,) = runtime.quarantined().get(timeout=PATIENCE)
         assert ("failed", 10, 10, "attempts_lost") == (

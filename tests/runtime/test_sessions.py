@@ -262,13 +262,13 @@ def test_a_latecomer_does_not_overtake_those_who_wait_for_a_session(any_runtime:
     stream = open_with(any_runtime, placement, work, max_concurrent=4)
     opened = stream.run(-1).get(timeout=PATIENCE)
     runs: list[Any] = []
-    for n in range(150):
+    for n in range(60):
         runs.append(stream.run(n, session_id=opened.session_id))
         if n >= 3:
             runs[n - 3].get(timeout=PATIENCE)
     for run in runs:
         run.get(timeout=PATIENCE)
-    assert list(range(-1, 150)) == session(any_runtime, opened.session_id).memory["seen"]
+    assert list(range(-1, 60)) == session(any_runtime, opened.session_id).memory["seen"]
 
 
 def test_the_joiners_policy_decides_about_a_session_in_use(

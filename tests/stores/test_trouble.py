@@ -24,6 +24,7 @@ from propolis.messages import (
     encode,
 )
 
+from ..processes import unmeasured
 from .builders import Client, StillHost, advance, opening
 
 
@@ -243,7 +244,9 @@ print("free", flush=True)
 def locker(path: Path, store: SqlStore) -> Iterator[subprocess.Popen[str]]:
     """Another process that has the store locked until it reads a line."""
     command = [sys.executable, "-c", LOCKER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=unmeasured()
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield process
