@@ -67,20 +67,26 @@ def kill(process: subprocess.Popen[str], folder: Path, aim: int, more: float) ->
     A run that ends before that has nothing left to be killed in; that is a moment too.
     """
     deadline = time.monotonic() + PATIENCE
-    while aim > ended(folder) and process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.02)
+    with contextlib.ExitStack() as stack:
+        store: Store | None = None  # opened once: that takes longer than a look, and the run needs the processor
+        while aim > ended(store) and process.poll() is None and time.monotonic() < deadline:
+            if store is None:
+                with contextlib.suppress(PropolisError):  # there is none yet
+                    store = stack.enter_context(reading(f"sqlite:///{folder}/demo.db"))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.02)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=more)
     process.kill()
     process.communicate()
 
 
-def ended(folder: Path) -> int:
+def ended(store: Store | None) -> int:
     """How many executions have ended so far; 0 while there is no store that can be read."""
+    if store is None:
+        return 0
     try:
-        with reading(f"sqlite:///{folder}/demo.db") as store:
-            counts = store.count_executions()
+        counts = store.count_executions()
     except PropolisError:
         return 0
     return counts.get("completed", 0) + counts.get("failed", 0)
