@@ -44,7 +44,7 @@ async def post_ticket(stream: Stream, request: dict[str, Any]) -> dict[str, Any]
 
 async def get_ticket(stream: Stream, request: dict[str, Any]) -> dict[str, Any]:
     """Wait a little for the result; None means not yet."""
-    result = await stream.wait_for_completion(request["id"], timeout=1)
+    result = await stream.wait_for_completion(request["id"], timeout=10)
     return {"status": "pending"} if result is None else {"status": result.status, "output": result.output}
 
 

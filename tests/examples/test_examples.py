@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 PATIENCE = 60.0
 """Seconds after which an example counts as stuck. Each takes one or two."""
+
+SLOW = re.compile(r"^Executing <.*> took [0-9.]+ seconds\n", re.MULTILINE)
+"""What asyncio's debug mode says of whatever took more than 0.1 s: on a busy machine that can be anything."""
 
 
 def run(name: str, folder: Path) -> list[str]:
@@ -26,7 +30,7 @@ def run(name: str, folder: Path) -> list[str]:
         timeout=PATIENCE,
         check=False,
     )
-    assert (0, "") == (ran.returncode, ran.stderr), f"{ran.stdout}\n{ran.stderr}"
+    assert (0, "") == (ran.returncode, SLOW.sub("", ran.stderr)), f"{ran.stdout}\n{ran.stderr}"
     return ran.stdout.splitlines()
 
 
@@ -71,7 +75,7 @@ def test_a_paused_execution_is_resumed_by_a_later_runtime(tmp_path: Path) -> Non
     """No chapter is written twice, and none is left out."""
     paused, goes_on, completed = run("pause_resume.py", tmp_path)
     chapter = paused.removeprefix("paused at ")
-    assert chapter in {"'sales'", "'costs'"}  # where the request to pause met it
+    assert chapter in {"'sales'", "'costs'", "'outlook'"}  # where the request to pause met it
     assert f"goes on behind chapter {chapter}" == goes_on
     assert "completed: sales of 2026, costs of 2026, outlook of 2026, summary of 2026" == completed
 
