@@ -130,18 +130,20 @@ def ended_state(
     state: ExecutionState, status: ExecutionStatus, now: datetime, result: ExecutionResult, *, quarantined: bool = False
 ) -> ExecutionState:
     """The row of an execution that has ended."""
+    fields: dict[str, Any] = {"paused_at" if status == "paused" else "completed_at": now}
+    if state.started_at is not None:
+        fields["started_at"] = state.started_at
+    if state.restarts:
+        fields["restarts"] = state.restarts
+    if state.lost_attempts:
+        fields["lost_attempts"] = state.lost_attempts
+    if quarantined:
+        fields["quarantined"] = True
     return ExecutionState(
         execution_id=state.execution_id,
         status=status,
         epoch=state.epoch,
         attempt=state.attempt,
         result=encode(result),
-        **given(
-            restarts=state.restarts or None,
-            lost_attempts=state.lost_attempts or None,
-            quarantined=quarantined or None,
-            started_at=state.started_at,
-            completed_at=None if status == "paused" else now,
-            paused_at=now if status == "paused" else None,
-        ),
+        **fields,
     )

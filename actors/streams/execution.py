@@ -97,7 +97,9 @@ class ExecutionActor(Interrupting):
         elif before.attempt > 0 and before.status != "restarting":
             events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
         claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
-        self.advance(before.epoch, tuple(events), lambda done: self._claimed(before, done), claim=claim)
+        self.advance(
+            before.epoch, self.host.now(), tuple(events), lambda done: self._claimed(before, done), claim=claim
+        )
 
     def _claimed(self, before: ExecutionState, done: Advanced | None) -> None:
         life = self._life
@@ -160,6 +162,7 @@ class ExecutionActor(Interrupting):
 
         self.advance(
             message.epoch,
+            self.host.now(),
             (),
             saved,
             lambda error: self._refused(error, reply),
@@ -275,7 +278,9 @@ class ExecutionActor(Interrupting):
         life.state = self.running_state(restarts=before.restarts + 1, counted=at_once)
         data = {"restart": before.restarts + 1, "after": after, "error": f"{failure.kind}: {failure.message}"}
         events = (draft("execution_restarted", data),)
-        self.advance(before.epoch, events, lambda _: self._launch() if at_once else self._back_off(after))
+        self.advance(
+            before.epoch, self.host.now(), events, lambda _: self._launch() if at_once else self._back_off(after)
+        )
 
     def _back_off(self, seconds: float) -> None:
         self._life.phase = "backing_off"

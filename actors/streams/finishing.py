@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from propolis.messages import (
@@ -42,6 +43,7 @@ class Finishing(AsyncioActor):
     def advance(
         self,
         expected_epoch: int,
+        now: datetime,
         events: tuple[EventDraft, ...],
         then: Callable[[Advanced | None], None],
         failed: Callable[[BaseException], None] | None = None,
@@ -56,7 +58,7 @@ class Finishing(AsyncioActor):
             self._spec,
             self._life.state,
             expected_epoch,
-            self.host.now(),
+            now,
             events,
             graph_id=self._plan.entry_point.graph_id,
             memory=memory,
@@ -103,7 +105,9 @@ class Finishing(AsyncioActor):
                 memory=memory,
             )
             memory = None  # it is in there
-        self.advance(state.epoch, tuple(events), self._ended, memory=memory, progress=life.progress, checkpoint=point)
+        self.advance(
+            state.epoch, now, tuple(events), self._ended, memory=memory, progress=life.progress, checkpoint=point
+        )
 
     def _ended(self, _: Advanced | None) -> None:
         self.tell_end()
