@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pykka
 
@@ -35,6 +35,7 @@ from propolis.messages import (
 )
 
 from .calls import Call, call, call_method, then
+from .checks import one_of, text, whole
 from .engine import Engine
 from .following import EventStream
 
@@ -88,7 +89,7 @@ class Looking:
 
     def unsubscribe(self, subscription_id: str) -> Call[bool]:
         """End a subscription. False when there is none of that id."""
-        return call_method(self.events_ref, "unsubscribe", subscription_id, what="The runtime")
+        return call_method(self.events_ref, "unsubscribe", text("subscription_id", subscription_id), what="The runtime")
 
     def events(
         self,
@@ -129,17 +130,23 @@ class Looking:
     def session(self, session_id: str) -> Call[SessionRecord | None]:
         """A session as the store has it; None when there is none."""
         return call(
-            self.sessions_ref, GetSession(session_id=session_id), what="The runtime", timeout=self.config.ask_timeout
+            self.sessions_ref,
+            GetSession(session_id=text("session_id", session_id)),
+            what="The runtime",
+            timeout=self.config.ask_timeout,
         )
 
     def sessions(
         self, *, status: SessionStatus | None = None, stream: str | None = None, limit: int = 100
     ) -> Call[tuple[SessionRecord, ...]]:
         """Sessions of the store, the last opened or resumed first."""
+        one_of("status", status, get_args(SessionStatus))
+        _check_listing(limit, stream=stream)
         return self._read(lambda store: store.list_sessions(status=status, stream=stream, limit=limit))
 
     def quarantined(self, *, limit: int = 100) -> Call[tuple[SessionRecord, ...]]:
         """Sessions whose execution failed until its restarts were used up."""
+        _check_listing(limit)
         return self._read(lambda store: store.list_sessions(quarantined=True, limit=limit))
 
     def executions(
@@ -151,6 +158,8 @@ class Looking:
         limit: int = 100,
     ) -> Call[tuple[ExecutionContext, ...]]:
         """Executions of the store, the last accepted first."""
+        one_of("status", status, get_args(ExecutionStatus))
+        _check_listing(limit, stream=stream, session=session)
 
         def read(store: Any) -> tuple[ExecutionContext, ...]:
             rows = store.list_executions(stream=stream, status=status, session=session, limit=limit)
@@ -163,7 +172,7 @@ class Looking:
 
         Raises SessionBusy while an execution of it has not ended.
         """
-        return call(self.sessions_ref, DeleteSession(session_id=session_id), what="The runtime")
+        return call(self.sessions_ref, DeleteSession(session_id=text("session_id", session_id)), what="The runtime")
 
     def replay(self, session_id: str) -> Call[str]:
         """Give a failed (quarantined) session's execution a new budget of restarts and run it again; its id.
@@ -191,7 +200,9 @@ class Looking:
 
     def supervision_tree(self, limit: int = 100) -> Call[SupervisionTree]:
         """The actors, parents before children, at most `limit` children of one parent."""
-        return call(self.ref, GetTree(limit=limit), what="The runtime", timeout=self.config.ask_timeout)
+        return call(
+            self.ref, GetTree(limit=whole("limit", limit, 0)), what="The runtime", timeout=self.config.ask_timeout
+        )
 
     @property
     def ref(self) -> Ref[RuntimeActor]:
@@ -226,8 +237,20 @@ class Looking:
 def event_filter(
     types: str | Iterable[str], stream: str | None, node: str | None, execution: str | None, graph: str | None
 ) -> EventFilter:
+    if not isinstance(types, Iterable) or isinstance(types, bytes):
+        reason = f"{types!r:.200} is neither a name nor names"
+        raise InvalidInput(what="event types", reason=reason, remedy="Pass names of event types.")
     names: Sequence[Any] = (types,) if isinstance(types, str) else tuple(types)
     for name in names:
-        if not isinstance(name, str):
-            raise InvalidInput(what="event types", reason=f"{name!r} is no str", remedy="Pass names of event types.")
+        text("event types", name)
+    for what, value in (("stream", stream), ("node", node), ("execution", execution), ("graph", graph)):
+        if value is not None:
+            text(what, value)
     return EventFilter(types=tuple(names), stream=stream, node=node, execution=execution, graph=graph)
+
+
+def _check_listing(limit: int, **names: str | None) -> None:
+    whole("limit", limit, 0)
+    for what, value in names.items():
+        if value is not None:
+            text(what, value)

@@ -25,6 +25,7 @@ from propolis.messages import (
 )
 
 from .calls import Call, settled, then
+from .checks import flag, seconds, text
 from .engine import Engine
 from .looking import Looking
 from .stream import Stream
@@ -57,6 +58,10 @@ class Runtime(Looking):
     ) -> None:
         if not isinstance(store, str) and not callable(store):
             raise InvalidInput(what="store", reason=f"{store!r} is no URL", remedy='Pass "sqlite:///name.db".')
+        for what, given, kind in (("config", config, RuntimeConfig), ("host", host, Host)):
+            if given is not None and not isinstance(given, kind):
+                reason, remedy = f"{given!r:.200} is no {kind.__name__}", f"Pass {kind.__name__}(...)."
+                raise InvalidInput(what=what, reason=reason, remedy=remedy)
         self.store = store
         self.config = config if config is not None else RuntimeConfig()
         self._host = host if host is not None else Host()
@@ -106,6 +111,8 @@ class Runtime(Looking):
         Nothing becomes cancelled by it: what was pending or running stays so in the store, and the next runtime on it
         goes on. Waiters get RuntimeStopped. With `cancel` it all ends as cancelled. A second call gets the same reply.
         """
+        flag("cancel", cancel)
+        patience = self.config.grace_seconds if grace is None else seconds("grace", grace)
         if self._engine is not None:
             self._check_process()
         with self._changing:
@@ -114,11 +121,11 @@ class Runtime(Looking):
                 done: Call[tuple[str, ...]] = Call()
                 done.set(())
                 return done
-        return self._close(engine, cancel=cancel, grace=self.config.grace_seconds if grace is None else grace)
+        return self._close(engine, cancel=cancel, grace=patience or 0.0)
 
     def drain(self, timeout: float | None = None) -> Call[tuple[str, ...]]:
         """Admit nothing new, finish what was admitted, for at most `timeout` seconds; names what did not end."""
-        return self._method("drain", timeout)
+        return self._method("drain", seconds("timeout", timeout))
 
     def _failed(self, engine: Engine, failure: Failure | None) -> None:
         reason = "stopped" if failure is None else f"stopped because it failed: {failure.kind}: {failure.message}"
@@ -199,12 +206,14 @@ class Runtime(Looking):
     def close_stream(self, stream_id: str, *, cancel: bool = False, grace: float | None = None) -> Call[StreamEnded]:
         """Stop a stream and forget it. Raises StreamNotFound."""
         engine = self._running()
+        patience = self.config.grace_seconds if grace is None else seconds("grace", grace)
+        closing = self._method("close_stream", text("stream_id", stream_id), flag("cancel", cancel), patience)
         engine.streams.pop(stream_id, None)
-        return self._method("close_stream", stream_id, cancel, self.config.grace_seconds if grace is None else grace)
+        return closing
 
     def stream(self, stream_id: str) -> Stream | None:
         """The stream of that id; None when none is open."""
-        return self._running().stream(stream_id)
+        return self._running().stream(text("stream_id", stream_id))
 
     def streams(self) -> tuple[Stream, ...]:
         """All open streams."""
@@ -220,9 +229,8 @@ class Runtime(Looking):
     ) -> Call[ExecutionResult | None]:
         """`run()` on the stream of that id; None when `timeout` seconds were not enough. Raises StreamNotFound."""
         stream = self._named(entry_point_id)
-        if timeout is None:
-            return then(stream.execute(input_data, **options), stream.wait_for_completion)
-        return then(stream.execute(input_data, **options), lambda id: stream.wait_for_completion(id, timeout))
+        patience = seconds("timeout", timeout)  # before anything is accepted
+        return then(stream.execute(input_data, **options), lambda id: stream.wait_for_completion(id, patience))
 
     def _named(self, stream_id: str) -> Stream:
         stream = self.stream(stream_id)

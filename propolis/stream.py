@@ -30,6 +30,7 @@ from propolis.messages import (
 )
 
 from .calls import Call, call, call_method
+from .checks import flag, moment, seconds, text, whole
 
 if TYPE_CHECKING:
     from .following import EventStream
@@ -147,7 +148,7 @@ class Stream:
         None for an unknown id, and when `timeout` seconds have passed; `timeout=0` looks and returns at once. A paused
         execution has ended.
         """
-        request = _make(WaitForCompletion, {"execution_id": execution_id, "timeout": _seconds("timeout", timeout)})
+        request = _make(WaitForCompletion, {"execution_id": execution_id, "timeout": seconds("timeout", timeout)})
         return call(self._ref(), request, what=self._what)
 
     def get_result(self, execution_id: str) -> Call[ExecutionResult | None]:
@@ -165,8 +166,8 @@ class Stream:
 
         Falsy when there was nothing to cancel; else it says what became of it: `cancelled`, `cancelling`, `detached`.
         """
-        grace = self._plan.config.grace_seconds if grace is None else _seconds("grace", grace)
-        request = _make(CancelExecution, {"execution_id": execution_id, "grace": grace, "reason": reason})
+        patience = self._plan.config.grace_seconds if grace is None else seconds("grace", grace)
+        request = _make(CancelExecution, {"execution_id": execution_id, "grace": patience, "reason": reason})
         return call(self._ref(), request, what=self._what)
 
     def pause_execution(self, execution_id: str) -> Call[bool]:
@@ -207,12 +208,12 @@ class Stream:
         Nothing becomes cancelled by it: what was pending or running stays so in the store, its waiters get
         RuntimeStopped, `start()` goes on with it. With `cancel` it all ends as cancelled.
         """
-        patience: float = self._plan.config.grace_seconds if grace is None else _seconds("grace", grace)
-        return call(self._ref(), StopStream(cancel=cancel, grace=patience), what=self._what)
+        patience = self._plan.config.grace_seconds if grace is None else seconds("grace", grace)
+        return call(self._ref(), StopStream(cancel=flag("cancel", cancel), grace=patience or 0.0), what=self._what)
 
     def drain(self, timeout: float | None = None) -> Call[StreamEnded]:
         """Admit nothing new and finish what was admitted; the reply names what did not end within `timeout` seconds."""
-        return call(self._ref(), DrainStream(timeout=_seconds("timeout", timeout)), what=self._what)
+        return call(self._ref(), DrainStream(timeout=seconds("timeout", timeout)), what=self._what)
 
     def __repr__(self) -> str:
         return f"<Stream {self.id!r} of {self._runtime!r}>"
@@ -244,9 +245,7 @@ class Stream:
             "idempotency_key": idempotency_key,
             "deadline": deadline,
         }
-        fields.update((name, _typed(name, value)) for name, value in given.items() if value is not None)
-        if deadline is not None and deadline.utcoffset() is None:
-            raise InvalidInput(what="deadline", reason="it has no time zone", remedy="Pass an aware datetime.")
+        fields.update((name, _CHECKS[name](name, value)) for name, value in given.items() if value is not None)
         if memory is not None:
             fields["memory"] = self._memory(memory)
         return fields
@@ -263,36 +262,20 @@ class Stream:
         return Payload.of(dict(memory), "memory", self._limit)
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "correlation_id": str,
-    "session_id": str,
-    "priority": int,
-    "idempotency_key": str,
-    "deadline": datetime,
-    "execution_id": str,
-    "checkpoint_id": str,
-    "reason": str,
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "correlation_id": text,
+    "session_id": text,
+    "priority": whole,
+    "idempotency_key": text,
+    "deadline": moment,
+    "execution_id": text,
+    "checkpoint_id": text,
+    "reason": text,
 }
 
 
-def _typed(name: str, value: Any) -> Any:
-    expected = _TYPES[name]
-    if not isinstance(value, expected) or isinstance(value, bool):
-        wanted = getattr(expected, "__name__", str(expected))
-        raise InvalidInput(what=name, reason=f"{value!r:.200} is no {wanted}", remedy=f"Pass a {wanted}.")
-    return value
-
-
-def _seconds(name: str, value: float | None) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < float("inf"):
-        raise InvalidInput(what=name, reason=f"{value!r} is no number of seconds", remedy="Pass seconds, 0 or more.")
-    return float(value)
-
-
 def _make(kind: Callable[..., Any], fields: Mapping[str, Any]) -> Any:
-    return kind(**{name: _typed(name, value) if name in _TYPES else value for name, value in fields.items()})
+    return kind(**{name: _CHECKS[name](name, value) if name in _CHECKS else value for name, value in fields.items()})
 
 
 def _execution_id(accepted: Any) -> str:

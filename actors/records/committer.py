@@ -101,5 +101,9 @@ class StoreThreads:
         """Finish what is queued, close the store, end the threads. Blocks; not from an actor."""
         self._reading.close()
         if self.store is not None:
-            self._writing.submit(self.store.close)
+            self.write(_close)
         self._writing.close()
+
+
+def _close(store: Store) -> None:
+    store.close()  # on the thread: a user's own store may fail at it, or be none at all, and the rest is still to end
