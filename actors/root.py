@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from propolis.messages import (
     AppendEvents,
@@ -36,6 +36,9 @@ from .stores import Store
 from .streams import Books, StreamActor, StreamPlan
 from .supervision import Supervisor
 from .wakeup import WakeupActor
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 __all__ = ["OpenedStream", "RuntimeActor"]
 
@@ -76,6 +79,7 @@ class RuntimeActor(Supervisor):
         self._streams: dict[str, OpenedStream] = {}
         self._peers: Peers | None = None
         self._stopping = False
+        self._owed: set[Reply[Any]] = set()
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
@@ -303,9 +307,33 @@ class RuntimeActor(Supervisor):
         self.follow(self._threads.write(lambda store: store.release(owner)), ended, ended)
 
     def on_stop(self) -> None:
-        """Nobody hears dead letters any more."""
+        """Nobody hears dead letters any more, and nobody is left waiting."""
+        self._let_go(RuntimeStopped())
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nobody is above the root to restart it: this is the end, and whoever waits for it hears why."""
+        failure = Failure.of(exception_value) if exception_value is not None else None
+        why = "" if failure is None else f" because it failed: {failure.kind}: {failure.message}"
+        self._let_go(RuntimeStopped(reason=f"stopped{why}"))
+
+    def _let_go(self, error: RuntimeStopped) -> None:
         self.actor_inbox.loop.on_dead_letter = None
-        self._ready.offer_error(RuntimeStopped())
+        self._ready.offer_error(error)
+        for reply in list(self._owed):
+            reply.offer_error(error)
+
+    def keep_reply(self) -> Reply[Any] | None:
+        """As every actor's; what is not answered when this one ends is answered then."""
+        reply = super().keep_reply()
+        if reply is not None:
+            self._owed.add(reply)
+            reply.on_done(lambda: self._owed.discard(reply))
+        return reply
 
     def _on_dead_letter(self, path: str, message: Any, reason: str, detail: str) -> None:
         services = self._services

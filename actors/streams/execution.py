@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from propolis.messages import (
     ENDED,
@@ -44,6 +44,9 @@ from .interrupting import Interrupting, limit_failure
 from .life import Life, Order
 from .plan import StreamPlan
 
+if TYPE_CHECKING:
+    from types import TracebackType
+
 __all__ = ["ExecutionActor"]
 
 MAX_LOST_ATTEMPTS = 10
@@ -62,6 +65,8 @@ class ExecutionActor(Interrupting):
     def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
         super().__init__(plan, spec, life)  # a new instance after a crash gets the same Life
         self._order = order
+        self._asked: set[Reply[Any]] | None = None
+        """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
 
     def on_start(self) -> None:
         """Begin as ordered; or, a new instance after a crash, find out how things stand."""
@@ -148,7 +153,7 @@ class ExecutionActor(Interrupting):
     def save_checkpoint(self, message: SaveCheckpoint) -> object:
         """Commit a checkpoint, then answer."""
         self._check_epoch(message.epoch)
-        life, reply, checkpoint = self._life, self.keep_reply(), message.checkpoint
+        life, reply, checkpoint = self._life, self._keep_asked(), message.checkpoint
         answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
         if not self._plan.entry_point.checkpoint:
             return self._checkpointed(answer)
@@ -171,6 +176,19 @@ class ExecutionActor(Interrupting):
         )
         return LATER
 
+    def _keep_asked(self) -> Reply[Any] | None:
+        reply = self.keep_reply()
+        if reply is not None:
+            asked = self._asked = self._asked if self._asked is not None else set()
+            asked.add(reply)
+            reply.on_done(lambda: asked.discard(reply))
+        return reply
+
+    def _refuse_asked(self) -> None:
+        """Answer them, for the instance ends: whatever becomes of the writes, nobody is left to tell the executor."""
+        for reply in list(self._asked or ()):
+            reply.offer_error(StaleWriter(execution_id=self._spec.execution_id, epoch=self._life.state.epoch))
+
     def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
         return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer
 
@@ -180,7 +198,7 @@ class ExecutionActor(Interrupting):
         if all(event.type in LIVE_EVENTS for event in message.events):
             self._plan.events.tell(PublishEvents(events=message.events))
             return None
-        reply = self.keep_reply()
+        reply = self._keep_asked()
 
         def done(_: Any) -> None:
             if reply is not None:
@@ -300,11 +318,21 @@ class ExecutionActor(Interrupting):
 
     def on_stop(self) -> None:
         """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
+        self._refuse_asked()
         if self._life.launched is not None:
             self._life.launched.supersede()
         if self._spec.origin != "fresh":
             done = LeaveTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
             self._plan.sessions.deliver(done)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """What the next instance does not know of is answered."""
+        self._refuse_asked()
 
     # -- after a crash of this actor ---------------------------------------------------------------------------------
 

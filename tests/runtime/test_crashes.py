@@ -11,6 +11,7 @@ from pykka.messages import ProxyCall
 
 from propolis import Backoff, RestartPolicy, Runtime, Stream
 from propolis.messages import ActorRestarted, RuntimeStopped
+from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, Recorder, executor_for, point, until
 
@@ -195,6 +196,92 @@ def test_a_root_that_fails_stops_the_runtime_and_says_why(file_store: str, place
         until(lambda: not stream.active_execution_ids)
         (row,) = runtime.executions().get(timeout=PATIENCE)
         assert "completed" == row.status
+
+
+def test_a_stop_that_a_crash_of_the_root_comes_between_is_answered(
+    file_store: str, new_gate: Callable[[], Gate]
+) -> None:
+    """At once, and everything is released: the next runtime goes on."""
+    gate = new_gate()
+
+    def deaf(ctx: Any, data: Any) -> Any:
+        gate.block()
+        return data
+
+    runtime = Runtime(file_store)
+    runtime.start().get(timeout=PATIENCE)
+    stream = runtime.open_stream(point("thread"), deaf).get(timeout=PATIENCE)
+    waiting = stream.run(1)
+    gate.wait_for(1)
+    root = runtime.ref
+    stopping = runtime.stop(grace=3_600.0)
+    crash(root)
+    stopping.get(timeout=PATIENCE)
+    with pytest.raises(RuntimeStopped):
+        waiting.get(timeout=PATIENCE)
+    gate.open()
+    with runtime:
+        stream = runtime.open_stream(point("thread"), deaf).get(timeout=PATIENCE)
+        until(lambda: not stream.active_execution_ids)
+        (row,) = runtime.executions().get(timeout=PATIENCE)
+        assert "completed" == row.status
+
+
+@pytest.mark.parametrize("what", ["drain", "open"])
+def test_whoever_waits_for_the_root_hears_of_its_crash(what: str, gate: Gate) -> None:
+    """With the reason."""
+    failing = FailingStore()
+    with Runtime(failing.open) as runtime:
+        stream = held_stream(runtime, "asyncio", gate)
+        stream.execute(1).get(timeout=PATIENCE)
+        gate.wait_for(1)
+        with failing.hold_commit() as held:
+            if what == "drain":
+                waiting: Any = runtime.drain()
+            else:
+                waiting = runtime.open_stream(point("thread", "other"), lambda ctx, data: data)
+                held.wait_reached()
+            crash(runtime.ref)
+            with pytest.raises(RuntimeStopped, match="failed: AttributeError"):
+                waiting.get(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("how", ["crash", "leave"])
+def test_a_thread_that_waits_for_a_commit_is_told_when_its_actor_goes(placement: str, how: str, gate: Gate) -> None:
+    """It would wait for ever: nobody else knows of its question. It is refused, and the other attempt goes on."""
+    failing = FailingStore()
+    late: list[BaseException] = []
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if ctx.attempt == 1:
+            await gate.passed(ctx)
+            try:
+                await ctx.checkpoint("here")
+            except BaseException as error:
+                late.append(error)
+                raise
+        return ctx.attempt
+
+    restart = RestartPolicy(backoff=Backoff(initial=0.0))
+    with Runtime(failing.open) as runtime:
+        stream = runtime.open_stream(point(placement, restart=restart), executor_for(placement, work)).get(
+            timeout=PATIENCE
+        )
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        gate.wait_for(1)
+        with failing.hold_commit() as held:
+            gate.open()
+            held.wait_reached()
+            if how == "crash":
+                crash(stream.ref.proxy().children().get(timeout=PATIENCE)[execution_id])
+            else:
+                stream.stop(grace=0.0).get(timeout=PATIENCE)
+            until(lambda: late)
+        assert type(late[0]).__name__ in ("StaleWriter", "Cancelled", "CancelledError")
+        stream.start().get(timeout=PATIENCE)
+        result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert result is not None
+        assert ("completed", 2) == (result.status, result.output)
 
 
 def test_a_child_that_crashes_too_often_takes_the_runtime_down(runtime: Runtime) -> None:
