@@ -168,9 +168,9 @@ class AskCycle(PropolisError):
 
 @dataclass(eq=False, kw_only=True)
 class WouldBlock(PropolisError):
-    """A blocking call on an actor loop, where it would freeze every actor."""
+    """A blocking call on the loop of actors, or of async executors, where it would freeze all of them."""
 
-    sentence = "{call} would block the actor loop and everything on it. Await it instead."
+    sentence = "{call} would block this event loop and everything on it. Await it instead."
     call: str
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any, cast
 
 from .base import Message
 from .errors import NonRetryable, PropolisError, RemoteError
 from .payload import Payload
-from .text import clean, text_of
+from .text import clean, name_of, text_of
 
 __all__ = ["Failure"]
 
@@ -32,11 +33,19 @@ class Failure(Message, tag="failure.v1"):
     @classmethod
     def of(cls, error: BaseException, *, code: str | None = None, retryable: bool | None = None) -> Failure:
         """Describe a live exception. Never raises, whatever the exception's own methods do."""
-        ours = error if isinstance(error, PropolisError) else None
+        try:
+            return cls._of(error, code, retryable)
+        except BaseException:  # noqa: BLE001 - a subclass of our errors may have a `code` that is no str, say
+            return cls(kind=name_of(type(error)), message=text_of(error), retryable=bool(retryable))
+
+    @classmethod
+    def _of(cls, error: BaseException, code: str | None, retryable: bool | None) -> Failure:
+        # by its type: isinstance() would ask the exception itself, whose __class__ may be anything
+        ours = cast(PropolisError, error) if issubclass(type(error), PropolisError) else None
         if retryable is None:
             retryable = ours.retryable if ours else not _is_final(error)
         return cls(
-            kind=type(error).__name__,
+            kind=name_of(type(error)),
             message=text_of(error),
             code=code or (ours.code if ours else "crashed"),
             retryable=retryable,
@@ -60,9 +69,9 @@ class Failure(Message, tag="failure.v1"):
 
 def _is_final(error: BaseException) -> bool:
     """Whether it is, or is a group with, what a user raises to be not retried."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(NonRetryable) is not None
-    return isinstance(error, NonRetryable)
+    if issubclass(type(error), BaseExceptionGroup):
+        return cast("BaseExceptionGroup[Any]", error).subgroup(NonRetryable) is not None
+    return issubclass(type(error), NonRetryable)
 
 
 def _details_of(error: PropolisError) -> Payload | None:

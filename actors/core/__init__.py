@@ -7,7 +7,7 @@ from .defaults import default_loop
 from .future import Reply
 from .loop import ActorLoop, new_event_loop
 from .ref import Ref
-from .waker import Waker, on_actor_loop, waker_of
+from .waker import Waker, mark_actor_loop, on_actor_loop, waker_of
 
 __all__ = [
     "ActorLoop",
@@ -20,6 +20,7 @@ __all__ = [
     "Waker",
     "ask",
     "default_loop",
+    "mark_actor_loop",
     "new_event_loop",
     "on_actor_loop",
     "waker_of",

@@ -110,7 +110,7 @@ class Reply(pykka.Future[T]):
         def pass_on() -> None:
             try:
                 value = self.result()
-            except Exception as error:  # noqa: BLE001 - passed on, whatever it is
+            except BaseException as error:  # noqa: BLE001 - passed on, whatever it is
                 target.offer_error(error)
             else:
                 target.set(value)
@@ -135,7 +135,7 @@ class Reply(pykka.Future[T]):
 
         Raises:
             pykka.Timeout: not there within `timeout` seconds.
-            WouldBlock: called on an actor loop, and the answer is not there.
+            WouldBlock: called on a loop of actors or of async executors, and the answer is not there.
         """
         if self._get_hook is not None:
             if on_actor_loop() and self._get_hook_result is _PENDING:

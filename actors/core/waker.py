@@ -91,10 +91,10 @@ def waker_of(loop: asyncio.AbstractEventLoop) -> Waker:
 
 
 def mark_actor_loop(owner: object | None) -> None:
-    """Say that this thread is (or, with None, no longer is) an actor loop's."""
+    """Say that this thread is (or, with None, no longer is) that of a loop of ours, of actors or of async executors."""
     _here.loop = owner
 
 
 def on_actor_loop() -> bool:
-    """Whether the calling thread is an actor loop's, where nothing may block."""
+    """Whether the calling thread is that of a loop of ours, where nothing may block."""
     return getattr(_here, "loop", None) is not None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from propolis.messages import (
     AttemptEnded,
@@ -93,6 +94,7 @@ class Attempt:
     def ask_checkpoint(self, node: str | None, memory: Mapping[str, Any] | None) -> Reply[Checkpointed]:
         """Send the memory to be committed."""
         self.check()
+        _check_text("node", node)
         if memory is not None:
             self.memory.write_batch(memory)
         self.node = node if node is not None else self.node
@@ -111,6 +113,10 @@ class Attempt:
         self.check()
         if not isinstance(type, str) or not type:
             raise InvalidInput(what="event type", reason=f"{type!r} is no name", remedy="Pass a non-empty str.")
+        _check_text("event type", type)
+        _check_text("node_id", node_id)
+        if data is not None and not isinstance(data, Mapping):
+            raise InvalidInput(what="event.data", reason=f"{data!r:.200} is no mapping", remedy="Pass a dict.")
         spec = self.begin.spec
         event = Event(
             type=type,
@@ -128,6 +134,7 @@ class Attempt:
     def tell_progress(self, fraction: float | None, note: str) -> None:
         """Say how far it is; also the sign of life that `idle_timeout` looks for."""
         self.check()
+        _check_text("note", note)
         if fraction is not None:
             if not isinstance(fraction, (int, float)) or not 0.0 <= fraction <= 1.0:
                 raise InvalidInput(
@@ -140,6 +147,7 @@ class Attempt:
     def pause_here(self, node: str | None) -> Paused:
         """What to raise to pause."""
         self.check()
+        _check_text("node", node)
         self.node = node if node is not None else self.node
         return Paused(self.node)
 
@@ -167,6 +175,13 @@ class Attempt:
     def returned(self, output: Any) -> AttemptEnded:
         """It returned; or it failed, when what it returned cannot be kept."""
         try:
+            if inspect.iscoroutine(output):
+                output.close()  # nobody awaits it
+                raise InvalidInput(
+                    what="output",
+                    reason="the executor is a plain function that returned a coroutine",
+                    remedy="Make it an async def, and await the call.",
+                )
             payload = Payload.of(output, "output", self.limit)
             memory = self._final_memory()
         except Exception as error:  # noqa: BLE001 - a property of a returned model may raise anything
@@ -175,20 +190,27 @@ class Attempt:
             epoch=self.begin.epoch, how="returned", output=payload, memory=memory, progress=self.progress_payload()
         )
 
-    def ended_by(self, error: BaseException, *, unwound: bool) -> AttemptEnded:
-        """It raised. `unwound`: this is what being cancelled looks like in this placement."""
-        if isinstance(error, Paused):
+    def ended_by(self, error: BaseException, *unwinding: type[BaseException]) -> AttemptEnded:
+        """It raised. `unwinding`: what being cancelled looks like in this placement. Never raises."""
+        try:
+            return self._ended_by(error, unwinding)
+        except BaseException:  # noqa: BLE001 - an exception that raises whatever is done with it
+            return self._failed_as(Failure.of(error, retryable=False))
+
+    def _ended_by(self, error: BaseException, unwinding: tuple[type[BaseException], ...]) -> AttemptEnded:
+        kind = type(error)  # and not isinstance(), which asks the exception itself
+        if issubclass(kind, Paused):
             try:
                 return AttemptEnded(
                     epoch=self.begin.epoch,
                     how="paused",
-                    node=error.node,
+                    node=cast(Paused, error).node,
                     memory=self.memory.snapshot(),
                     progress=self.progress_payload(),
                 )
             except Exception as problem:  # noqa: BLE001
                 return self.failed(problem)
-        if unwound and self.cancelled:
+        if self.cancelled and issubclass(kind, unwinding):
             return AttemptEnded(epoch=self.begin.epoch, how="cancelled")
         return self.failed(error)
 
@@ -196,16 +218,18 @@ class Attempt:
         """It failed. Whether to retry is judged here, beside the live exception."""
         try:
             retryable = self.entry_point.restart.retryable(error)
-        except Exception:  # noqa: BLE001 - an exception class may have a hostile __class__ or __instancecheck__
+        except BaseException:  # noqa: BLE001 - an exception class may have a hostile __class__ or __instancecheck__
             retryable = False
-        failure = Failure.of(error, retryable=retryable)
+        return self._failed_as(Failure.of(error, retryable=retryable))
+
+    def _failed_as(self, failure: Failure) -> AttemptEnded:
         return AttemptEnded(epoch=self.begin.epoch, how="failed", failure=failure, progress=self._last_progress())
 
     def _last_progress(self) -> Payload | None:
         try:
             return self.progress_payload()
-        except InvalidInput:
-            return None  # a note that cannot be kept does not hide the failure
+        except Exception:  # noqa: BLE001 - progress that cannot be kept does not hide the failure
+            return None
 
     def report(self, ended: AttemptEnded) -> None:
         """Tell the ExecutionActor, once; after that no call of this attempt counts."""
@@ -214,3 +238,14 @@ class Attempt:
 
     def _final_memory(self) -> Payload | None:
         return self.memory.snapshot() if self.memory.changed else None
+
+
+def _check_text(what: str, value: str | None) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise InvalidInput(what=what, reason=f"{value!r:.200} is no str", remedy="Pass text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.") from None

@@ -32,6 +32,8 @@ class WorkingMemory:
 
     def write_batch(self, items: Mapping[str, Any]) -> None:
         """All of them, or, when one cannot be encoded, none."""
+        if not isinstance(items, Mapping):
+            raise InvalidInput(what="memory", reason=f"{items!r:.200} is no mapping", remedy="Pass a dict.")
         encoded = {_checked(key): Payload.of(value, f"memory.{key}", self._limit) for key, value in items.items()}
         self._items.update(encoded)
         self.changed = True
@@ -57,5 +59,10 @@ class WorkingMemory:
 
 def _checked(key: object) -> str:
     if not isinstance(key, str):
-        raise InvalidInput(what="memory key", reason=f"{key!r} is no str", remedy="Use text as keys.")
+        raise InvalidInput(what="memory key", reason=f"{key!r:.200} is no str", remedy="Use text as keys.")
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        reason = f"{key!r:.200} is not valid Unicode"
+        raise InvalidInput(what="memory key", reason=reason, remedy="Use text as keys.") from None
     return key

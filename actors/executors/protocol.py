@@ -78,7 +78,9 @@ def plan_executor(executor: Any) -> ExecutorPlan:
         function = getattr(executor, "execute", None)
         kind: Any = executor
         make: Callable[[], Callable[..., Any]] = lambda: kind().execute  # noqa: E731
-        bound_arguments = 1
+        # a static or class method is bound already; anything else gets the instance first
+        declared = inspect.getattr_static(executor, "execute", None)
+        bound_arguments = 0 if isinstance(declared, (staticmethod, classmethod)) else 1
     elif hasattr(executor, "execute"):
         function, bound_arguments = executor.execute, 0
         make = lambda: executor.execute  # noqa: E731
@@ -88,10 +90,18 @@ def plan_executor(executor: Any) -> ExecutorPlan:
     if not callable(function):
         raise InvalidInput(
             what="executor",
-            reason=f"{executor!r} is no function and has no execute(ctx, input)",
-            remedy="Pass a function (ctx, input), or a class with such a method.",
+            reason=f"{executor!r:.200} is no function and has no execute(ctx, input)",
+            remedy="Pass a function (ctx, input), or a class with such a method; the function itself, uncalled.",
         )
     _check_signature(name, function, bound_arguments)
+    if inspect.isclass(executor):
+        _check_made_without_arguments(name, executor)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidInput(
+            what=f"executor {name}",
+            reason="it is a generator function, and would give a generator in place of a result",
+            remedy="Return the result, and report what comes before it with ctx.emit().",
+        )
     return ExecutorPlan(
         name, make, is_async=is_coroutine_function(function), adapter=_input_adapter(name, function, bound_arguments)
     )
@@ -116,6 +126,19 @@ def _check_signature(name: str, function: Callable[..., Any], bound_arguments: i
         ) from None
     except ValueError:
         return  # a builtin without a signature: the call will tell
+
+
+def _check_made_without_arguments(name: str, kind: type) -> None:
+    try:
+        inspect.signature(kind).bind()
+    except TypeError as error:
+        raise InvalidInput(
+            what=f"executor {name}",
+            reason=f"it is made anew for every attempt, without arguments, and cannot be: {error}",
+            remedy="Pass an instance, a functools.partial of a function, or give the parameters defaults.",
+        ) from None
+    except ValueError:
+        return  # no signature: the call will tell
 
 
 def _input_adapter(name: str, function: Callable[..., Any], bound_arguments: int) -> TypeAdapter[Any] | None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..core import Ref, Waker, new_event_loop, waker_of
+from ..core import Ref, Waker, mark_actor_loop, new_event_loop, waker_of
 from ..executors import Attempt, Beginning, Context, ExecutorPlan
 from ..host import Host
 from ..specs import EntryPoint
@@ -44,7 +44,7 @@ class _AsyncioAttempt:
             attempt.input = plan.bind(attempt.begin.spec.input_data)
             ended = attempt.returned(await execute(Context(attempt), attempt.input))
         except BaseException as error:  # noqa: BLE001 - isolation: what it raises ends this attempt, and nothing else
-            ended = attempt.ended_by(error, unwound=isinstance(error, asyncio.CancelledError))
+            ended = attempt.ended_by(error, asyncio.CancelledError)
         attempt.report(ended)
 
     def cancel(self) -> None:
@@ -127,6 +127,7 @@ class AsyncioPlacement:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
+        mark_actor_loop(self)  # one executor that blocks here on an answer would hang them all, and maybe for ever
         while not self._stopping:
             try:
                 loop.run_forever()

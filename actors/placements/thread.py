@@ -44,7 +44,7 @@ class _ThreadAttempt:
                 output = execute(SyncContext(attempt), attempt.input)
             ended = attempt.returned(output)
         except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and no more
-            ended = attempt.ended_by(error, unwound=isinstance(error, (Cancelled, asyncio.CancelledError)))
+            ended = attempt.ended_by(error, Cancelled, asyncio.CancelledError)
         attempt.report(ended)
 
     async def _run_async(self, execute: Callable[..., Any]) -> Any:

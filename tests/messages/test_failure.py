@@ -222,3 +222,52 @@ def test_a_remote_error_that_is_sent_on_stays_what_it_is() -> None:
         error = crossed(Failure.of(error)).to_error()
     assert isinstance(error, RemoteError)
     assert ("KeyError", "'x'", "crashed") == (error.kind, error.message, error.remote_code)
+
+
+class Nameless(type):
+    """A metaclass that gives nothing away."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        """Never there."""
+        raise ValueError("no")
+
+
+class Unspeakable(Exception, metaclass=Nameless):
+    """Does not say what it is."""
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[override]
+        """Never there."""
+        raise SystemExit("no")
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None:
+        """Nor to be set."""
+
+
+class BadCode(PropolisError):
+    """One of the family, with a code that cannot travel."""
+
+    code = 3  # type: ignore[assignment]
+
+
+def test_an_exception_that_does_not_say_what_it_is_has_a_name_all_the_same() -> None:
+    """That of its type, whatever its metaclass and its `__class__` say."""
+    failure = Failure.of(raised(Unspeakable("words")))
+    assert ("Unspeakable", "words", "crashed") == (failure.kind, failure.message, failure.code)
+
+
+def test_an_error_of_the_family_that_cannot_travel_is_described_without_its_fields() -> None:
+    """And not retried unless that was said."""
+    assert ("BadCode", "crashed", False) == _essence(Failure.of(BadCode()))
+    assert ("BadCode", "crashed", True) == _essence(Failure.of(BadCode(), retryable=True))
+
+
+def test_a_name_is_cut_to_size() -> None:
+    """Somebody will make one of a megabyte."""
+    assert "N" * 200 == Failure.of(type("N" * 1_000_000, (Exception,), {})()).kind
+
+
+def _essence(failure: Failure) -> tuple[str, str, bool]:
+    return failure.kind, failure.code, failure.retryable
