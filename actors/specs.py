@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, Final, Literal, NoReturn, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -35,15 +35,24 @@ Strategy: TypeAlias = Literal["transient", "temporary"]
 _SCHEDULES = ("cron", "delay", "interval_seconds", "run_at")
 
 
+_MAX_DEPTH = 32
+"""How deep a trigger_config may nest; one that contains itself has no end."""
+
+
 def _frozen(value: Any) -> Any:
     """A copy that nobody can change: mappings, lists and sets become Pairs, tuples and frozensets, at every depth."""
+    return _frozen_at(value, 0)
+
+
+def _frozen_at(value: Any, depth: int) -> Any:
+    if not isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        return value
+    if depth == _MAX_DEPTH:
+        raise ValueError(f"it nests deeper than {_MAX_DEPTH}, or contains itself")
     if isinstance(value, Mapping):
-        return Pairs({key: _frozen(inner) for key, inner in value.items()})
-    if isinstance(value, (list, tuple)):
-        return tuple(_frozen(inner) for inner in value)
-    if isinstance(value, (set, frozenset)):
-        return frozenset(_frozen(inner) for inner in value)
-    return value
+        return Pairs({key: _frozen_at(inner, depth + 1) for key, inner in value.items()})
+    parts = (_frozen_at(inner, depth + 1) for inner in value)
+    return tuple(parts) if isinstance(value, (list, tuple)) else frozenset(parts)
 
 
 def _as_tuple(value: Any) -> Any:
@@ -52,6 +61,9 @@ def _as_tuple(value: Any) -> Any:
         return (value,)
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else value
 
+
+_GREATEST: Final = 2**63 - 1
+"""What a message and a column of the store hold."""
 
 _Text: TypeAlias = Annotated[str, Field(min_length=1)]
 _Frozen: TypeAlias = Annotated[Mapping[str, Any], AfterValidator(_frozen)]
@@ -255,11 +267,11 @@ class EntryPoint(Validated):
     """By trigger_type. webhook: `path`. timer: one of `interval_seconds`, `cron`, `run_at` (aware), `delay` (seconds).
     Frozen on the way in: mappings become Pairs, lists tuples."""
     isolation_level: IsolationLevel = "isolated"
-    priority: int = 0
+    priority: int = Field(default=0, ge=-_GREATEST, le=_GREATEST)
     """Of executions that name none; a higher one starts first."""
-    max_concurrent: int = Field(default=10, ge=1)
+    max_concurrent: int = Field(default=10, ge=1, le=_GREATEST)
     """Executions that run at the same time."""
-    max_pending: int | None = Field(default=10_000, ge=0)
+    max_pending: int | None = Field(default=10_000, ge=0, le=_GREATEST)
     """Executions that wait for a slot; None for no bound. Recovered and returning ones may exceed it."""
     on_full: OnFull = "reject"
     """What becomes of a new execution past max_pending. `reject`: StreamSaturated. `block`: its caller waits for

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from propolis.messages import InvalidInput
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["NotNegative", "Seconds", "Validated"]
 
@@ -39,6 +43,10 @@ class Validated(BaseModel):
             super().__init__(**data)
         except ValidationError as error:
             raise _explain(type(self), error) from None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed, checked as anything else that is made. Raises InvalidInput."""
+        return type(self)(**{**dict(self), **(update or {})})
 
 
 def _explain(cls: type[BaseModel], error: ValidationError) -> InvalidInput:

@@ -69,6 +69,30 @@ def test_a_trigger_config_is_frozen_on_the_way_in_at_every_depth(wrap: Any) -> N
         entry_point.trigger_config["nested"]["x"] = 3
 
 
+def test_a_trigger_config_that_has_no_end_is_refused() -> None:
+    """As is one that only nearly has none."""
+    circular: dict[str, Any] = {}
+    circular["again"] = [circular]
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    for config in (circular, {"deep": deep}):
+        error = refusal(trigger_config=config)
+        assert "EntryPoint.trigger_config" == error.what
+        assert "contains itself" in error.reason
+
+
+def test_a_changed_copy_is_checked_like_the_original() -> None:
+    """The pydantic way to copy one is no way around."""
+    entry_point = EntryPoint(id="hook", timeout=3.0)
+    copy = entry_point.model_copy(update={"id": "other", "name": "Other"})
+    assert ("other", 3.0) == (copy.id, copy.timeout)
+    assert entry_point == entry_point.model_copy()
+    for update in ({"id": "../x"}, {"max_concurrent": 0}, {"nothing": 1}):
+        with pytest.raises(InvalidInput, match=f"EntryPoint.{next(iter(update))}"):
+            entry_point.model_copy(update=update)
+
+
 @pytest.mark.parametrize("id", ["", "../x", "-x", ".x", "a b", "a/b", "x\n", "é", "x" * 129])
 def test_an_id_that_could_mean_something_else_somewhere_is_refused(id: str) -> None:
     """In a path, a URL, a log line."""
@@ -91,6 +115,10 @@ def test_every_other_id_is_fine(first: str, rest: str) -> None:
         ("isolation_level", "none"),
         ("priority", 1.5),
         ("priority", "high"),
+        ("priority", 1 << 63),
+        ("priority", -(1 << 63)),
+        ("max_concurrent", 1 << 63),
+        ("max_pending", 1 << 63),
         ("max_concurrent", 0),
         ("max_concurrent", True),
         ("max_concurrent", "10"),
