@@ -107,10 +107,17 @@ def parse_url(url: str) -> Path | None:
     name = url.removeprefix(prefix)
     if not url.startswith(prefix) or not name or "\0" in name:
         raise InvalidInput(what=f"store {url!r}", reason="this is no URL of a store", remedy=kinds)
+    if name == ":memory:":
+        raise InvalidInput(what=f"store {url!r}", reason="this would be a file of that name", remedy=kinds)
     path = Path(name).absolute()
-    if path.is_dir():
+    try:
+        str(path).encode()
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+    except (OSError, UnicodeError) as error:  # a name that is too long, or none that the system could have
+        raise InvalidInput(what=f"store {url[:200]!r}", reason=f"no file can be named so: {error}") from None
+    if is_folder:
         raise InvalidInput(what=f"store {url!r}", reason=f"{path} is a folder", remedy="Name a file in it.")
-    if not path.parent.is_dir():
+    if not has_folder:
         raise InvalidInput(what=f"store {url!r}", reason=f"there is no folder {path.parent}", remedy="Create it first.")
     return path
 

@@ -76,6 +76,9 @@ def store(path: Path, host: HastyHost) -> Iterator[SqlStore]:
         ("postgresql+psycopg://x/y", "not built yet"),
         ("sqlite:///nowhere/at/all/x.db", "no folder"),
         ("sqlite:///.", "is a folder"),
+        ("sqlite:///:memory:", "a file of that name"),
+        ("sqlite:///" + "x" * 5_000, "no file can be named so"),
+        ("sqlite:///\ud800.db", "no file can be named so"),
     ],
 )
 def test_a_url_that_names_no_store_is_refused_with_a_remedy(url: str, said: str, tmp_path: Path) -> None:
@@ -104,6 +107,15 @@ def test_what_was_committed_is_there_after_opening_again(path: Path, store: SqlS
     again = open_store(f"sqlite:///{path}", host=StillHost())
     assert (1, ["e1"]) == (again.last_seq(), [record.session_id for record in again.list_sessions()])
     again.close()
+
+
+def test_every_commit_is_synced_and_readers_never_block_a_writer(store: SqlStore) -> None:
+    """D1: in the mode of write-ahead logging only FULL syncs at each."""
+
+    def pragma(name: str) -> Any:
+        return store.run_write(lambda connection: connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+
+    assert (2, "wal") == (pragma("synchronous"), pragma("journal_mode"))
 
 
 def test_a_file_that_is_no_database_is_corrupt_and_left_alone(path: Path) -> None:
@@ -226,6 +238,18 @@ def test_a_full_disk_refuses_a_batch_and_loses_nothing(url: str, path: Path) -> 
         assert (21, {"running": 21}) == (store.last_seq(), store.count_executions())
     finally:
         store.close()
+
+
+def test_a_store_that_can_only_be_read_is_unavailable_and_takes_the_batch_when_it_can(store: SqlStore) -> None:
+    """As on a disk that was mounted anew for reading only."""
+    client = Client(store)
+    store.run_write(lambda connection: connection.exec_driver_sql("PRAGMA query_only=ON"))
+    writes = [opening("e1", events=1)]
+    with pytest.raises(StoreUnavailable, match="READONLY"):
+        client.commit(*writes)
+    assert {} == store.count_executions()
+    (outcome,) = store.commit("r1", client.batch, writes)  # by a new connection
+    assert isinstance(outcome, Opened)
 
 
 LOCKER = """
