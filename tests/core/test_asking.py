@@ -10,7 +10,7 @@ import pykka
 import pytest
 
 from propolis.actors import LATER, ActorLoop, ask
-from propolis.messages import AskCycle, AskTimeout, InvalidInput, MessageError
+from propolis.messages import AskCycle, AskTimeout, Encoded, InvalidInput, MessageError, encode
 from propolis.testing import InlineLoop
 
 from .actors import Do, Echo, Letters, Numbers, Scripted, Unknown
@@ -180,6 +180,30 @@ def test_a_message_that_no_handler_is_for_is_a_dead_letter_or_an_error_by_name(i
         inline.get(ask(ref, Unknown()))
     assert ("unknown_tag", "test.core.unknown.v1") == (caught.value.reason, caught.value.tag)
     assert [("Scripted", Unknown(), "unhandled")] == letters.seen
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xc1", "not_a_message"),
+        (b"\x92\xaftest.core.do.v1", "truncated"),
+        (encode(Do()) + b"\x00", "trailing_bytes"),
+        (encode(Do()).replace(b"core.do", b"core.no"), "unknown_tag"),
+        (b"\x92\xaftest.core.do.v1\x81\xa1n\xa3one", "invalid_fields"),
+        (b"\x92\xaftest.core.do.v1\x81\xa1m\x01", "invalid_fields"),
+    ],
+)
+def test_bytes_that_are_no_message_are_refused_by_name(inline: InlineLoop, data: bytes, reason: str) -> None:
+    """Encoded elsewhere, they are checked here; the actor lives on, told or asked."""
+    letters = Letters(inline)
+    ref = inline.spawn(Scripted, do=lambda _, message: message.n)
+    ref.tell(Encoded(data))
+    reply = ref.ask(Encoded(data), block=False)
+    with pytest.raises(MessageError) as caught:
+        inline.get(reply)
+    assert reason == caught.value.reason
+    assert 7 == inline.get(ref.ask(Encoded(encode(Do(n=7))), block=False))
+    assert ["message_error"] == [reason for _, _, reason in letters.seen]
 
 
 def test_what_pykkas_own_code_puts_into_the_inbox_is_handled_or_refused(inline: InlineLoop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -184,8 +185,6 @@ def test_a_detached_thread_that_comes_back_later_changes_nothing(
 
 def test_a_coroutine_on_a_thread_is_cancelled_at_its_next_await(runtime: Runtime) -> None:
     """Placement.thread() takes an `async def`, too; a cancel reaches it there."""
-    import asyncio
-
     gate = Gate()
 
     async def forever(ctx: Any, data: Any) -> None:
@@ -196,3 +195,35 @@ def test_a_coroutine_on_a_thread_is_cancelled_at_its_next_await(runtime: Runtime
     execution_id = stream.execute().get(timeout=PATIENCE)
     until(gate.is_open)
     assert "cancelled" == cancel(stream, execution_id).outcome
+
+
+def test_a_detached_coroutine_on_a_thread_is_fenced(runtime: Runtime, new_gate: Callable[[], Gate]) -> None:
+    """It swallows its cancel and goes on: what it then asks of its context is refused, and nothing of it is kept."""
+    gate = new_gate()
+    late: list[BaseException] = []
+
+    async def deaf(ctx: Any, data: Any) -> str:
+        gate.block()
+        for call in (lambda: ctx.checkpoint("late", memory={"late": 1}), lambda: ctx.emit("custom", {})):
+            while True:
+                try:
+                    await call()
+                except asyncio.CancelledError:
+                    continue
+                except BaseException as error:  # noqa: BLE001 - kept for the test
+                    late.append(error)
+                break
+        return "late"
+
+    stream = runtime.open_stream(point("thread"), deaf).get(timeout=PATIENCE)
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    gate.wait_for(1)
+    assert "detached" == cancel(stream, execution_id, grace=0.05).outcome
+    gate.open()
+    result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert ("cancelled", None) == (result.status, result.output)
+    assert ["StaleWriter", "StaleWriter"] == [type(error).__name__ for error in late]
+    record = runtime.session(result.session_id).get(timeout=PATIENCE)
+    assert record is not None
+    assert ({}, None) == (record.memory, record.checkpoint_node)

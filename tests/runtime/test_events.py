@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pykka
 import pytest
 
 from propolis import Runtime, RuntimeConfig, StreamPolicy
-from propolis.actors import AsyncioActor
-from propolis.messages import Event, EventsMissed, InvalidInput, StreamTripped
-from propolis.testing import ManualHost
+from propolis.actors import AsyncioActor, HandlerSubscriber
+from propolis.messages import Event, EventFilter, EventsMissed, InvalidInput, StreamTripped
+from propolis.testing import FailingStore, ManualHost
 
 from .support import PATIENCE, Gate, Recorder, executor_for, point, until
 
@@ -163,6 +164,81 @@ def test_a_subscriber_is_told_what_it_missed(gate: Gate) -> None:
         events = [event for event in got if isinstance(event, Event)]
         assert 50 == missed + len(events)
         assert missed >= 40
+
+
+def test_an_actor_that_is_behind_is_told_what_it_missed(gate: Gate) -> None:
+    """Its mailbox holds no more than anybody's queue."""
+
+    class Slow(pykka.ThreadingActor):
+        def on_receive(self, message: Any) -> None:
+            gate.block()
+            got.append(message)
+
+    got: list[Any] = []
+    with Runtime(config=RuntimeConfig(subscriber_queue=5)) as runtime:
+        slow = Slow.start()
+        runtime.subscribe("custom", slow).get(timeout=PATIENCE)
+        stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+        for n in range(50):
+            stream.run(n).get(timeout=PATIENCE)
+        runtime.events_ref.proxy().count().get(timeout=PATIENCE)
+        assert slow.actor_inbox.qsize() <= 5
+        gate.open()
+        until(lambda: len(got) >= 5)
+        stream.run(50).get(timeout=PATIENCE)
+        until(lambda: isinstance(got[-1], Event) and got[-1].data == {"n": 50})
+        missed = sum(event.count for event in got if isinstance(event, EventsMissed))
+        assert 51 == missed + sum(isinstance(event, Event) for event in got)
+        assert missed >= 40
+        slow.stop(timeout=PATIENCE)
+
+
+def test_an_event_that_comes_as_a_handler_finishes_the_last_one_is_handled_too() -> None:
+    """Between its last look into the queue and its saying so."""
+    event = Event(type="custom", timestamp=datetime.now(UTC))
+    late = [event, event]
+
+    class Racing(HandlerSubscriber):
+        def take(self) -> Any:
+            taken = super().take()
+            if taken is None and late:
+                self.offer(late.pop())
+            return taken
+
+    seen: list[Any] = []
+    pumps: list[Any] = []
+    subscriber = Racing(EventFilter(), seen.append, 10, pumps.append)
+    subscriber.offer(event)
+    while pumps:
+        asyncio.run(pumps.pop()())
+    assert [event] * 3 == seen
+
+
+def test_an_emitted_event_is_committed_before_the_next_line_runs(placement: str, gate: Gate) -> None:
+    """D3: also for the executor itself."""
+    failing = FailingStore()
+    passed: list[str] = []
+
+    async def work(ctx: Any, data: Any) -> None:
+        await gate.passed(ctx)
+        await ctx.emit("custom", {})
+        passed.append("emit")
+        await ctx.checkpoint("here")
+        passed.append("checkpoint")
+
+    with Runtime(failing.open) as runtime:
+        stream = runtime.open_stream(point(placement), executor_for(placement, work)).get(timeout=PATIENCE)
+        run = stream.run()
+        gate.wait_for(1)
+        with failing.hold_commit() as emitting, failing.hold_commit() as saving:
+            gate.open()
+            emitting.wait_reached()
+            stream.get_stats().get(timeout=PATIENCE)
+            assert [] == passed
+            emitting.release()
+            saving.wait_reached()
+            assert ["emit"] == passed
+        assert run.get(timeout=PATIENCE).success
 
 
 def test_a_subscription_to_nothing_that_can_hear_is_refused(runtime: Runtime) -> None:

@@ -103,7 +103,8 @@ def test_what_is_unknown_reads_none_and_cancels_falsy(runtime: Runtime) -> None:
     stream = runtime.open_stream(point("asyncio"), double).get(timeout=PATIENCE)
     assert stream.get_result("nobody").get(timeout=PATIENCE) is None
     assert stream.get_context("nobody").get(timeout=PATIENCE) is None
-    assert not stream.cancel_execution("nobody").get(timeout=PATIENCE)
+    outcome = stream.cancel_execution("nobody").get(timeout=PATIENCE)
+    assert ("not_found", False) == (outcome.outcome, bool(outcome))
     assert not stream.pause_execution("nobody").get(timeout=PATIENCE)
     assert runtime.session("nobody").get(timeout=PATIENCE) is None
     assert runtime.stream("nobody") is None

@@ -6,17 +6,33 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from propolis import Runtime, Stream
-from propolis.messages import AdvanceExecution, ExecutionState, StaleWriter
+from propolis import Backoff, Runtime, RuntimeConfig, Stream
+from propolis.messages import (
+    AdvanceExecution,
+    AttemptEnded,
+    Checkpoint,
+    EmitEvents,
+    Event,
+    ExecutionState,
+    LeaseLost,
+    Payload,
+    ReportProgress,
+    RuntimeStopped,
+    SaveCheckpoint,
+    StaleWriter,
+    StoreUnavailable,
+)
+from propolis.testing import FailingStore, ManualHost
 
 from ..processes import unmeasured
-from .support import PATIENCE, Gate, executor_for, point, until
+from .support import PATIENCE, Gate, Recorder, executor_for, point, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,6 +157,166 @@ def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: 
         record = runtime.session(context.session_id).get(timeout=PATIENCE)
         assert record is not None
         assert ("active", None, {}) == (record.status, record.checkpoint_node, record.memory)
+
+
+def test_who_does_not_beat_is_declared_lost_and_taken_over_while_running_and_stops(
+    file_store: str, new_gate: Callable[[], Gate]
+) -> None:
+    """D5, D6: the peer has less patience than this one's beat needs. What the lost one still does never lands."""
+    gate, opened = new_gate(), new_gate()
+    opened.open()
+    log: list[Any] = []
+    lost = Runtime(file_store)
+    lost.start().get(timeout=PATIENCE)
+    stream = held(lost, gate, log)
+    execution_id = stream.execute("x").get(timeout=PATIENCE)
+    gate.wait_for(1)
+    waiting = stream.wait_for_completion(execution_id)
+    with Runtime(file_store, config=RuntimeConfig(lease_seconds=0.2)) as peer:
+        heir = held(peer, opened, log)
+        result = heir.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert result is not None
+        assert ("completed", "x") == (result.status, result.output)
+        assert sorted(set(log)) == log
+        gate.open()
+        with pytest.raises((LeaseLost, RuntimeStopped)):
+            stream.execute("y").get(timeout=PATIENCE)
+        with pytest.raises((LeaseLost, RuntimeStopped)):
+            waiting.get(timeout=PATIENCE)
+
+        def why() -> str:
+            try:
+                lost.check_usable()
+            except RuntimeStopped as error:
+                return error.reason
+            return ""
+
+        until(lambda: "declared lost" in why())
+        lost.stop().get(timeout=PATIENCE)
+        (record,) = peer.sessions().get(timeout=PATIENCE)
+        assert ("completed", 2, 0) == (record.status, record.attempt, record.restarts)
+        assert result == record.result
+
+
+def test_an_attempt_that_swallows_its_refusal_is_refused_again(file_store: str, gate: Gate) -> None:
+    """Also where no store would notice: what is only live, what is only read."""
+    told: list[str] = []
+    calls: list[Any] = [
+        lambda ctx: ctx.checkpoint("late"),
+        lambda ctx: ctx.emit("llm_text_delta", {"text": "late"}),
+        lambda ctx: ctx.progress(0.5),
+        lambda ctx: ctx.memory.write("k", 1),
+        lambda ctx: ctx.memory.read("k"),
+    ]
+
+    async def body(ctx: Any, data: Any) -> None:
+        await gate.passed(ctx)
+        for call in calls:
+            try:
+                await call(ctx)
+                told.append("")
+            except StaleWriter as error:
+                told.append(type(error).__name__)
+
+    with Runtime(file_store) as runtime:
+        stream = runtime.open_stream(point("asyncio"), body).get(timeout=PATIENCE)
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        gate.wait_for(1)
+        take_over(runtime, execution_id)
+        gate.open()
+        until(lambda: len(told) == len(calls))
+        assert {"StaleWriter"} == set(told)
+        until(lambda: not stream.active_execution_ids)
+
+
+def test_a_store_that_is_away_is_told_in_stats_and_events_and_nothing_is_lost(placement: str) -> None:
+    """D7: it stops acknowledging, keeps what it holds, and goes on when the store is back."""
+    host, failing, seen = ManualHost(), FailingStore(), Recorder()
+    retry = Backoff(initial=100.0, maximum=100.0, jitter=0.0, immediate_first=False)
+
+    async def echo(ctx: Any, data: Any) -> Any:
+        return data
+
+    with Runtime(failing.open, host=host, config=RuntimeConfig(store_retry=retry, lease_seconds=3_000.0)) as runtime:
+        runtime.subscribe(("store_unavailable", "store_available"), seen).get(timeout=PATIENCE)
+        stream = runtime.open_stream(point(placement), executor_for(placement, echo)).get(timeout=PATIENCE)
+        assert 0 == stream.run(0).get(timeout=PATIENCE).output
+        failing.next_commit(StoreUnavailable(store="memory:", reason="the disk is full"))
+        runs = [stream.run(n) for n in range(1, 4)]
+        assert "the disk is full" in seen.wait_for("store_unavailable").data["reason"]
+        stats = runtime.stats().get(timeout=PATIENCE)
+        assert (False, 3) == (stats.store_available, stats.writes_waiting)
+        assert not any(run.done() for run in runs)
+        host.wait_for_timer(100.0)
+        host.advance(100.0)
+        assert [1, 2, 3] == [run.get(timeout=PATIENCE).output for run in runs]
+        seen.wait_for("store_available")
+        assert runtime.stats().get(timeout=PATIENCE).store_available
+
+
+def take_over(runtime: Runtime, execution_id: str) -> None:
+    """As if another runtime had."""
+    state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="another")
+    runtime.sessions_ref.ask(AdvanceExecution(state=state, expected_epoch=1, session_id=execution_id), timeout=PATIENCE)
+
+
+def test_what_an_attempt_of_another_epoch_says_is_refused_by_its_actor(runtime: Runtime, gate: Gate) -> None:
+    """It may be on its way already when its place is taken."""
+    seen = Recorder()
+    runtime.subscribe((), seen).get(timeout=PATIENCE)
+    stream = held(runtime, gate, [])
+    execution_id = stream.execute(1).get(timeout=PATIENCE)
+    gate.wait_for(1)
+    ref = stream.ref.proxy().children().get(timeout=PATIENCE)[execution_id]
+    now = datetime.now(UTC)
+    checkpoint = Checkpoint(
+        checkpoint_id="cp_late", execution_id=execution_id, created_at=now, memory=Payload.of({"late": 1})
+    )
+    live = Event(type="llm_text_delta", execution_id=execution_id, timestamp=now)
+    for late in (SaveCheckpoint(epoch=0, checkpoint=checkpoint), EmitEvents(epoch=0, events=(live,))):
+        with pytest.raises(StaleWriter, match="epoch 0"):
+            ref.ask(late, timeout=PATIENCE)
+    ref.tell(ReportProgress(epoch=0, fraction=0.5, note="late", at=now))
+    ref.tell(AttemptEnded(epoch=0, how="returned", output=Payload.of("late")))
+    gate.open()
+    result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert 1 == result.output
+    seen.wait_for("execution_completed")
+    assert not {"llm_text_delta", "execution_progress"} & set(seen.types())
+
+
+def test_a_context_that_is_kept_past_the_end_is_refused(runtime: Runtime, placement: str) -> None:
+    """It belongs to nobody any more: nothing that is said to it is kept, and nothing waits."""
+    kept: list[Any] = []
+    told: list[str] = []
+
+    async def body(ctx: Any, data: Any) -> None:
+        kept.append(ctx)
+
+    async def late(ctx: Any, data: Any) -> None:
+        old = kept[0]
+        for call in (
+            lambda: old.memory.write("k", 1),
+            lambda: old.memory.read("k"),
+            lambda: old.checkpoint("late"),
+            lambda: old.emit("custom", {}),
+            lambda: old.progress(0.5),
+            old.pause,
+        ):
+            try:
+                await call()
+            except StaleWriter as error:
+                told.append(type(error).__name__)
+
+    first = runtime.open_stream(point(placement), executor_for(placement, body)).get(timeout=PATIENCE)
+    other = runtime.open_stream(point(placement, "other"), executor_for(placement, late)).get(timeout=PATIENCE)
+    ended = first.run().get(timeout=PATIENCE)
+    assert other.run().get(timeout=PATIENCE).success
+    assert ["StaleWriter"] * 6 == told
+    record = runtime.session(ended.session_id).get(timeout=PATIENCE)
+    assert record is not None
+    assert ({}, None) == (record.memory, record.checkpoint_node)
 
 
 def test_waiting_for_what_another_runtime_has_follows_the_store(file_store: str, gate: Gate) -> None:

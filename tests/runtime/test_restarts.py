@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from propolis import Backoff, NonRetryable, RestartPolicy, Runtime, Stream
-from propolis.messages import SessionBusy, SessionNotFound
+from propolis.messages import AdvanceExecution, SessionBusy, SessionNotFound
+from propolis.testing import FailingStore
 
-from .support import PATIENCE, Recorder, executor_for, point, until
+from .support import PATIENCE, Gate, Recorder, executor_for, point, until
 
 QUICK = Backoff(initial=0.001, maximum=0.01)
 
@@ -58,6 +59,37 @@ def test_the_first_restart_is_immediate_and_the_next_waits(runtime: Runtime, pla
         until(lambda: len(seen.events) == 3)
         assert expected == [event.data["after"] for event in seen.events]
         seen.events.clear()
+
+
+def test_a_restart_is_counted_before_it_runs(placement: str, gate: Gate) -> None:
+    """D2: so that one which kills its process is counted, too."""
+    failing = FailingStore()
+    attempts: list[int] = []
+
+    async def work(ctx: Any, data: Any) -> None:
+        attempts.append(ctx.attempt)
+        if ctx.attempt == 1:
+            await gate.passed(ctx)
+            raise ValueError("again")
+
+    with Runtime(failing.open) as runtime:
+        stream = open_with(runtime, placement, work)
+        run = stream.run()
+        gate.wait_for(1)
+        with failing.hold_commit() as held:
+            gate.open()
+            held.wait_reached()
+            stream.get_stats().get(timeout=PATIENCE)
+            assert [1] == attempts
+        assert run.get(timeout=PATIENCE).success
+        assert [1, 2] == attempts
+        counted = [
+            write.state.attempt
+            for batch in failing.batches
+            for write in batch
+            if isinstance(write, AdvanceExecution) and write.state.status == "running"
+        ]
+        assert [2] == counted
 
 
 def test_backing_off_holds_no_slot(runtime: Runtime, placement: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from propolis import Runtime, Stream
-from propolis.messages import InvalidInput, SessionBusy, SessionNotFound, SessionRecord
+from propolis import NonRetryable, Runtime, Stream
+from propolis.messages import AdvanceExecution, InvalidInput, SessionBusy, SessionNotFound, SessionRecord
+from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, executor_for, point, until
 
@@ -197,6 +198,37 @@ def test_progress_and_memory_of_a_session_are_never_torn(any_runtime: Runtime, p
             assert str(record.memory["n"]) == record.progress["note"] == record.checkpoint_node
             seen.add(record.memory["n"])
     assert "39" == session(any_runtime, context.session_id).progress["note"]
+
+
+def test_progress_is_in_the_write_that_it_belongs_to(placement: str) -> None:
+    """With its checkpoint, and with the end; never in one of its own, which could land without the other."""
+    failing = FailingStore()
+
+    async def work(ctx: Any, data: Any) -> None:
+        await ctx.progress(0.5, "half")
+        await ctx.checkpoint("half", memory={"n": 1})
+        await ctx.progress(1.0, "whole")
+        if data == "fail":
+            raise NonRetryable("no")
+
+    with Runtime(failing.open) as runtime:
+        stream = open_with(runtime, placement, work)
+        for how in ("end", "fail"):
+            result = stream.run(how).get(timeout=PATIENCE)
+            record = session(runtime, result.session_id)
+            assert ("whole", 1.0, "half") == (
+                record.progress["note"],
+                record.progress["fraction"],
+                record.checkpoint_node,
+            )
+        writes = [write for batch in failing.batches for write in batch if isinstance(write, AdvanceExecution)]
+        told = [
+            (write.checkpoint is not None, write.state.status, write.progress.value()["note"])
+            for write in writes
+            if write.progress is not None
+        ]
+        half, whole = (True, "running", "half"), (False, "completed", "whole")
+        assert [half, whole, half, (False, "failed", "whole")] == told
 
 
 # -- joining -----------------------------------------------------------------------------------------------------------

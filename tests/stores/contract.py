@@ -535,6 +535,8 @@ class RuntimesContract:
         Client(store, "dead").opened(opening("e1"), opening("e2", started=False))
         store.forget(["dead"])
         store.forget([])
+        (stale,) = Client(store, "heir").commit(advance("e1", owner="heir"))  # nobody has taken it over yet
+        assert isinstance(stale, StaleWriter)
         recovered = Client(store, "me").one(recovery("dead"))
         assert [("e1", 1), ("e2", 0)] == [(r.spec.execution_id, r.state.lost_attempts) for r in recovered.executions]
 

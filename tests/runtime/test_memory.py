@@ -1,0 +1,108 @@
+"""What an execution leaves behind in memory once it has ended and its result has been let go of: nothing.
+
+A million of them are the matter of `make soak`; here a few of every kind come and go, and everything that can be
+reached from the runtime is counted before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import types
+from collections import OrderedDict, deque
+from typing import Any
+
+import pytest
+from pykka.messages import ProxyCall
+
+from propolis import Backoff, NonRetryable, RestartPolicy, Runtime, RuntimeConfig, Stream
+from propolis.messages import SessionBusy
+
+from .support import PATIENCE, executor_for, point, until
+
+
+async def work(ctx: Any, data: Any) -> Any:
+    match data:
+        case "fail":
+            raise NonRetryable("no")
+        case "restart" if ctx.attempt == 1:
+            raise ValueError("again")
+        case "pause" if ctx.resumed_from is None:
+            await ctx.pause("here")
+        case "busy":
+            await ctx.progress(0.5, "half")
+            await ctx.emit("custom", {})
+            await ctx.checkpoint("here", memory={"k": 1})
+        case "forever":
+            if hasattr(ctx, "ctx"):  # on a thread
+                until(lambda: ctx.cancelled)
+                await ctx.heartbeat()
+            await asyncio.Event().wait()
+    return data
+
+
+def a_round(stream: Stream, n: int) -> None:
+    """One execution of each kind, and every way to wait for one; twelve executions."""
+    runs = [stream.run(kind) for kind in ("ok", "fail", "restart", "busy")]
+    opened = stream.run("ok", idempotency_key=f"k{n}").get(timeout=PATIENCE)
+    assert opened == stream.run("ok", idempotency_key=f"k{n}").get(timeout=PATIENCE)
+    runs += [stream.run("ok", session_id=opened.session_id) for _ in range(2)]
+    with pytest.raises(SessionBusy):
+        stream.resume(opened.session_id).get(timeout=PATIENCE)
+    paused = stream.run("pause").get(timeout=PATIENCE)
+    stream.wait_for_completion(stream.resume(paused.session_id).get(timeout=PATIENCE)).get(timeout=PATIENCE)
+    endless = stream.execute("forever").get(timeout=PATIENCE)
+    assert stream.wait_for_completion(endless, timeout=0.001).get(timeout=PATIENCE) is None
+    child = stream.ref.proxy().children().get(timeout=PATIENCE)[endless]
+    child.tell(ProxyCall(("no_such_method",), (), {}))  # crashed, it runs again
+    joined = stream.execute("ok", session_id=endless).get(timeout=PATIENCE)  # its session is in use
+    for execution_id in (joined, endless):
+        assert stream.cancel_execution(execution_id).get(timeout=PATIENCE)
+    assert not stream.cancel_execution(endless).get(timeout=PATIENCE)
+    for run in runs:
+        run.get(timeout=PATIENCE)
+    until(lambda: not stream.active_execution_ids)
+
+
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque, OrderedDict)
+_BETWEEN = (types.MethodType, types.FunctionType, types.CellType)
+
+
+def reachable(*roots: Any) -> int:
+    """How many things our own objects hold, all together: what stands in them, and in their lists, dicts and sets."""
+    seen: dict[int, Any] = {}
+    waiting = list(roots)
+    held = 0
+    while waiting:
+        thing = waiting.pop()
+        ours = type(thing).__module__.startswith("propolis") and not isinstance(thing, type)
+        if id(thing) in seen or not (ours or isinstance(thing, (*_CONTAINERS, *_BETWEEN))):
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, _CONTAINERS):
+            held += len(thing)
+        if isinstance(thing, types.FunctionType):  # not its globals: they lead everywhere
+            waiting += [thing.__closure__ or (), thing.__defaults__ or ()]
+        else:
+            waiting += gc.get_referents(thing)
+    return held
+
+
+def test_executions_of_every_kind_leave_nothing_behind(placement: str) -> None:
+    """In no book, no queue, no list of waiters, whatever way they ended."""
+    restart = RestartPolicy(backoff=Backoff(initial=0.0))
+    with Runtime(config=RuntimeConfig(grace_seconds=0.01)) as runtime:
+        fields: dict[str, Any] = {"restart": restart, "result_retention_max": 8}
+        stream = runtime.open_stream(point(placement, **fields), executor_for(placement, work)).get(timeout=PATIENCE)
+        roots = (runtime, stream, runtime.ref.actor_inbox)
+        for _ in range(1_100):  # what is bounded is full then: latencies, for one
+            stream.run("ok").get(timeout=PATIENCE)
+        for n in range(5):
+            a_round(stream, n)
+        gc.collect()
+        before = reachable(*roots)
+        assert before > 1_100
+        rounds = 20
+        for n in range(rounds):
+            a_round(stream, 5 + n)
+        until(lambda: reachable(*roots) < before + rounds, f"{before} things, and no more")
