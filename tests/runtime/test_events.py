@@ -177,20 +177,23 @@ def test_an_actor_that_is_behind_is_told_what_it_missed(gate: Gate) -> None:
     got: list[Any] = []
     with Runtime(config=RuntimeConfig(subscriber_queue=5)) as runtime:
         slow = Slow.start()
-        runtime.subscribe("custom", slow).get(timeout=PATIENCE)
-        stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
-        for n in range(50):
-            stream.run(n).get(timeout=PATIENCE)
-        runtime.events_ref.proxy().count().get(timeout=PATIENCE)
-        assert slow.actor_inbox.qsize() <= 5
-        gate.open()
-        until(lambda: len(got) >= 5)
-        stream.run(50).get(timeout=PATIENCE)
-        until(lambda: isinstance(got[-1], Event) and got[-1].data == {"n": 50})
+        try:
+            runtime.subscribe("custom", slow).get(timeout=PATIENCE)
+            stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+            for n in range(50):
+                stream.run(n).get(timeout=PATIENCE)
+            runtime.events_ref.proxy().count().get(timeout=PATIENCE)
+            assert slow.actor_inbox.qsize() <= 5
+            gate.open()
+            until(lambda: len(got) >= 5)
+            stream.run(50).get(timeout=PATIENCE)
+            until(lambda: isinstance(got[-1], Event) and got[-1].data == {"n": 50})
+        finally:
+            gate.open()
+            slow.stop(timeout=PATIENCE)
         missed = sum(event.count for event in got if isinstance(event, EventsMissed))
         assert 51 == missed + sum(isinstance(event, Event) for event in got)
         assert missed >= 40
-        slow.stop(timeout=PATIENCE)
 
 
 def test_an_event_that_comes_as_a_handler_finishes_the_last_one_is_handled_too() -> None:
