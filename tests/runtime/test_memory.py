@@ -10,6 +10,7 @@ import asyncio
 import gc
 import types
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from pykka.messages import ProxyCall
 from propolis import Backoff, NonRetryable, RestartPolicy, Runtime, RuntimeConfig, Stream
 from propolis.messages import SessionBusy
 
-from .support import PATIENCE, executor_for, point, until
+from .support import PATIENCE, Gate, executor_for, point, until
 
 
 async def work(ctx: Any, data: Any) -> Any:
@@ -106,3 +107,21 @@ def test_executions_of_every_kind_leave_nothing_behind(placement: str) -> None:
         for n in range(rounds):
             a_round(stream, 5 + n)
         until(lambda: reachable(*roots) < before + rounds, f"{before} things, and no more")
+
+
+def test_a_wait_that_is_answered_early_leaves_no_alarm_behind(runtime: Runtime, new_gate: Callable[[], Gate]) -> None:
+    """They are swept out while others come, though their hour is far off."""
+
+    async def held(ctx: Any, data: Any) -> None:
+        await gates[data].passed(ctx)
+
+    gates = [new_gate() for _ in range(40)]
+    stream = runtime.open_stream(point("asyncio"), held).get(timeout=PATIENCE)
+    for n, gate in enumerate(gates):
+        execution_id = stream.execute(n).get(timeout=PATIENCE)
+        waits = [stream.wait_for_completion(execution_id, timeout=3_600.0) for _ in range(100)]
+        gate.open()
+        for wait in waits:
+            assert wait.get(timeout=PATIENCE) is not None
+    wakeups = runtime.ref.proxy().children().get(timeout=PATIENCE)["wakeups"]
+    assert len((wakeups.actor_inbox.kept or {})["heap"]) < 2_100
