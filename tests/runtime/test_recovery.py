@@ -243,12 +243,14 @@ def test_a_store_that_is_away_is_told_in_stats_and_events_and_nothing_is_lost(pl
         assert 0 == stream.run(0).get(timeout=PATIENCE).output
         failing.next_commit(StoreUnavailable(store="memory:", reason="the disk is full"))
         runs = [stream.run(n) for n in range(1, 4)]
-        assert "the disk is full" in seen.wait_for("store_unavailable").data["reason"]
-        stats = runtime.stats().get(timeout=PATIENCE)
-        assert (False, 3) == (stats.store_available, stats.writes_waiting)
-        assert not any(run.done() for run in runs)
-        host.wait_for_timer(100.0)
-        host.advance(100.0)
+        try:
+            assert "the disk is full" in seen.wait_for("store_unavailable").data["reason"]
+            stats = runtime.stats().get(timeout=PATIENCE)
+            assert (False, 3) == (stats.store_available, stats.writes_waiting)
+            assert not any(run.done() for run in runs)
+        finally:  # or nothing would ever be stopped
+            host.wait_for_timer(100.0)
+            host.advance(100.0)
         assert [1, 2, 3] == [run.get(timeout=PATIENCE).output for run in runs]
         seen.wait_for("store_available")
         assert runtime.stats().get(timeout=PATIENCE).store_available
