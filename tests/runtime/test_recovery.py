@@ -139,14 +139,7 @@ def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: 
         context = stream.get_context(execution_id).get(timeout=PATIENCE)
         assert context is not None
         state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="another")
-        write = AdvanceExecution(
-            state=state,
-            expected_epoch=1,
-            at=datetime.now(UTC),
-            session_id=context.session_id,
-            stream_id="hook",
-            correlation_id=execution_id,
-        )
+        write = advance_to(state)
         runtime.sessions_ref.ask(write, timeout=PATIENCE)
         with pytest.raises(StaleWriter, match="epoch 7"):
             runtime.sessions_ref.ask(write, timeout=PATIENCE)
@@ -256,10 +249,23 @@ def test_a_store_that_is_away_is_told_in_stats_and_events_and_nothing_is_lost(pl
         assert runtime.stats().get(timeout=PATIENCE).store_available
 
 
+def advance_to(state: ExecutionState) -> AdvanceExecution:
+    """The write that brings a fresh execution from its first epoch to this state."""
+    own = state.execution_id
+    return AdvanceExecution(
+        state=state,
+        expected_epoch=1,
+        at=datetime.now(UTC),
+        session_id=own,
+        stream_id="hook",
+        correlation_id=own,
+    )
+
+
 def take_over(runtime: Runtime, execution_id: str) -> None:
     """As if another runtime had."""
     state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="another")
-    runtime.sessions_ref.ask(AdvanceExecution(state=state, expected_epoch=1, session_id=execution_id), timeout=PATIENCE)
+    runtime.sessions_ref.ask(advance_to(state), timeout=PATIENCE)
 
 
 def test_what_an_attempt_of_another_epoch_says_is_refused_by_its_actor(runtime: Runtime, gate: Gate) -> None:
