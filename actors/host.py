@@ -49,9 +49,9 @@ class Host:
         """A name for an actor, unique in the world."""
         return uuid.UUID(int=self._random.getrandbits(128), version=4).urn
 
-    def new_session_id(self) -> str:
-        """`session_YYYYMMDD_HHMMSS_` and 16 hex digits."""
-        now = self.now().replace(microsecond=0)
+    def new_session_id(self, at: datetime | None = None) -> str:
+        """`session_YYYYMMDD_HHMMSS_` and 16 hex digits; of now, unless the time is given."""
+        now = (at or self.now()).replace(microsecond=0)
         second, text = self._second
         if now != second:
             text = f"{now:session_%Y%m%d_%H%M%S}"  # formatting takes three times as long as all else here

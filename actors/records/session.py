@@ -21,6 +21,7 @@ from propolis.messages import (
     LeaseLost,
     LeaseWasLost,
     LeaveTurn,
+    Message,
     Opened,
     OpenExecution,
     PostToInbox,
@@ -36,6 +37,7 @@ from propolis.messages import (
 )
 
 from ..core import LATER, AsyncioActor, Handlers, Reply
+from ..stores import Committed
 from .ledger import Ledger, Pending
 from .numbering import numbered_events
 from .turns import Turns
@@ -156,12 +158,14 @@ class SessionActor(AsyncioActor):
             self._keep_turns(write, outcome)
             if reply is None:
                 continue
-            if isinstance(outcome, PropolisError):
+            if type(outcome) is Committed:
+                reply.set(None)
+            elif isinstance(outcome, PropolisError):
                 reply.offer_error(outcome)
-            elif isinstance(outcome, bool) or outcome is None or _as_asked(write, outcome):
-                reply.set(outcome if isinstance(outcome, bool) else None)
-            else:
+            elif isinstance(outcome, Message):
                 reply.set_bytes(encode(outcome))
+            else:
+                reply.set(outcome)
 
     def _publish(self, batch: Sequence[Pending], outcomes: Sequence[Any]) -> None:
         events: list[Event] = []
@@ -228,7 +232,7 @@ class SessionActor(AsyncioActor):
             queues = spec.origin != "fresh" and write.session_policy != "parallel"
             if queues and isinstance(outcome, Opened) and not outcome.duplicate:
                 self._turns.join(spec.session_id, spec.execution_id)
-        elif isinstance(write, AdvanceExecution) and write.state.status in ENDED:
+        elif self._turns and isinstance(write, AdvanceExecution) and write.state.status in ENDED:
             self._turns.leave(write.session_id, write.state.execution_id)
             self._wake_first(self._turns.first(write.session_id))
 
@@ -304,13 +308,6 @@ class SessionActor(AsyncioActor):
         GetSession: get_session,
         GetExecution: get_execution,
     }
-
-
-def _as_asked(write: Write, outcome: Any) -> bool:
-    """Whether there is no more to say than that it is committed: two messages less for every execution."""
-    if isinstance(write, AdvanceExecution):
-        return not write.claim
-    return isinstance(write, OpenExecution) and write.spec.origin == "fresh" and not outcome.duplicate
 
 
 def _row(found: tuple[ExecutionSpec, ExecutionState] | None) -> ExecutionRow | None:

@@ -17,14 +17,15 @@ from propolis.messages import (
 )
 
 from .batch import Batch, first_session_row, initial_state
-from .rows import EMPTY, execution_row, memory_in, overlaid, spec_of
+from .protocol import Committed
+from .rows import execution_row, memory_in, overlaid, spec_of
 from .schema import executions, sessions
 from .statements import GIVE_ROW, SESSION_TO_TAKE
 
 __all__ = ["find_session_to_take", "open_execution", "same_as"]
 
 
-def open_execution(batch: Batch, write: OpenExecution) -> Opened:
+def open_execution(batch: Batch, write: OpenExecution) -> Opened | Committed:
     """Apply it. Raises IdempotencyConflict, SessionNotFound, SessionBusy."""
     earlier = _find_earlier(batch, write)
     if earlier is not None:
@@ -67,15 +68,15 @@ def _is_equal(one: Payload, other: Payload) -> bool:
     return one == other or bool(one.value() == other.value())  # bytes differ by the order of keys, too
 
 
-def _open_fresh(batch: Batch, write: OpenExecution) -> Opened:
+def _open_fresh(batch: Batch, write: OpenExecution) -> Committed:
     spec = write.spec
     taken = select(executions.c.id).where(executions.c.execution_id == spec.execution_id)
     if batch.connection.scalar(taken) is not None:
         raise SessionBusy(session_id=spec.session_id, reason="id_taken")
-    opened = _insert(batch, write, EMPTY if write.memory is None else write.memory)
+    opened = _insert(batch, write, None)
     if write.memory is not None:
         batch.statements.insert_sessions.run(batch.connection, [first_session_row(spec, write.memory)])
-    return opened
+    return Committed(opened.first_seq)
 
 
 def _join(batch: Batch, write: OpenExecution) -> Opened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from propolis.messages import (
     Advanced,
@@ -24,9 +24,17 @@ from propolis.messages import (
     Write,
 )
 
-__all__ = ["Outcome", "Store", "StoreHost"]
+__all__ = ["Committed", "Outcome", "Store", "StoreHost"]
 
-Outcome: TypeAlias = Opened | Advanced | Appended | Recovered | bool | PropolisError | None
+
+class Committed(NamedTuple):
+    """It is committed just as it was asked for: a fresh opening, an advance that claims nothing."""
+
+    first_seq: int | None
+    """The number of the first of its events."""
+
+
+Outcome: TypeAlias = Committed | Opened | Advanced | Appended | Recovered | bool | PropolisError | None
 """What became of one write: its reply, or the error that it alone met. An error means that nothing of it landed."""
 
 

@@ -26,7 +26,7 @@ from propolis.messages import (
 
 from .batch import Batch, advance_row, session_change_row
 from .opening import find_session_to_take, open_execution
-from .protocol import Outcome
+from .protocol import Committed, Outcome
 from .recovering import recover_executions
 from .rows import memory_in, overlaid
 from .schema import UNFINISHED, executions, inbox, sessions, to_micros
@@ -62,7 +62,7 @@ def _current_epoch(batch: Batch, execution_id: str) -> int | None:
     return current
 
 
-def _advance(batch: Batch, write: AdvanceExecution) -> Advanced:
+def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     execution_id = write.state.execution_id
     memory = None
     if write.claim:
@@ -81,6 +81,8 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced:
         row = session_change_row(write, batch.now, at)
         if not batch.statements.change_sessions.run(batch.connection, [row]):
             raise SessionNotFound(session_id=write.session_id)
+    if not write.claim:
+        return Committed(first_seq)
     return Advanced(execution_id=execution_id, first_seq=first_seq, memory=memory)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from propolis.messages import Advanced, AdvanceExecution, Appended, AppendEvents, Opened, OpenExecution, Write
+from propolis.messages import AdvanceExecution, Appended, AppendEvents, OpenExecution, Write
 
 from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
-from .protocol import Outcome
-from .rows import EMPTY, execution_row
+from .protocol import Committed, Outcome
+from .rows import execution_row
 from .schema import to_micros
 
 __all__ = ["Odd", "Run"]
@@ -85,26 +85,21 @@ class Run:
             self.flush()
         self._touched.update(ids)
 
-    def _open(self, write: OpenExecution) -> Opened:
+    def _open(self, write: OpenExecution) -> Committed:
         spec = write.spec
         state, next_seq = initial_state(self._batch, write), self._batch.next_seq()
         self._executions.append(execution_row(spec, state, next_seq))
         if write.memory is not None:
             self._sessions.append(first_session_row(spec, write.memory))
-        return Opened(
-            execution_id=spec.execution_id,
-            session_id=spec.session_id,
-            memory=EMPTY if write.memory is None else write.memory,
-            first_seq=self._batch.add_drafts(write),
-        )
+        return Committed(self._batch.add_drafts(write))
 
-    def _advance(self, write: AdvanceExecution, *, changes: bool) -> Advanced:
+    def _advance(self, write: AdvanceExecution, *, changes: bool) -> Committed:
         first_seq = self._batch.add_drafts(write)
         self._advances.append(advance_row(self._batch, write))
         if changes:
             at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
             self._changes.append(session_change_row(write, self._batch.now, at))
-        return Advanced(execution_id=write.state.execution_id, first_seq=first_seq)
+        return Committed(first_seq)
 
     def flush(self) -> None:
         """Write what was collected.

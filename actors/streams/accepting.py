@@ -90,7 +90,7 @@ class Accepting(Supervising):
         trial = self._pass_circuit()
         point = self.plan.entry_point
         fresh = message.session_id is None  # then the session has the execution's id (section 4)
-        execution_id = self.host.new_session_id() if fresh else self.host.new_execution_id()
+        execution_id = self.host.new_session_id(now) if fresh else self.host.new_execution_id()
         spec = ExecutionSpec(
             execution_id=execution_id,
             session_id=message.session_id or execution_id,

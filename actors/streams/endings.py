@@ -66,6 +66,8 @@ def make_advance(
     **changes: Any,
 ) -> AdvanceExecution:
     """The write that brings an execution to a state. What of `changes` is None is left out."""
+    for name in [name for name, value in changes.items() if value is None]:
+        del changes[name]
     return AdvanceExecution(
         state=state,
         expected_epoch=expected_epoch,
@@ -74,7 +76,7 @@ def make_advance(
         stream_id=spec.stream_id,
         correlation_id=spec.correlation_id,
         events=events,
-        **given(**changes),
+        **changes,
     )
 
 

@@ -51,25 +51,21 @@ class Opening(NamedTuple):
     checkpoint_id: str | None
 
 
-class _Held(NamedTuple):
-    data: bytes
-    until: float | None
-
-
 class Results:
     """The last results, at most so many and for so long. Bounded by both."""
 
     def __init__(self, most: int, ttl: float | None) -> None:
         self._most = most
         self._ttl = ttl
-        self._held: OrderedDict[str, _Held] = OrderedDict()
+        # Plain tuples of plain values: the garbage collector takes them off its list, which it would not do with more.
+        self._held: OrderedDict[str, tuple[bytes, float | None]] = OrderedDict()
 
     def add(self, execution_id: str, data: bytes, now: float) -> None:
         """Hold an encoded result."""
         if self._most == 0:
             return
         self._held.pop(execution_id, None)
-        self._held[execution_id] = _Held(data, None if self._ttl is None else now + self._ttl)
+        self._held[execution_id] = (data, None if self._ttl is None else now + self._ttl)
         while len(self._held) > self._most:
             self._held.popitem(last=False)
         self._prune(now)
@@ -78,7 +74,7 @@ class Results:
         """An encoded result, if it is still held."""
         self._prune(now)
         held = self._held.get(execution_id)
-        return None if held is None else held.data
+        return None if held is None else held[0]
 
     def forget(self, execution_id: str) -> None:
         """Let go of one."""
@@ -90,9 +86,9 @@ class Results:
         return len(self._held)
 
     def _prune(self, now: float) -> None:
-        while self._held:
-            held = next(iter(self._held.values()))
-            if held.until is None or held.until > now:
+        while self._ttl is not None and self._held:
+            _, until = next(iter(self._held.values()))
+            if until is None or until > now:
                 return
             self._held.popitem(last=False)
 

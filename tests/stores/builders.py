@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from propolis.actors.stores import Outcome, Store
+from propolis.actors.stores import Committed, Outcome, Store
 
 from propolis.messages import (
     AdvanceExecution,
@@ -192,8 +192,8 @@ class Client:
             raise outcome
         return outcome
 
-    def opened(self, *writes: OpenExecution) -> list[Opened]:
+    def opened(self, *writes: OpenExecution) -> list[Opened | Committed]:
         """Commit openings that must succeed."""
         outcomes = self.commit(*writes)
-        assert all(isinstance(outcome, Opened) for outcome in outcomes), outcomes
+        assert all(isinstance(outcome, (Opened, Committed)) for outcome in outcomes), outcomes
         return outcomes  # type: ignore[return-value]

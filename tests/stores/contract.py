@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from propolis.actors.stores import Store
+from propolis.actors.stores import Committed, Store
 
 from propolis.messages import (
     Advanced,
@@ -38,9 +38,7 @@ class OpeningContract:
         """Spec, state and the session that it opens."""
         client = Client(store)
         write = opening("e1", input_data={"t": (1, b"x")}, memory={"a": 1}, events=2)
-        assert [Opened(execution_id="e1", session_id="e1", memory=Payload.of({"a": 1}), first_seq=1)] == client.commit(
-            write
-        )
+        assert [Committed(first_seq=1)] == client.commit(write)
         state = ExecutionState.accepted(write.spec, "r1", START)
         assert (write.spec, state) == store.get_execution("e1")
         record = store.get_session("e1")
@@ -83,13 +81,13 @@ class OpeningContract:
         good, bad, also_good = client.commit(opening("e2"), opening("e1", memory={"a": 2}), opening("e3"))
         assert isinstance(bad, SessionBusy)
         assert ("e1", "id_taken") == (bad.session_id, bad.reason)
-        assert ["e2", "e3"] == [good.execution_id, also_good.execution_id]  # type: ignore[union-attr]
+        assert [Committed(None)] * 2 == [good, also_good]
         assert before == store.get_session("e1")
 
     def test_the_same_id_twice_in_a_batch_opens_one(self, store: Store) -> None:
         """The first of the two."""
         first, second = Client(store).commit(opening("e1", input_data=1), opening("e1", input_data=2))
-        assert isinstance(first, Opened)
+        assert isinstance(first, Committed)
         assert isinstance(second, SessionBusy)
         found = store.get_execution("e1")
         assert found is not None
@@ -123,16 +121,16 @@ class OpeningContract:
         first, second = client.opened(
             opening("e1", key="k", input_data=1), opening("e2", key="k", input_data=2, entry_point="other")
         )
-        assert [False, False] == [first.duplicate, second.duplicate]
+        assert [Committed(None)] * 2 == [first, second]
 
     def test_a_key_twice_in_one_batch_opens_one(self, store: Store) -> None:
         """Equal input is a duplicate, other input a conflict, and what stands between them lands."""
         one, two, three, four = Client(store).commit(
             opening("e1", key="k"), opening("e2", key="k"), opening("e3"), opening("e4", key="k", input_data="other")
         )
-        assert ("e1", False) == (one.execution_id, one.duplicate)  # type: ignore[union-attr]
+        assert isinstance(one, Committed)
         assert ("e1", True) == (two.execution_id, two.duplicate)  # type: ignore[union-attr]
-        assert isinstance(three, Opened)
+        assert isinstance(three, Committed)
         assert isinstance(four, IdempotencyConflict)
 
     # --- joining ---
@@ -261,7 +259,7 @@ class AdvancingContract:
         client = Client(store)
         client.one(opening("e1"))
         write = advance("e1", output={"label": "x"}, memory={"m": 1}, progress={"fraction": 1.0})
-        assert Advanced(execution_id="e1") == client.one(write)
+        assert Committed(first_seq=None) == client.one(write)
         assert write.state == store.get_execution("e1")[1]  # type: ignore[index]
         record = store.get_session("e1")
         assert record is not None
@@ -283,7 +281,7 @@ class AdvancingContract:
         stale = outcomes[2]
         assert isinstance(stale, StaleWriter)
         assert ("e2", 1, 7) == (stale.execution_id, stale.epoch, stale.current)
-        assert [1, 2, 3, 4] == [o.first_seq for o in outcomes if isinstance(o, Advanced)]
+        assert [1, 2, 3, 4] == [o.first_seq for o in outcomes if isinstance(o, Committed)]
         assert 4 == store.last_seq()
         assert {"completed": 4, "running": 1} == store.count_executions()
         assert {} == store.get_session("e2").memory  # type: ignore[union-attr]
@@ -624,7 +622,7 @@ class HousekeepingContract:
         assert ["e2"] == [e.execution_id for e in store.events_after(0, EventFilter())]
         assert (None, None, ()) == (store.get_session("e1"), store.find_idempotent("hook", "k"), store.inbox("r1"))
         assert 4 == store.last_seq()
-        assert isinstance(client.one(opening("e1", key="k")), Opened)
+        assert isinstance(client.one(opening("e1", key="k")), Committed)
 
     def test_sessions_and_executions_are_listed_newest_first_and_filtered(self, store: Store) -> None:
         """By status, stream, session, quarantine."""
@@ -675,7 +673,7 @@ class HousekeepingContract:
         huge = event("custom", node_id="\ud800")
         good, bad, fine = Client(store).commit(opening("e1"), AppendEvents(events=(huge,)), opening("e2"))
         assert isinstance(bad, InvalidInput)
-        assert [Opened, Opened] == [type(good), type(fine)]
+        assert [Committed, Committed] == [type(good), type(fine)]
         assert 0 == store.last_seq()
 
     def test_a_closed_store_is_unavailable(self, store: Store) -> None:

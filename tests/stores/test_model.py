@@ -119,17 +119,17 @@ class Model:
             if session is not None or own in self.executions:
                 return "SessionBusy"
             self.sessions[own] = Session(own, own, given or {}, (None, given or {}), {own: given or {}})
-            memory, may_start = given or {}, True
-        else:
-            if session is None:
-                return "SessionNotFound"
-            if own in self.executions:
-                return "SessionBusy"
-            take = self.join if spec.origin == "join" else self.resume
-            taken = take(write, new, session, given)
-            if isinstance(taken, str):
-                return taken
-            memory, may_start = taken
+            self.executions[own] = new
+            return (self.number(write),)
+        if session is None:
+            return "SessionNotFound"
+        if own in self.executions:
+            return "SessionBusy"
+        take = self.join if spec.origin == "join" else self.resume
+        taken = take(write, new, session, given)
+        if isinstance(taken, str):
+            return taken
+        memory, may_start = taken
         self.executions[own] = new
         return (own, False, (memory, may_start, self.number(write)))
 
@@ -185,7 +185,7 @@ class Model:
         if write.memory is not None:
             session.memory = write.memory.value()
         session.revision += write.memory is not None or write.checkpoint is not None
-        return (True, memory, self.number(write))
+        return (True, memory, self.number(write)) if write.claim else (self.number(write),)
 
     def recover(self, write: RecoverExecutions, me: str) -> Any:
         free = [
