@@ -66,6 +66,45 @@ def test_a_stream_that_crashes_keeps_its_executions_running_and_its_waiters(
     assert (7, 7, 2) == (stats.total_executions, stats.completed_executions, stats.available_slots)
 
 
+def test_a_stream_that_crashes_learns_which_of_its_executions_hold_no_slot(
+    runtime: Runtime, placement: str, gate: Gate
+) -> None:
+    """One that backs off keeps none from the next; one that waits for a slot gets it when there is one."""
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if data == "hold":
+            await gate.passed(ctx)
+        elif data != "ok" and ctx.attempt == 1:
+            raise ValueError("again")
+        return [data, ctx.attempt]
+
+    def opened(id: str, backoff: Backoff) -> Stream:
+        restart = RestartPolicy(backoff=backoff)
+        entry_point = point(placement, id, restart=restart, max_concurrent=1)
+        return runtime.open_stream(entry_point, executor_for(placement, work)).get(timeout=PATIENCE)
+
+    long = opened("long", Backoff(initial=3_600.0, maximum=3_600.0, immediate_first=False))
+    failing = long.execute("fail").get(timeout=PATIENCE)
+    until(lambda: long.get_active_count().get(timeout=PATIENCE) == 0)
+    crash(long.ref)
+    assert ["ok", 1] == long.run("ok").get(timeout=PATIENCE).output
+    assert (failing,) == long.active_execution_ids
+
+    short = opened("short", Backoff(initial=0.001, maximum=0.001, immediate_first=False))
+    runs = [short.run("fail"), short.run("hold")]
+    gate.wait_for(1)
+
+    def is_queued() -> bool:
+        stats = short.get_stats().get(timeout=PATIENCE)
+        return (stats.active, stats.queue_depth, stats.available_slots) == (2, 1, 0)
+
+    until(is_queued)
+    crash(short.ref)
+    until(is_queued)
+    gate.open()
+    assert [["fail", 2], ["hold", 1]] == [run.get(timeout=PATIENCE).output for run in runs]
+
+
 def test_a_stream_that_crashes_under_load_answers_everybody(any_runtime: Runtime, placement: str) -> None:
     """With its result, or with the crash by name; whatever was accepted ends."""
     gate = Gate()
@@ -146,6 +185,30 @@ def test_an_execution_whose_actor_crashes_is_run_again(any_runtime: Runtime, pla
     gate.open()
     outputs = {run.get(timeout=PATIENCE).output[0]: run.get().output[1] for run in (victim, neighbour)}
     assert {which: 2, 3 - which: 1} == outputs
+
+
+def test_the_attempt_of_a_crashed_actor_is_interrupted(runtime: Runtime, placement: str, gate: Gate) -> None:
+    """Another has its place; it does not go on beside that one for longer than it must."""
+    told: list[str] = []
+
+    async def work(ctx: Any, data: Any) -> int:
+        if ctx.attempt == 1:
+            try:
+                await gate.passed(ctx)
+            except BaseException as error:
+                told.append(type(error).__name__)
+                raise
+        attempt: int = ctx.attempt
+        return attempt
+
+    stream = runtime.open_stream(point(placement), executor_for(placement, work)).get(timeout=PATIENCE)
+    run = stream.run()
+    gate.wait_for(1)
+    (child,) = stream.ref.proxy().children().get(timeout=PATIENCE).values()
+    crash(child)
+    assert 2 == run.get(timeout=PATIENCE).output
+    until(lambda: told)
+    assert [{"asyncio": "CancelledError", "thread": "Cancelled"}[placement]] == told
 
 
 def test_the_writer_that_crashes_writes_everything_once(any_runtime: Runtime, placement: str) -> None:

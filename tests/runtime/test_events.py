@@ -278,3 +278,36 @@ def test_a_circuit_trips_refuses_and_half_opens(clock: ManualHost, placement: st
             assert (trial == "good") == stream.run(trial).get(timeout=PATIENCE).success
         assert "closed" == stream.get_stats().get(timeout=PATIENCE).circuit.state
         until(lambda: seen.types() == ["stream_tripped", "stream_tripped", "stream_recovered"])
+
+
+def test_a_trial_that_tells_nothing_makes_way_for_the_next(clock: ManualHost, placement: str, gate: Gate) -> None:
+    """Cancelled, say; and a resume is work like any other, so it is refused while the circuit is open."""
+
+    async def work(ctx: Any, data: Any) -> Any:
+        match data:
+            case "bad":
+                raise SystemExit
+            case "hold":
+                await gate.passed(ctx)
+            case "pause":
+                await ctx.pause("here")
+        return data
+
+    policy = StreamPolicy(max_failures=0, within=60.0, open_seconds=60.0)
+    with Runtime(host=clock) as runtime:
+        stream = runtime.open_stream(point(placement, circuit=policy), executor_for(placement, work)).get(
+            timeout=PATIENCE
+        )
+        paused = stream.run("pause").get(timeout=PATIENCE)
+        stream.run("bad").get(timeout=PATIENCE)
+        for refused in (stream.execute("good"), stream.resume(paused.session_id)):
+            with pytest.raises(StreamTripped):
+                refused.get(timeout=PATIENCE)
+        clock.advance(61.0)
+        trial = stream.execute("hold").get(timeout=PATIENCE)
+        gate.wait_for(1)
+        with pytest.raises(StreamTripped):
+            stream.execute("good").get(timeout=PATIENCE)
+        assert stream.cancel_execution(trial).get(timeout=PATIENCE)
+        assert stream.run("good").get(timeout=PATIENCE).success
+        assert "closed" == stream.get_stats().get(timeout=PATIENCE).circuit.state

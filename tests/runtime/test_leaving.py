@@ -10,6 +10,7 @@ import pytest
 
 from propolis import Runtime, RuntimeConfig, Stream
 from propolis.messages import RuntimeStopped, StreamNotRunning
+from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, executor_for, point, until
 
@@ -113,6 +114,23 @@ def test_a_stop_waits_for_the_row_that_is_on_its_way_into_the_store(file_store: 
         statuses = {row.status for row in runtime.executions().get(timeout=PATIENCE)}
         assert statuses <= {"completed", "cancelled"}
         assert ("cancelled" in statuses) is cancel
+
+
+def test_a_stop_is_not_through_before_the_row_that_is_on_its_way() -> None:
+    """Or that would land in a stream that has told everybody that it stands still."""
+    failing = FailingStore()
+    with Runtime(failing.open) as runtime:
+        stream = held_stream(runtime, "asyncio", Gate())
+        with failing.hold_commit() as held:
+            accepting = stream.execute(1)
+            held.wait_reached()
+            stopping = stream.stop(grace=0.0)
+            stream.get_stats().get(timeout=PATIENCE)
+            assert (False, False) == (accepting.done(), stopping.done())
+            held.release()
+            assert () == stopping.get(timeout=PATIENCE).stragglers
+        assert accepting.get(timeout=PATIENCE)
+        assert () == stream.active_execution_ids
 
 
 def test_a_drain_finishes_what_was_admitted_and_admits_no_more(

@@ -188,6 +188,7 @@ def test_who_does_not_beat_is_declared_lost_and_taken_over_while_running_and_sto
         lost.stop().get(timeout=PATIENCE)
         (record,) = peer.sessions().get(timeout=PATIENCE)
         assert ("completed", 2, 0) == (record.status, record.attempt, record.restarts)
+        assert 0 == record.lost_attempts  # it has got on: a checkpoint ends the row of attempts that were lost
         assert result == record.result
 
 

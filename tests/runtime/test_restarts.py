@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from propolis import Backoff, NonRetryable, RestartPolicy, Runtime, Stream
+from propolis.actors import Host
 from propolis.messages import AdvanceExecution, SessionBusy, SessionNotFound
 from propolis.testing import FailingStore
 
@@ -59,6 +60,26 @@ def test_the_first_restart_is_immediate_and_the_next_waits(runtime: Runtime, pla
         until(lambda: len(seen.events) == 3)
         assert expected == [event.data["after"] for event in seen.events]
         seen.events.clear()
+
+
+def test_the_jitter_of_a_wait_is_drawn_from_the_host(placement: str) -> None:
+    """As every chance is, so that a test can hold it still."""
+
+    class Certain(Host):
+        def draw(self) -> float:
+            return 1.0
+
+    async def fail(ctx: Any, data: Any) -> None:
+        raise ValueError("again")
+
+    seen = Recorder()
+    backoff = Backoff(initial=0.01, maximum=1.0, jitter=0.5, immediate_first=False)
+    with Runtime(host=Certain()) as runtime:
+        runtime.subscribe("execution_restarted", seen).get(timeout=PATIENCE)
+        stream = open_with(runtime, placement, fail, restart=RestartPolicy(backoff=backoff, max_restarts=2))
+        stream.run().get(timeout=PATIENCE)
+        seen.wait_for("execution_restarted", 2)
+    assert [0.015, 0.03] == [event.data["after"] for event in seen.events]
 
 
 def test_a_restart_is_counted_before_it_runs(placement: str, gate: Gate) -> None:
