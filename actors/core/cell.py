@@ -52,7 +52,7 @@ class Cell(Life):
         """Have what was pushed looked at."""
         if not self.scheduled:
             self.loop.schedule(self)
-        if self.stopped.is_set():  # stopped between the sender's look and the push: nobody else will answer it
+        if self.stopped.on:  # stopped between the sender's look and the push: nobody else will answer it
             self.fail_waiting()
 
     def put(self, envelope: Any, /) -> None:
@@ -76,7 +76,7 @@ class Cell(Life):
     def run(self) -> bool:
         """Handle up to TURN messages. True when more are waiting and can be handled."""
         for _ in range(TURN):
-            if self.busy or self.suspended or self.stopped.is_set():
+            if self.busy or self.suspended or self.stopped.on:
                 return False
             envelope = self.pop()
             if envelope is None:
@@ -137,7 +137,7 @@ class Cell(Life):
 
     async def _run_task(self, coroutine: Coroutine[Any, Any, Any], envelope: Envelope, asker: Asker) -> None:
         self.current = envelope
-        if self.stopped.is_set():  # between the message and this first step
+        if self.stopped.on:  # between the message and this first step
             coroutine.close()
             answer_error(envelope.reply_to, self.gone())
             return
@@ -148,7 +148,7 @@ class Cell(Life):
         except PropolisError as error:
             self._refuse(envelope, error)
         except BaseException as error:  # noqa: BLE001 - fact 3: nothing a handler raises may reach another actor
-            if not self.stopped.is_set():
+            if not self.stopped.on:
                 self.crash(error, envelope)
             else:
                 cancelled = isinstance(error, asyncio.CancelledError)

@@ -34,19 +34,19 @@ _NO_KWARGS: Final[dict[str, Any]] = {}
 
 
 class StopFlag:
-    """`threading.Event` as far as pykka uses it, for a tenth of the memory."""
+    """`threading.Event` as far as pykka uses it, for a tenth of the memory. `on` is the same without a call."""
 
-    __slots__ = ("_event", "_set")
+    __slots__ = ("_event", "on")
 
     def __init__(self) -> None:
-        self._set = False
+        self.on = False
         self._event: threading.Event | None = None
 
     def is_set(self) -> bool:
-        return self._set
+        return self.on
 
     def set(self) -> None:
-        self._set = True
+        self.on = True
         if self._event is not None:
             self._event.set()
 
@@ -54,7 +54,7 @@ class StopFlag:
         with _making_events:
             if self._event is None:
                 self._event = threading.Event()
-        if self._set:
+        if self.on:
             self._event.set()
         return self._event.wait(timeout)
 
@@ -158,7 +158,7 @@ class Life(Mailbox):
 
     def begin(self) -> None:
         """Make the instance's start hook run, on the loop. A failure there is a crash like any other (fact 2)."""
-        if self.stopped.is_set():
+        if self.stopped.on:
             return  # its parent ended first
         self.suspended = False
         try:
@@ -170,7 +170,7 @@ class Life(Mailbox):
 
     def restart(self) -> None:
         """Put a new instance behind the unchanged mailbox and references."""
-        if self.stopped.is_set():
+        if self.stopped.on:
             return
         self.restarts += 1
         try:
@@ -195,7 +195,7 @@ class Life(Mailbox):
                 actor.on_failure(*_exc_info(error))
             except BaseException:
                 logger.exception("%s: on_failure() raised as well", self.path)
-        if self.parent is None or self.parent.stopped.is_set():
+        if self.parent is None or self.parent.stopped.on:
             self.terminate(failure)
         else:
             self.parent.child_crashed(self, failure)
@@ -212,7 +212,7 @@ class Life(Mailbox):
         """Ask this actor, the parent, what is to become of a crashed child; by its own message, in its own turn."""
 
         def decide() -> None:
-            if self.actor is None or child.stopped.is_set():
+            if self.actor is None or child.stopped.on:
                 return
             try:
                 self.actor.on_child_failure(child.ref, failure)
@@ -240,7 +240,7 @@ class Life(Mailbox):
 
         Any thread. After the end it is called at once.
         """
-        if self.stopped.is_set():
+        if self.stopped.on:
             told(self.failure)
         elif not self.loop.is_here():
             self.loop.post(self.watch, told)
@@ -251,7 +251,7 @@ class Life(Mailbox):
 
     def stop(self) -> None:
         """Orderly: the children end first, then the stop hook runs, then this actor ends."""
-        if self.stopped.is_set():
+        if self.stopped.on:
             return
         for child in list((self.children or {}).values()):
             child.stop()
@@ -266,7 +266,7 @@ class Life(Mailbox):
 
     def terminate(self, failure: Failure | None) -> None:
         """The end, told once to the parent and to every watcher."""
-        if self.stopped.is_set():
+        if self.stopped.on:
             return
         if self.children:
             for child in list(self.children.values()):
@@ -293,12 +293,12 @@ class Life(Mailbox):
 
     def child_ended(self, child: Life, failure: Failure | None) -> None:
         """Tell this actor, the parent: whichever instance is there when its turn comes."""
-        if not self.stopped.is_set():
+        if not self.stopped.on:
             self.send_call(lambda: self.actor.on_child_ended(child.ref, failure) if self.actor is not None else None)
 
     def fail_waiting(self) -> None:
         """Answer everything that still waits in a stopped actor (fact 7), or make it a dead letter. Any thread."""
-        while self.stopped.is_set() and not self.empty():
+        while self.stopped.on and not self.empty():
             try:
                 envelope = self.pop()
             except IndexError:

@@ -220,7 +220,7 @@ class ActorLoop:
             limit=self.mailbox_limit if limit is None else limit,
         )
         if parent is not None:
-            if parent.stopped.is_set():
+            if parent.stopped.on:
                 raise pykka.ActorDeadError(f"{parent.path} has stopped and starts no {cell.name!r}")
             if parent.children is None:
                 parent.children = {}

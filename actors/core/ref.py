@@ -63,7 +63,7 @@ class Ref(pykka.ActorRef[A]):
             MessageError: a message of ours that cannot be encoded.
         """
         cell = self.actor_inbox
-        if cell.stopped.is_set():
+        if cell.stopped.on:
             raise pykka.ActorDeadError(f"{self} not found")
         if isinstance(message, Message):
             cell.send(Envelope(encode(message)), control=message.control, original=message)
@@ -80,7 +80,7 @@ class Ref(pykka.ActorRef[A]):
         How an attempt's end reaches its actor, in order with what it told before. Any thread.
         """
         cell = self.actor_inbox
-        if not cell.stopped.is_set():
+        if not cell.stopped.on:
             (cell.push_control if message.control else cell.push)(Envelope(encode(message)))
             cell.wake()
 
@@ -101,7 +101,7 @@ class Ref(pykka.ActorRef[A]):
         """Send a message whose answer goes to `reply`; every error goes there too."""
         cell = self.actor_inbox
         try:
-            if cell.stopped.is_set():
+            if cell.stopped.on:
                 reply.set_error(pykka.ActorDeadError(f"{self} not found"))
             elif isinstance(message, Message):
                 cell.send(Envelope(encode(message), reply, chain), control=message.control, original=message)
@@ -121,7 +121,7 @@ class Ref(pykka.ActorRef[A]):
             raise WouldBlock(call=f"{self.actor_class.__name__} ref.stop()")
         reply: Reply[bool] = Reply()
         cell = self.actor_inbox
-        if cell.stopped.is_set():
+        if cell.stopped.on:
             reply.set(False)
         else:
             cell.send_stop(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any, Final
 
 from propolis.messages import (
@@ -75,22 +76,23 @@ class Accepting(Supervising):
         if self._hold_early():
             return LATER
         self._check_running()
-        check_id("session_id", message.session_id)
-        check_id("correlation_id", message.correlation_id)
         now = self.host.now()
-        if message.idempotency_key is not None and not 0 < len(message.idempotency_key) <= 512:
-            raise InvalidInput(
-                what="idempotency_key", reason="it has no, or over 512, characters", remedy="Shorten it."
-            )
-        if message.deadline is not None:
-            if message.deadline.tzinfo is None:
-                raise InvalidInput(what="deadline", reason="it has no time zone", remedy="Pass an aware datetime.")
-            if message.deadline <= now:
-                raise InvalidInput(what="deadline", reason="it has passed already", remedy="Pass one in the future.")
+        _check_request(message, now)
         trial = self._pass_circuit()
         point = self.plan.entry_point
         fresh = message.session_id is None  # then the session has the execution's id (section 4)
         execution_id = self.host.new_session_id(now) if fresh else self.host.new_execution_id()
+        fields: dict[str, Any] = {}
+        if message.idempotency_key is not None:
+            fields["idempotency_key"] = message.idempotency_key
+        if message.deadline is not None:
+            fields["deadline"] = message.deadline
+        if priority := message.priority if message.priority is not None else point.priority:
+            fields["priority"] = priority
+        if not fresh:
+            fields["origin"] = "join"
+        if point.version is not None:
+            fields["version"] = point.version
         spec = ExecutionSpec(
             execution_id=execution_id,
             session_id=message.session_id or execution_id,
@@ -100,13 +102,7 @@ class Accepting(Supervising):
             isolation_level=point.isolation_level,
             accepted_at=now,
             input_data=message.input_data,
-            **given(
-                idempotency_key=message.idempotency_key,
-                deadline=message.deadline,
-                priority=(message.priority if message.priority is not None else point.priority) or None,
-                origin=None if fresh else "join",
-                version=point.version,
-            ),
+            **fields,
         )
         memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))
@@ -361,6 +357,18 @@ class Accepting(Supervising):
 
     def _take_in(self, entry: Entry) -> None:
         raise AssertionError("the StreamActor recovers")
+
+
+def _check_request(message: NewExecution, now: datetime) -> None:
+    check_id("session_id", message.session_id)
+    check_id("correlation_id", message.correlation_id)
+    if message.idempotency_key is not None and not 0 < len(message.idempotency_key) <= 512:
+        raise InvalidInput(what="idempotency_key", reason="it has no, or over 512, characters", remedy="Shorten it.")
+    if message.deadline is not None:
+        if message.deadline.tzinfo is None:
+            raise InvalidInput(what="deadline", reason="it has no time zone", remedy="Pass an aware datetime.")
+        if message.deadline <= now:
+            raise InvalidInput(what="deadline", reason="it has passed already", remedy="Pass one in the future.")
 
 
 def _offer_to(reply: Reply[Any] | None) -> Any:

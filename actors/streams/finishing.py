@@ -161,7 +161,7 @@ class Finishing(AsyncioActor):
     def tell_stream(self, message: Message) -> None:
         """Tell the supervisor, if it is there."""
         parent = self.actor_inbox.parent
-        if parent is not None and not parent.stopped.is_set():
+        if parent is not None and not parent.stopped.on:
             parent.ref.tell(message)
 
     def running_state(self, *, restarts: int, counted: bool) -> ExecutionState:

@@ -156,7 +156,7 @@ def test_fact_7_an_ask_that_comes_after_the_end_is_answered_too(inline: InlineLo
     reply: Reply[Any] = Reply()
     cell = ref.actor_inbox
     really_stopped = cell.stopped
-    cell.stopped = type("NotYet", (), {"is_set": lambda self: False})()  # what the sender saw
+    cell.stopped = type(really_stopped)()  # what the sender saw
     envelope_put = cell.push
 
     def push_late(envelope: Any) -> None:
