@@ -54,6 +54,7 @@ from .errors import (
 )
 from .events import (
     EVENT_TYPES,
+    LIFECYCLE_EVENTS,
     LIVE_EVENTS,
     Event,
     EventFilter,
@@ -178,6 +179,7 @@ __all__ = [
     "InboxRow",
     "InvalidInput",
     "IsolationLevel",
+    "LIFECYCLE_EVENTS",
     "LIVE_EVENTS",
     "LeaseLost",
     "LeaseWasLost",

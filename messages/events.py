@@ -8,7 +8,16 @@ from typing import Any, Final
 from .base import Message, Request
 from .payload import Payload
 
-__all__ = ["EVENT_TYPES", "LIVE_EVENTS", "Event", "EventFilter", "EventsMissed", "PublishEvents", "WatchEvents"]
+__all__ = [
+    "EVENT_TYPES",
+    "LIFECYCLE_EVENTS",
+    "LIVE_EVENTS",
+    "Event",
+    "EventFilter",
+    "EventsMissed",
+    "PublishEvents",
+    "WatchEvents",
+]
 
 LIVE_EVENTS: Final = frozenset(
     {"llm_text_delta", "llm_reasoning_delta", "client_output_delta", "node_internal_output", "execution_progress"}
@@ -58,6 +67,14 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "webhook_received",
 }
 """Every type that Propolis itself emits. `ctx.emit` takes any other name too."""
+
+
+LIFECYCLE_EVENTS: Final = frozenset(
+    type
+    for type in EVENT_TYPES
+    if type.startswith(("execution_", "stream_", "store_")) or type in {"dead_letter", "executor_blocked"}
+)
+"""What only the machinery says, since it is what happened; `ctx.emit` refuses them."""
 
 
 class Event(Message, tag="event.v1"):

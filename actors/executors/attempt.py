@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from propolis.messages import (
+    LIFECYCLE_EVENTS,
     AttemptEnded,
     Checkpoint,
     Checkpointed,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Beginning"]
 
 _log = logging.getLogger("propolis.execution")
+
+MAX_NAME_BYTES: Final = 4_096
+"""Of a node, an event's type, a note: what stands beside user data, which has a limit of its own."""
 
 
 class Beginning(NamedTuple):
@@ -114,6 +118,10 @@ class Attempt:
         if not isinstance(type, str) or not type:
             raise InvalidInput(what="event type", reason=f"{type!r} is no name", remedy="Pass a non-empty str.")
         _check_text("event type", type)
+        if type in LIFECYCLE_EVENTS:
+            raise InvalidInput(
+                what="event type", reason=f"{type!r} is for Propolis to say", remedy='Pass another name, or "custom".'
+            )
         _check_text("node_id", node_id)
         if data is not None and not isinstance(data, Mapping):
             raise InvalidInput(what="event.data", reason=f"{data!r:.200} is no mapping", remedy="Pass a dict.")
@@ -246,6 +254,8 @@ def _check_text(what: str, value: str | None) -> None:
     if not isinstance(value, str):
         raise InvalidInput(what=what, reason=f"{value!r:.200} is no str", remedy="Pass text.")
     try:
-        value.encode()
+        size = len(value.encode())
     except UnicodeEncodeError:
         raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.") from None
+    if size > MAX_NAME_BYTES:
+        raise InvalidInput(what=what, reason=f"it has {size} bytes, over {MAX_NAME_BYTES}", remedy="Shorten it.")

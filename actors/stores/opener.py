@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from propolis.messages import InvalidInput, StoreUnavailable
 
 from .dialect import make_engine, parse_url, prepare_file
-from .migrations import LATEST, find_version, migrate
+from .file import StoreFile
+from .migrations import LATEST, check_tables, find_version, migrate
 from .protocol import StoreHost
 from .sql import SqlStore
 
@@ -36,7 +37,8 @@ def open_store(url: str, *, host: StoreHost, read_only: bool = False) -> SqlStor
             reason="there is nothing to read" if path is None else f"there is no file {path}",
             remedy="Name an existing store, or start a runtime on this one.",
         )
-    store = SqlStore(make_engine(path, read_only=read_only), url, host, in_memory=path is None, read_only=read_only)
+    file = None if path is None else StoreFile(path, url)
+    store = SqlStore(make_engine(path, read_only=read_only), url, host, file=file, read_only=read_only)
     try:
         if read_only:
             store.run_read(lambda connection: _check_version(connection, url))
@@ -54,6 +56,7 @@ def _check_version(connection: Connection, url: str) -> None:
         raise StoreUnavailable(
             store=url, reason=f"its schema version is {version}, and a runtime has to bring it to {LATEST} first"
         )
+    check_tables(connection, url)
 
 
 def _bring_up(store: SqlStore, path: Path | None) -> None:
@@ -62,3 +65,4 @@ def _bring_up(store: SqlStore, path: Path | None) -> None:
             store.run_read(lambda connection: find_version(connection, store.name))  # never touch a file not ours
         store.run_outside(lambda: prepare_file(path))
     store.run_write(lambda connection: migrate(connection, store.name))
+    store.run_read(lambda connection: check_tables(connection, store.name))

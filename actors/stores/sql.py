@@ -31,6 +31,7 @@ from propolis.messages import (
 from . import reading
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
+from .file import StoreFile
 from .protocol import Outcome, StoreHost
 from .schema import UNFINISHED, executions, runtimes, to_micros
 from .statements import BEAT, Statements
@@ -55,11 +56,12 @@ class SqlStore:
     A database in memory is one connection; a read waits there until the commit under way is through.
     """
 
-    def __init__(self, engine: Engine, name: str, host: StoreHost, *, in_memory: bool, read_only: bool) -> None:
+    def __init__(self, engine: Engine, name: str, host: StoreHost, *, file: StoreFile | None, read_only: bool) -> None:
         self._engine = engine
         self._name = name
         self._host = host
-        self._in_memory = in_memory
+        self._file = file
+        self._in_memory = file is None
         self._read_only = read_only
         self._statements = Statements()
         self._writing = threading.RLock()
@@ -178,6 +180,8 @@ class SqlStore:
         with self._writing, self._translated():
             self._refuse_closed()
             try:
+                if self._file is not None:
+                    self._file.look()
                 if self._writer is None:
                     self._writer = self._engine.connect().execution_options(**IMMEDIATE)
                 with self._writer.begin():

@@ -240,6 +240,8 @@ CALLS: list[tuple[str, Callable[[Any], Any]]] = [
     ("event type", lambda ctx: ctx.emit(3)),
     ("event type", lambda ctx: ctx.emit("")),
     ("event type", lambda ctx: ctx.emit("\ud800")),
+    ("event type", lambda ctx: ctx.emit("x" * 5_000)),
+    ("event type", lambda ctx: ctx.emit("execution_completed")),
     ("event.data", lambda ctx: ctx.emit("a", 3)),
     ("event.data", lambda ctx: ctx.emit("a", [1])),
     ("event.data.x", lambda ctx: ctx.emit("a", {"x": object()})),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,42 @@ def test_closing_waits_for_the_read_under_way(store: SqlStore) -> None:
     closer.join(10)
     reader.join(10)
     assert [42] == found
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("DROP TABLE inbox", "no table 'inbox'"),
+        ("ALTER TABLE executions DROP COLUMN overlay", "'executions' has no column 'overlay'"),
+        ("DELETE FROM meta WHERE key = 'last_seq'", "counter"),
+    ],
+)
+def test_a_store_with_a_part_missing_is_corrupt_when_it_is_opened(
+    path: Path, store: SqlStore, script: str, said: str
+) -> None:
+    """And not at the first write that needs the part."""
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    for read_only in (False, True):
+        with pytest.raises(StoreCorrupt, match=said):
+            open_store(f"sqlite:///{path}", host=StillHost(), read_only=read_only)
+
+
+def test_a_file_that_is_deleted_or_replaced_takes_no_more_commits_until_it_is_back(path: Path, store: SqlStore) -> None:
+    """SQLite would go on with the file that nobody can open any more, and what was acknowledged would be lost."""
+    client = Client(store)
+    client.one(opening("e1"))
+    aside = path.rename(path.with_name("aside.db"))
+    writes = [opening("e2")]
+    with pytest.raises(StoreUnavailable, match="is gone"):
+        client.commit(*writes)
+    path.write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match="another file"):
+        client.commit(*writes)
+    aside.replace(path)
+    assert [Committed(None)] == client.commit(*writes)
+    assert {"running": 2} == store.count_executions()
 
 
 # --- several processes ---

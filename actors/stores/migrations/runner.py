@@ -9,10 +9,10 @@ from sqlalchemy import Connection, insert, inspect, select, update
 
 from propolis.messages import StoreCorrupt, StoreTooNew
 
-from ..schema import VERSION_KEY, meta
+from ..schema import LAST_SEQ, VERSION_KEY, meta, metadata
 from . import m0001
 
-__all__ = ["LATEST", "find_version", "migrate"]
+__all__ = ["LATEST", "check_tables", "find_version", "migrate"]
 
 _STEPS: Final[tuple[Callable[[Connection], None], ...]] = (m0001.upgrade,)
 
@@ -38,6 +38,26 @@ def find_version(connection: Connection, store: str) -> int:
     if found > LATEST:
         raise StoreTooNew(store=store, found=found, supported=LATEST)
     return found
+
+
+def check_tables(connection: Connection, store: str) -> None:
+    """Whether a store of today's version has all that it should have.
+
+    Raises:
+        StoreCorrupt: a table, a column or the counter of events is missing.
+    """
+    inspector = inspect(connection)
+    there = set(inspector.get_table_names())
+    for table in metadata.sorted_tables:
+        if table.name not in there:
+            raise StoreCorrupt(store=store, reason=f"it has no table {table.name!r}")
+        missing = {column.name for column in table.columns} - {
+            column["name"] for column in inspector.get_columns(table.name)
+        }
+        if missing:
+            raise StoreCorrupt(store=store, reason=f"its table {table.name!r} has no column {min(missing)!r}")
+    if connection.scalar(select(meta.c.value).where(meta.c.key == LAST_SEQ)) is None:
+        raise StoreCorrupt(store=store, reason="the counter that numbers its events is missing")
 
 
 def migrate(connection: Connection, store: str) -> None:
