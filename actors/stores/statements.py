@@ -77,17 +77,19 @@ SESSION_TO_TAKE: Final = (
 )
 """A session that has a row, and how those stand that hold it and own it."""
 
+_FIRST_SESSION_COLUMNS: Final = (
+    "session_id",
+    "owner_execution_id",
+    "holder",
+    "created_at",
+    "updated_at",
+    "revision",
+    "checkpoint_execution_id",
+    "checkpoint_memory",
+)
+
 GIVE_ROW: Final = insert(sessions).from_select(
-    [
-        "session_id",
-        "owner_execution_id",
-        "holder",
-        "created_at",
-        "updated_at",
-        "revision",
-        "checkpoint_execution_id",
-        "checkpoint_memory",
-    ],
+    list(_FIRST_SESSION_COLUMNS),
     select(
         executions.c.session_id,
         executions.c.execution_id,
@@ -125,19 +127,7 @@ class Statements:
 
     def __init__(self) -> None:
         self.insert_executions: Final = bulk_insert(executions, EXECUTION_COLUMNS)
-        self.insert_sessions: Final = bulk_insert(
-            sessions,
-            (
-                "session_id",
-                "owner_execution_id",
-                "holder",
-                "created_at",
-                "updated_at",
-                "revision",
-                "checkpoint_execution_id",
-                "checkpoint_memory",
-            ),
-        )
+        self.insert_sessions: Final = bulk_insert(sessions, _FIRST_SESSION_COLUMNS)
         self.insert_events: Final = bulk_insert(events, EVENT_COLUMNS)
         self.insert_inbox: Final = bulk_insert(inbox, ("execution_id", "kind", "body", "created_at"))
         self.advance_executions: Final = bulk_update(
