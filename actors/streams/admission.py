@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ..specs import EntryPoint, OnFull
 from .lazy_heap import LazyHeap
@@ -65,6 +65,11 @@ class Freed:
     admitted: tuple[str, ...] = ()
 
 
+STARTS: Final = Admit(start_now=True)
+QUEUES: Final = Admit(start_now=False)
+NOTHING: Final = Freed()
+
+
 class _Ticket(NamedTuple):
     priority: int
     returning: bool
@@ -107,10 +112,10 @@ class Admission:
         self._must_be_new(id)
         if self.available_slots:
             self._running[id] = priority
-            return Admit(start_now=True)
+            return STARTS
         if self._has_room():
             self._enqueue(id, priority, returning=False)
-            return Admit(start_now=False)
+            return QUEUES
         if self._on_full == "block":
             self._blocked[id] = priority
             return Block()
@@ -154,11 +159,11 @@ class Admission:
 
     def release(self, id: str) -> Freed:
         """It has ended and gives its slot back. Without a slot nothing changes, so twice is as good as once."""
-        return self.withdraw(id) if id in self._running else Freed()
+        return self.withdraw(id) if id in self._running else NOTHING
 
     def withdraw(self, id: str) -> Freed:
         """Forget it, wherever it is: cancelled while queued, its caller gone while blocked, its start failed."""
-        return Freed() if self._take(id) is None else self._fill()
+        return NOTHING if self._take(id) is None else self._fill()
 
     def where(self, id: str) -> Place | None:
         """The place it is in; None for an unknown one."""
@@ -205,9 +210,9 @@ class Admission:
     def _enter(self, id: str, priority: int, *, returning: bool) -> Admit:
         if self.available_slots:
             self._running[id] = priority
-            return Admit(start_now=True)
+            return STARTS
         self._enqueue(id, priority, returning=returning)
-        return Admit(start_now=False)
+        return QUEUES
 
     def _enqueue(self, id: str, priority: int, *, returning: bool) -> None:
         self._numbers += 1
@@ -236,6 +241,8 @@ class Admission:
 
     def _fill(self) -> Freed:
         """Give free slots to the queue, and free room to the blocked."""
+        if not self._queued and not self._blocked:
+            return NOTHING
         start: list[str] = []
         admitted: list[str] = []
         while self.available_slots and (first := self._next_to_start.first(self._is_current)) is not None:

@@ -92,6 +92,8 @@ class Supervising(Supervisor):
 
     def make_room(self, freed: Freed) -> None:
         """Slots or places became free: start, or admit, who is next."""
+        if not freed.start and not freed.admitted:
+            return
         admitted = set(freed.admitted)
         for execution_id in freed.start:
             if execution_id in admitted:
