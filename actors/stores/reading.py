@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from propolis.messages import (
     Event,
@@ -115,12 +115,15 @@ def find_idempotent(connection: Connection, entry_point: str, key: str) -> tuple
 
 def events_after(connection: Connection, seq: int, filter: EventFilter, limit: int) -> tuple[Event, ...]:
     """Stored events, in order."""
-    query = select(events).where(events.c.seq > seq).order_by(events.c.seq).limit(limit)
-    if filter.execution is not None:
+    query = select(events).order_by(events.c.seq).limit(limit)
+    if filter.execution is None:
+        query = query.where(events.c.seq > seq)
+    else:
+        # One bound on each side: of two, SQLite searches by the first and filters by the other.
         its = executions.c.execution_id == filter.execution
-        first = select(executions.c.first_seq).where(its).scalar_subquery()
-        last = select(func.coalesce(executions.c.last_seq, _NO_LAST)).where(its).scalar_subquery()
-        query = query.where(events.c.seq >= first, events.c.seq <= last)
+        after = select(case((executions.c.first_seq > seq, executions.c.first_seq - 1), else_=seq)).where(its)
+        last = select(func.coalesce(executions.c.last_seq, _NO_LAST)).where(its)
+        query = query.where(events.c.seq > after.scalar_subquery(), events.c.seq <= last.scalar_subquery())
     if filter.types:
         query = query.where(events.c.type.in_(filter.types))
     for column, wanted in (
