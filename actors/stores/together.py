@@ -40,29 +40,27 @@ class Run:
 
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
-        match write:
-            case OpenExecution(spec=spec):
-                return spec.origin == "fresh" and not self._is_taken(write)
-            case AdvanceExecution():
-                return not write.claim
-            case _:
-                return isinstance(write, AppendEvents)
+        if isinstance(write, AdvanceExecution):
+            return not write.claim
+        if isinstance(write, OpenExecution):
+            return write.spec.origin == "fresh" and not self._is_taken(write)
+        return isinstance(write, AppendEvents)
 
     def add(self, write: Write) -> Outcome:
         """Take in a write that fits, flushing the run first where it must see that; its outcome if nothing is odd."""
-        match write:
-            case OpenExecution(spec=spec):
-                self._keep_apart(spec.execution_id, f"session {spec.session_id}")
-                return self._open(write)
-            case AdvanceExecution():
-                changes = write.memory is not None or write.progress is not None or write.checkpoint is not None
-                ids = (write.state.execution_id, f"session {write.session_id}")
-                self._keep_apart(*ids[: 1 + changes])
-                return self._advance(write, changes=changes)
-            case AppendEvents():
-                return self._append(write)
-            case _:
-                raise TypeError(f"{type(write)} is no write of a run")
+        if isinstance(write, AdvanceExecution):
+            changes = write.memory is not None or write.progress is not None or write.checkpoint is not None
+            if changes:
+                self._keep_apart(write.state.execution_id, write.session_id)
+            else:
+                self._keep_apart(write.state.execution_id)
+            return self._advance(write, changes=changes)
+        if isinstance(write, OpenExecution):
+            self._keep_apart(write.spec.execution_id)  # a fresh session has the same id
+            return self._open(write)
+        if isinstance(write, AppendEvents):
+            return self._append(write)
+        raise TypeError(f"{type(write)} is no write of a run")
 
     def _append(self, write: AppendEvents) -> Appended:
         if write.execution_id is not None and write.expected_epoch is not None:
@@ -81,6 +79,7 @@ class Run:
         return False
 
     def _keep_apart(self, *ids: str) -> None:
+        """Flush before an execution or a session is touched again. (A session has the id of its first execution.)"""
         if not self._touched.isdisjoint(ids) or (self._checks and any(own in ids for own, _ in self._checks)):
             self.flush()
         self._touched.update(ids)

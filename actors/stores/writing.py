@@ -45,7 +45,7 @@ def apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:
     try:
         outcomes: list[Outcome] = []
         for write in writes:
-            earlier = taken.get(_key_of(write))
+            earlier = taken.get(_key_of(write)) if taken else None
             if earlier is not None and stay:
                 outcomes.append(_answer_earlier(earlier, write))
             elif earlier is None and run.fits(write):
