@@ -25,6 +25,9 @@ class RuntimeConfig(Validated):
     """Seconds that an ask of ours waits for its reply, unless the call says otherwise."""
     grace_seconds: NotNegative = 5.0
     """How long a stop or a cancel waits for executors to end before it names them as stragglers."""
+    blocked_loop_seconds: Seconds | None = 10.0
+    """How long code of an `async` executor may block its event loop before that is replaced, and whoever else was on
+    it runs again; None: it is only reported (`executor_blocked`), never replaced."""
     max_payload_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
     """Encoded size of one piece of user data (input, output, memory, a step's result); beyond: PayloadTooLarge."""
     subscriber_queue: int = Field(default=1_000, ge=1)

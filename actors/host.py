@@ -74,6 +74,13 @@ class Host:
         """Run a function on an event loop after a time. On that loop only."""
         return loop.call_later(seconds, call)
 
+    def watch_later(self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]) -> Timer:
+        """As `call_later`, for a look at how a thread gets on. On that loop only.
+
+        Threads are real on every host, so this is in real seconds even where the clock stands still.
+        """
+        return loop.call_later(seconds, call)
+
     def spawn_thread(self, name: str, target: Callable[[], None]) -> threading.Thread:
         """Start a daemon thread."""
         thread = threading.Thread(target=target, name=name, daemon=True)

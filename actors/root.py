@@ -113,6 +113,7 @@ class RuntimeActor(Supervisor):
         )
         services.sessions = self.spawn(SessionActor, services, name="sessions")
         events.proxy().set_sessions(services.sessions)
+        asyncio_placement.announce_by(self._announce)
         self._services = services
         self._watch_peers()
         self._ready.set(services)
@@ -341,7 +342,11 @@ class RuntimeActor(Supervisor):
             return
         what = getattr(message, "tag", type(message).__name__)
         data = {"actor": path, "message": what, "reason": reason, "detail": detail[:500]}
-        event = Event(type="dead_letter", timestamp=self.host.now(), data_payload=Payload.of(data))
-        services.sessions.deliver(AppendEvents(events=(event,)))
+        self._announce(Event(type="dead_letter", timestamp=self.host.now(), data_payload=Payload.of(data)))
+
+    def _announce(self, event: Event) -> None:
+        services = self._services
+        if services is not None and services.sessions is not None and services.sessions.is_alive():
+            services.sessions.deliver(AppendEvents(events=(event,)))
 
     handlers: ClassVar[Handlers] = {GetTree: Supervisor.get_tree, LeaseWasLost: lease_was_lost}

@@ -1,5 +1,6 @@
 """The vocabulary of Propolis: immutable messages, msgpack on the wire. Imports nothing else of ours."""
 
+from .attempt_errors import LoopBlocked
 from .base import Message, Pairs, Request, registered
 from .codec import Encoded, decode, decode_as, encode, is_scalar, upcaster
 from .commands import (
@@ -64,6 +65,7 @@ from .events import (
 )
 from .executor import (
     AttemptEnded,
+    AttemptGivenUp,
     Checkpointed,
     EmitEvents,
     ReportProgress,
@@ -103,7 +105,16 @@ from .records import (
     Timestamps,
     session_status,
 )
-from .supervision import ExecutionEnded, GiveUp, RecoverNow, SlotGranted, SlotReturned, SlotWanted, StreamRestarted
+from .supervision import (
+    ExecutionDetached,
+    ExecutionEnded,
+    GiveUp,
+    RecoverNow,
+    SlotGranted,
+    SlotReturned,
+    SlotWanted,
+    StreamRestarted,
+)
 from .writes import (
     Advanced,
     AdvanceExecution,
@@ -137,6 +148,7 @@ __all__ = [
     "AskCycle",
     "AskTimeout",
     "AttemptEnded",
+    "AttemptGivenUp",
     "AwaitTurn",
     "CancelExecution",
     "CancelOutcome",
@@ -157,6 +169,7 @@ __all__ = [
     "EventFilter",
     "EventsMissed",
     "ExecutionContext",
+    "ExecutionDetached",
     "ExecutionEnded",
     "ExecutionNotFound",
     "ExecutionResult",
@@ -184,6 +197,7 @@ __all__ = [
     "LeaseLost",
     "LeaseWasLost",
     "LeaveTurn",
+    "LoopBlocked",
     "MailboxFull",
     "Message",
     "MessageError",

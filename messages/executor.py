@@ -13,6 +13,7 @@ from .records import Checkpoint
 
 __all__ = [
     "AttemptEnded",
+    "AttemptGivenUp",
     "Checkpointed",
     "EmitEvents",
     "ReportProgress",
@@ -30,6 +31,18 @@ class AttemptEnded(Message, tag="executor.ended.v1"):
     memory: Payload | None = None
     node: str | None = None
     progress: Payload | None = None
+
+
+class AttemptGivenUp(Message, tag="executor.given_up.v1"):
+    """From a placement: the event loop under this attempt was blocked and has been given up; the attempt is fenced off.
+
+    `failure`: it was this one that blocked it. Else it is to run again, at nobody's charge, or, with `counted`, as an
+    attempt that was lost with its surroundings: there is no execution to charge for it.
+    """
+
+    epoch: int
+    failure: Failure | None = None
+    counted: bool = False
 
 
 class Checkpointed(Message, tag="executor.checkpointed.v1"):

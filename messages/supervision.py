@@ -7,7 +7,16 @@ from typing import ClassVar
 from .base import Message
 from .records import ExecutionStatus
 
-__all__ = ["ExecutionEnded", "GiveUp", "RecoverNow", "SlotGranted", "SlotReturned", "SlotWanted", "StreamRestarted"]
+__all__ = [
+    "ExecutionDetached",
+    "ExecutionEnded",
+    "GiveUp",
+    "RecoverNow",
+    "SlotGranted",
+    "SlotReturned",
+    "SlotWanted",
+    "StreamRestarted",
+]
 
 
 class ExecutionEnded(Message, tag="supervision.ended.v1"):
@@ -19,6 +28,12 @@ class ExecutionEnded(Message, tag="supervision.ended.v1"):
     """An encoded ExecutionResult."""
     restarts: int = 0
     quarantined: bool = False
+
+
+class ExecutionDetached(Message, tag="supervision.detached.v1"):
+    """From an execution: it was to be cancelled, still runs, and cannot be stopped."""
+
+    execution_id: str
 
 
 class SlotReturned(Message, tag="supervision.slot_returned.v1"):

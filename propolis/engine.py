@@ -49,7 +49,9 @@ class Engine:
         self.threads = StoreThreads(
             host, lambda: open_store(store, host=host) if isinstance(store, str) else store(host)
         )
-        self.asyncio_placement = AsyncioPlacement(host, config.max_payload_bytes)
+        self.asyncio_placement = AsyncioPlacement(
+            host, config.max_payload_bytes, self.loop, config.blocked_loop_seconds
+        )
         self.thread_placement = ThreadPlacement(host, config.max_payload_bytes)
         self.root = self.loop.spawn(
             RuntimeActor,

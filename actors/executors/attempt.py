@@ -125,8 +125,13 @@ class Attempt:
         _check_text("node_id", node_id)
         if data is not None and not isinstance(data, Mapping):
             raise InvalidInput(what="event.data", reason=f"{data!r:.200} is no mapping", remedy="Pass a dict.")
+        event = self.event(type, Payload.of(dict(data or {}), "event.data", self.limit), node_id)
+        return ask(self.ref, EmitEvents(epoch=self.begin.epoch, events=(event,)), timeout=None)
+
+    def event(self, type: str, data: Payload, node_id: str | None = None) -> Event:
+        """An event of this execution."""
         spec = self.begin.spec
-        event = Event(
+        return Event(
             type=type,
             stream_id=spec.stream_id,
             session_id=spec.session_id,
@@ -135,9 +140,8 @@ class Attempt:
             node_id=node_id,
             graph_id=self.entry_point.graph_id,
             timestamp=self.host.now(),
-            data_payload=Payload.of(dict(data or {}), "event.data", self.limit),
+            data_payload=data,
         )
-        return ask(self.ref, EmitEvents(epoch=self.begin.epoch, events=(event,)), timeout=None)
 
     def tell_progress(self, fraction: float | None, note: str) -> None:
         """Say how far it is; also the sign of life that `idle_timeout` looks for."""

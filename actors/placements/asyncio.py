@@ -1,42 +1,49 @@
-"""The asyncio placement: one thread with one event loop for the `async def` code of users."""
+"""The asyncio placement: an event loop for the `async def` code of users, and another one when that is blocked."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core import Ref, Waker, mark_actor_loop, new_event_loop, waker_of
+from propolis.messages import AttemptGivenUp, Event, LoopBlocked, Payload
+
+from ..core import Ref
 from ..executors import Attempt, Beginning, Context, ExecutorPlan
 from ..host import Host
 from ..specs import EntryPoint
+from .blockage import Place
+from .loops import UserLoops
+from .user_loop import OWNER, UserLoop
+
+if TYPE_CHECKING:
+    from ..core import ActorLoop
 
 __all__ = ["AsyncioPlacement"]
 
-logger = logging.getLogger("propolis.placements")
-
 
 class _AsyncioAttempt:
-    """One task on the user loop."""
+    """One task on a user loop."""
 
-    __slots__ = ("_attempt", "_placement", "_running", "_task")
+    __slots__ = ("_attempt", "_home", "_loops", "_plan", "_running", "_task")
 
-    can_be_stopped = True
-
-    def __init__(self, placement: AsyncioPlacement, attempt: Attempt) -> None:
-        self._placement = placement
+    def __init__(self, loops: UserLoops, attempt: Attempt, plan: ExecutorPlan) -> None:
+        self._loops = loops
         self._attempt = attempt
+        self._plan = plan
+        self._home: UserLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._running = False
 
-    def begin(self, plan: ExecutorPlan) -> None:
-        self._task = self._placement.keep(asyncio.get_running_loop().create_task(self._run(plan)))
+    # -- on its loop -------------------------------------------------------------------------------------------------
 
-    async def _run(self, plan: ExecutorPlan) -> None:
+    def begin(self, home: UserLoop) -> None:
+        self._home = home
+        self._task = _start_task(self, self._run(home))
+
+    async def _run(self, home: UserLoop) -> None:
         self._running = True
-        attempt = self._attempt
+        attempt, plan = self._attempt, self._plan
         try:
             if attempt.cancelled:
                 raise asyncio.CancelledError
@@ -45,11 +52,31 @@ class _AsyncioAttempt:
             ended = attempt.returned(await execute(Context(attempt), attempt.input))
         except BaseException as error:  # noqa: BLE001 - isolation: what it raises ends this attempt, and nothing else
             ended = attempt.ended_by(error, asyncio.CancelledError)
+        home.work.discard(self)
         attempt.report(ended)
+
+    def _cancel_task(self) -> None:
+        # A task that is cancelled before its first step never runs at all, and would report nothing; one that has yet
+        # to begin looks at the flag.
+        if self._task is not None and self._running:
+            self._task.cancel()
+
+    # -- what its actor calls ----------------------------------------------------------------------------------------
+
+    @property
+    def can_be_stopped(self) -> bool:
+        """Until its loop has been given up."""
+        return self._home is None or not self._home.given_up
 
     def cancel(self) -> None:
         self._attempt.cancelled = True
-        self._placement.post(self._cancel_task)
+        self._loops.on_actor_loop(self._cancel_here_or_there)
+
+    def _cancel_here_or_there(self) -> None:
+        if self._home is not None:
+            self._home.post(self._cancel_task)
+        elif self._loops.withdraw(self):
+            self._attempt.report(self._attempt.ended_by(asyncio.CancelledError(), asyncio.CancelledError))
 
     def pause(self) -> None:
         self._attempt.pause_requested = True
@@ -61,105 +88,100 @@ class _AsyncioAttempt:
         self._attempt.superseded = True
         self.cancel()
 
-    def _cancel_task(self) -> None:
-        # A task that is cancelled before its first step never runs at all, and would report nothing; one that has yet
-        # to begin looks at the flag.
-        if self._task is not None and self._running:
-            self._task.cancel()
+    # -- its loop is blocked -----------------------------------------------------------------------------------------
+
+    charged = True
+
+    def blocks(self, place: Place, seconds: float, *, replaced: bool) -> Event:
+        return self._attempt.event("executor_blocked", Payload.of(place.data(seconds, replaced=replaced)))
+
+    def give_up(self, culprit: Place | None, seconds: float, *, counted: bool) -> None:
+        attempt = self._attempt
+        attempt.superseded = attempt.cancelled = True  # one that has yet to begin there does not
+        failure = None
+        if culprit is not None:
+            error = LoopBlocked(
+                execution_id=attempt.begin.spec.execution_id,
+                seconds=round(seconds, 3),
+                function=culprit.function,
+                file=culprit.file,
+                line=culprit.line,
+            )
+            failure = attempt.failed(error).failure
+        attempt.ref.deliver(AttemptGivenUp(epoch=attempt.begin.epoch, failure=failure, counted=counted))
+
+
+class _Pump:
+    """A coroutine function of our own that calls handlers of the user's."""
+
+    __slots__ = ("_host", "_lost", "_task", "_work")
+
+    charged = False
+
+    def __init__(self, host: Host, work: Callable[[], Awaitable[None]], lost: Callable[[], None]) -> None:
+        self._host = host
+        self._work = work
+        self._lost = lost
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self, home: UserLoop) -> None:
+        if not home.given_up:
+            self._task = _start_task(self, self._run(home))
+
+    async def _run(self, home: UserLoop) -> None:
+        try:
+            await self._work()
+        finally:
+            home.work.discard(self)
+
+    def blocks(self, place: Place, seconds: float, *, replaced: bool) -> Event:
+        data = Payload.of(place.data(seconds, replaced=replaced))
+        return Event(type="executor_blocked", timestamp=self._host.now(), data_payload=data)
+
+    def give_up(self, culprit: Place | None, seconds: float, *, counted: bool) -> None:
+        self._lost()
+
+
+def _start_task(owner: _AsyncioAttempt | _Pump, main: Any) -> asyncio.Task[None]:
+    """On a user loop. Whoever starts it holds on to it until it is done; asyncio itself does not."""
+    token = OWNER.set(owner)
+    try:
+        return asyncio.get_running_loop().create_task(main)
+    finally:
+        OWNER.reset(token)
 
 
 class AsyncioPlacement:
     """Runs attempts as tasks. The thread starts with the first one.
 
-    A BaseException that escapes a task of the user's (a `SystemExit` in a child task, say) ends that task; asyncio
-    would end the loop with it, which is entered again.
+    `blocked_loop_seconds`: how long code may block the loop until that is replaced; None is for ever. What the other
+    loops and limits are is said in `UserLoops`.
     """
 
-    def __init__(self, host: Host, payload_limit: int) -> None:
+    def __init__(
+        self, host: Host, payload_limit: int, actors: ActorLoop, blocked_loop_seconds: float | None = None
+    ) -> None:
         self._host = host
         self._limit = payload_limit
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._waker: Waker | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._forget = self._tasks.discard
-        self._stopping = False
+        self._loops = UserLoops(host, actors, blocked_loop_seconds)
+
+    def announce_by(self, announce: Callable[[Event], None]) -> None:
+        """Have the events about blocked loops handed to a function, on the actor loop."""
+        self._loops.announce = announce
 
     def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: Beginning, ref: Ref[Any]) -> _AsyncioAttempt:
         """Begin an attempt as a task."""
-        launched = _AsyncioAttempt(self, Attempt(begin, ref, entry_point, self._host, self._limit))
-        self.post(launched.begin, plan)
+        launched = _AsyncioAttempt(self._loops, Attempt(begin, ref, entry_point, self._host, self._limit), plan)
+        self._loops.on_actor_loop(self._loops.place, launched)
         return launched
 
-    def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a coroutine function of our own next to the users' (an event handler's pump)."""
+    def run(self, work: Callable[[], Awaitable[None]], lost: Callable[[], None]) -> None:
+        """Run a coroutine function of our own next to the users' (an event handler's pump). Any thread.
 
-        def begin() -> None:
-            async def main() -> None:
-                await work()
-
-            self.keep(asyncio.get_running_loop().create_task(main()))
-
-        self.post(begin)
-
-    def post(self, call: Callable[..., None], *args: Any) -> None:
-        """Run a function on the user loop. Any thread."""
-        waker = self._waker
-        if waker is None:
-            waker = self._waker = waker_of(self._running_loop())
-        waker.post(call, *args)
-
-    def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
-        """Hold on to a task until it is done; asyncio itself does not."""
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        return task
-
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            with self._starting:
-                if self._loop is None:
-                    loop = new_event_loop()
-                    self._thread = self._host.spawn_thread("propolis-user-loop", lambda: self._run(loop))
-                    self._loop = loop
-        return self._loop
-
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        mark_actor_loop(self)  # one executor that blocks here on an answer would hang them all, and maybe for ever
-        while not self._stopping:
-            try:
-                loop.run_forever()
-            except BaseException as error:
-                logger.error("A task of user code raised %r through the event loop; it goes on", error, exc_info=error)
-        try:
-            self._cancel_what_is_left(loop)
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-        except BaseException as error:  # noqa: BLE001
-            logger.error("The loop of user code did not end cleanly: %r", error)
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
-
-    @staticmethod
-    def _cancel_what_is_left(loop: asyncio.AbstractEventLoop) -> None:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=1.0))
+        `lost` is called on the actor loop when it is given up together with its loop.
+        """
+        self._loops.on_actor_loop(self._loops.place, _Pump(self._host, work, lost))
 
     def close(self, timeout: float) -> bool:
-        """End the thread. False when user code still blocks the loop after `timeout` seconds; it is a daemon."""
-        if self._thread is None or self._loop is None:
-            return True
-
-        def stop() -> None:
-            self._stopping = True
-            asyncio.get_running_loop().stop()
-
-        self.post(stop)
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        """End the threads. False when user code still holds one after `timeout` seconds; they are daemons."""
+        return self._loops.close(timeout)

@@ -14,8 +14,10 @@ __all__ = ["Launched", "Launcher"]
 class Launched(Protocol):
     """An attempt under way. Every method may be called from any thread, more than once, and never blocks."""
 
-    can_be_stopped: bool
-    """Whether a cancel surely ends it, at its next await at the latest."""
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether a cancel surely ends it, at its next await at the latest."""
+        ...
 
     def cancel(self) -> None:
         """Have it end; what it ends with is told to its actor."""

@@ -98,8 +98,8 @@ class ThreadPlacement:
         self.submit(lambda: launched.run(plan))
         return launched
 
-    def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a coroutine function of our own on a thread (the pump of a blocking event handler)."""
+    def run(self, work: Callable[[], Awaitable[None]], lost: Callable[[], None]) -> None:
+        """Run a coroutine function of our own on a thread (the pump of a blocking event handler). It is never lost."""
 
         async def main() -> None:
             await work()

@@ -91,25 +91,30 @@ class QueueSubscriber:
     def take(self) -> Event | EventsMissed | None:
         """The next one; None when there is none now. One reader, any thread."""
         with self._changed:
-            if self._missed:
-                missed = EventsMissed(count=self._missed, last_seq=self._last_missed)
-                self._missed = 0
-                return missed
-            return self._queue.popleft() if self._queue else None
+            return self._take()
+
+    def _take(self) -> Event | EventsMissed | None:
+        if self._missed:
+            missed = EventsMissed(count=self._missed, last_seq=self._last_missed)
+            self._missed = 0
+            return missed
+        return self._queue.popleft() if self._queue else None
 
     def close(self) -> None:
         self.closed = True
         self.wake()
 
 
-Runner = Callable[[Callable[[], Awaitable[None]]], None]
-"""Runs a coroutine function to its end, elsewhere: on the loop of user code, or a thread."""
+Runner = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]
+"""Runs a coroutine function to its end, elsewhere: on the loop of user code, or a thread. The second function is called
+when that loop is given up, and the coroutine with it."""
 
 
 class HandlerSubscriber(QueueSubscriber):
     """A function of the user's, `def` or `async def`, called with one event after the other, where user code runs.
 
-    What it raises is logged and counted, and ends nothing.
+    What it raises is logged and counted, and ends nothing. When the loop under it is given up, it goes on on the next
+    one; the event that it was at counts as missed.
     """
 
     def __init__(
@@ -119,6 +124,9 @@ class HandlerSubscriber(QueueSubscriber):
         self._handler = handler
         self._run = run
         self._pumping = False
+        self._pump_number = 0
+        """Of the pump that counts; one of before belongs to a loop that was given up."""
+        self._in_hand: Event | EventsMissed | None = None
         self.failures = 0
         self.wake = self._start_pump
 
@@ -127,10 +135,36 @@ class HandlerSubscriber(QueueSubscriber):
             if self._pumping or (not self._queue and not self._missed):
                 return
             self._pumping = True
-        self._run(self._pump)
+            number = self._pump_number
+        self._run(lambda: self._pump(number), lambda: self._lost(number))
 
-    async def _pump(self) -> None:
-        while not self.closed and (event := self.take()) is not None:
+    def _lost(self, number: int) -> None:
+        with self._changed:
+            if number != self._pump_number:
+                return
+            self._pump_number += 1
+            self._pumping = False
+            match self._in_hand:
+                case Event() as event:
+                    self._missed += 1
+                    self._last_missed = event.seq
+                case EventsMissed() as missed:
+                    self._missed += missed.count
+                    self._last_missed = missed.last_seq
+            self._in_hand = None
+        if not self.closed:
+            self._start_pump()
+
+    def next_for(self, number: int) -> Event | EventsMissed | None:
+        """The next one for the pump of that number; None when there is none, or it is not that pump's turn any more."""
+        with self._changed:
+            if number != self._pump_number:
+                return None
+            self._in_hand = None if self.closed else self._take()
+            return self._in_hand
+
+    async def _pump(self, number: int) -> None:
+        while (event := self.next_for(number)) is not None:
             try:
                 outcome = self._handler(event)
                 if outcome is not None:
@@ -142,6 +176,8 @@ class HandlerSubscriber(QueueSubscriber):
                 self.failures += 1
                 logger.exception("An event handler failed at %s", event)
         with self._changed:
+            if number != self._pump_number:
+                return
             self._pumping = False
         if not self.closed:
             self._start_pump()  # for what came in between the last look and the flag

@@ -10,6 +10,7 @@ from propolis.messages import (
     Advanced,
     AppendEvents,
     AttemptEnded,
+    AttemptGivenUp,
     AwaitTurn,
     CancelExecution,
     Checkpointed,
@@ -39,6 +40,7 @@ from propolis.messages import (
 from ..core import LATER, Handlers, Reply
 from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
+from .displaced import Displaced
 from .endings import draft, make_event
 from .interrupting import Interrupting, limit_failure
 from .life import Life, Order
@@ -49,11 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecutionActor"]
 
-MAX_LOST_ATTEMPTS = 10
-"""Attempts in a row that may die with their runtime before nobody tries again (section 5)."""
 
-
-class ExecutionActor(Interrupting):
+class ExecutionActor(Displaced):
     """Drives one execution: takes its session, launches attempts, writes what they say, decides about restarts.
 
     Its stream grants it a slot and hears of its end once that is committed. What an attempt of an earlier epoch says
@@ -70,21 +69,19 @@ class ExecutionActor(Interrupting):
 
     def on_start(self) -> None:
         """Begin as ordered; or, a new instance after a crash, find out how things stand."""
-        order, state = self._order, self._life.state
+        order = self._order
         if self._life.phase != "new":
             self._recover()
         elif order.kind == "end":
             self._life.cancel = order.reason if order.status == "cancelled" else None
             self.finish(order.status, failure=order.failure)
         elif order.kind == "launch":
-            self._launch()
+            self.launch()
         elif order.kind == "await_turn":
             self._life.phase = "awaiting_turn"
             self._await_turn()
-        elif state.lost_attempts >= MAX_LOST_ATTEMPTS:
-            message = f"{state.lost_attempts} attempts in a row ended with the process that ran them"
-            failure = Failure(kind="AttemptsLost", message=message, code="attempts_lost", retryable=False)
-            self.finish("failed", failure=failure, quarantined=True)
+        elif self.too_often_lost():
+            self.end_as_lost()
         else:
             self._claim()
 
@@ -117,7 +114,7 @@ class ExecutionActor(Interrupting):
             return
         if before.attempt == 0 and done is not None and done.memory is not None:
             life.memory = done.memory
-        self._launch()
+        self.launch()
 
     def _await_turn(self) -> None:
         request = AwaitTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
@@ -134,7 +131,8 @@ class ExecutionActor(Interrupting):
         if self._life.phase == "awaiting_slot":
             self._claim()
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Begin the attempt that has been counted, unless it is to end first."""
         life = self._life
         if self.settle_early():
             return
@@ -297,7 +295,7 @@ class ExecutionActor(Interrupting):
         data = {"restart": before.restarts + 1, "after": after, "error": f"{failure.kind}: {failure.message}"}
         events = (draft("execution_restarted", data),)
         self.advance(
-            before.epoch, self.host.now(), events, lambda _: self._launch() if at_once else self._back_off(after)
+            before.epoch, self.host.now(), events, lambda _: self.launch() if at_once else self._back_off(after)
         )
 
     def _back_off(self, seconds: float) -> None:
@@ -382,6 +380,7 @@ class ExecutionActor(Interrupting):
 
     handlers: ClassVar[Handlers] = {
         AttemptEnded: attempt_ended,
+        AttemptGivenUp: Displaced.attempt_given_up,
         SaveCheckpoint: save_checkpoint,
         EmitEvents: emit,
         ReportProgress: report_progress,

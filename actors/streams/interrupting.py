@@ -6,6 +6,7 @@ from propolis.messages import (
     CancelExecution,
     CancelOutcome,
     ExecutionContext,
+    ExecutionDetached,
     ExecutionSpec,
     Failure,
     GetContext,
@@ -69,9 +70,16 @@ class Interrupting(Finishing):
         if life.launched.can_be_stopped:
             self.answer_cancels("cancelling")
         else:
-            life.detached = True
+            self.detach()
+
+    def detach(self) -> None:
+        """It is to be cancelled, and cannot be stopped: refuse what it still says, keep its session until it ends."""
+        life = self._life
+        life.detached = True
+        if life.launched is not None:
             life.launched.supersede()
-            self.answer_cancels("detached")
+        self.tell_stream(ExecutionDetached(execution_id=self._spec.execution_id))
+        self.answer_cancels("detached")
 
     # -- pause and leave ---------------------------------------------------------------------------------------------
 
@@ -155,6 +163,9 @@ class Interrupting(Finishing):
         """It was interrupted for its time and did not come back: fence it off, and go on without it."""
         life = self._life
         if life.phase != "running" or life.state.epoch != epoch or life.launched is None or self.passed is None:
+            return
+        if life.cancel is not None:
+            self.detach()  # whatever else is over, what still runs is not said to be cancelled
             return
         life.launched.supersede()
         life.launched = None

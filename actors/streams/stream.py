@@ -13,6 +13,7 @@ from propolis.messages import (
     DrainStream,
     Encoded,
     ExecutionContext,
+    ExecutionDetached,
     ExecutionEnded,
     ExecutionRow,
     GetActive,
@@ -108,13 +109,10 @@ class StreamActor(Recovering):
             return CancelOutcome(execution_id=execution_id, outcome="ended" if known else "not_found")
         return self._forward(entry.ref, message, CancelOutcome(execution_id=execution_id, outcome="ended"))
 
-    def _see_detached(self, answer: Any) -> None:
-        if (
-            isinstance(answer, CancelOutcome)
-            and answer.outcome == "detached"
-            and answer.execution_id in self.books.live
-        ):
-            self.books.detached.add(answer.execution_id)
+    def execution_detached(self, message: ExecutionDetached) -> None:
+        """Count it until it ends."""
+        if message.execution_id in self.books.live:
+            self.books.detached.add(message.execution_id)
 
     def _reply_when_gone(self, execution_id: str) -> object:
         reply = self.keep_reply()
@@ -142,13 +140,8 @@ class StreamActor(Recovering):
         if reply is None:
             ref.deliver(message)
             return LATER
-
-        def answered(answer: Any) -> None:
-            self._see_detached(answer)
-            reply.set(answer)
-
         self.books.owe(reply)
-        self.request(ref, message, answered, lambda _: reply.set(otherwise))
+        self.request(ref, message, reply.set, lambda _: reply.set(otherwise))
         return LATER
 
     # -- questions ---------------------------------------------------------------------------------------------------
@@ -226,6 +219,7 @@ class StreamActor(Recovering):
         RunExecution: Accepting.run_execution,
         ResumeExecution: Accepting.resume,
         ReplayExecution: Accepting.replay,
+        ExecutionDetached: execution_detached,
         ExecutionEnded: Accepting.execution_ended,
         SlotReturned: Accepting.slot_returned,
         SlotWanted: Accepting.slot_wanted,

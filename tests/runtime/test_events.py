@@ -202,15 +202,15 @@ def test_an_event_that_comes_as_a_handler_finishes_the_last_one_is_handled_too()
     late = [event, event]
 
     class Racing(HandlerSubscriber):
-        def take(self) -> Any:
-            taken = super().take()
+        def next_for(self, number: int) -> Any:
+            taken = super().next_for(number)
             if taken is None and late:
                 self.offer(late.pop())
             return taken
 
     seen: list[Any] = []
     pumps: list[Any] = []
-    subscriber = Racing(EventFilter(), seen.append, 10, pumps.append)
+    subscriber = Racing(EventFilter(), seen.append, 10, lambda pump, lost: pumps.append(pump))
     subscriber.offer(event)
     while pumps:
         asyncio.run(pumps.pop()())
