@@ -97,7 +97,7 @@ class _AsyncioAttempt:
 
     def give_up(self, culprit: Place | None, seconds: float, *, counted: bool) -> None:
         attempt = self._attempt
-        attempt.superseded = attempt.cancelled = True  # one that has yet to begin there does not
+        attempt.superseded = True
         failure = None
         if culprit is not None:
             error = LoopBlocked(
@@ -125,8 +125,7 @@ class _Pump:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, home: UserLoop) -> None:
-        if not home.given_up:
-            self._task = _start_task(self, self._run(home))
+        self._task = _start_task(self, self._run(home))
 
     async def _run(self, home: UserLoop) -> None:
         try:

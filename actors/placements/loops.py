@@ -32,9 +32,11 @@ class UserLoops:
 
     Every `LOOK_SECONDS` a loop is called, and its answer looked for. One that does not answer and is found at the same
     piece of code again and again is blocked: an `executor_blocked` event names that code, the loop is given no new
-    work, and after `limit` seconds it is given up. It is told to end, its thread goes when the code comes back, and
-    what was on it hears of it through `Work.give_up`. Time is counted in looks, so a process that was stopped, or a
-    machine too busy to look, blames nobody. A loop that is only busy, with many small steps, is not blocked.
+    work, and what has not begun on it goes elsewhere. After `limit` seconds it is given up: it is told to end, its
+    thread goes when the code comes back, and what was on it hears of it through `Work.give_up`.
+
+    Time is counted in looks, so a process that was stopped, or a machine too busy to look, blames nobody. A loop that
+    is only busy, with many small steps, is not blocked.
 
     Code that never lets another thread run (it holds the GIL, in C) cannot be noticed by anything in its process.
 
@@ -137,6 +139,7 @@ class UserLoops:
         replaced = isinstance(verdict, Replace)
         home.blocked = home.reported = True
         self._report(home, sample, seconds, replaced=replaced)
+        self._waiting.extend(home.give_back())
         if replaced:
             self._give_up(home, sample, seconds)
 

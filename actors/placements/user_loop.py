@@ -69,6 +69,8 @@ class UserLoop:
     def __init__(self, host: Host, name: str) -> None:
         self.name = name
         self.work: set[Work] = set()
+        self._arriving: set[Work] = set()
+        """Of those the ones that have yet to begin. Whoever removes one from here has it."""
         self.given_up = False
         self.answered = True
         """The watch's last call has been heard."""
@@ -93,7 +95,14 @@ class UserLoop:
     def take(self, work: Work) -> None:
         """Have it begin."""
         self.work.add(work)
-        self.post(work.begin, self)
+        self._arriving.add(work)
+        self.post(self._begin, work)
+
+    def give_back(self) -> list[Work]:
+        """What has not begun, and now does not begin here."""
+        given = [work for work in list(self._arriving) if _removed(self._arriving, work)]
+        self.work.difference_update(given)
+        return given
 
     def stop(self) -> None:
         """Cancel what is left and end, when the code that runs there now has come back."""
@@ -134,6 +143,10 @@ class UserLoop:
 
     # -- on its own thread -------------------------------------------------------------------------------------------
 
+    def _begin(self, work: Work) -> None:
+        if _removed(self._arriving, work):
+            work.begin(self)
+
     def _answer(self) -> None:
         self.answered = True
 
@@ -167,6 +180,15 @@ class UserLoop:
             task.cancel()
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=ENDING_SECONDS))
+
+
+def _removed(works: set[Work], work: Work) -> bool:
+    """Whether it was there, and this call has removed it: one step of the interpreter."""
+    try:
+        works.remove(work)
+    except KeyError:
+        return False
+    return True
 
 
 def _remember_owner(

@@ -80,6 +80,10 @@ class Gate:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(event.set)
 
+    def close(self) -> None:
+        """Hold again whoever comes to it."""
+        self._open.clear()
+
     def is_open(self) -> bool:
         """Whether it is."""
         return self._open.is_set()
