@@ -25,7 +25,7 @@ __all__ = ["AsyncioPlacement"]
 class _AsyncioAttempt:
     """One task on a user loop."""
 
-    __slots__ = ("_attempt", "_home", "_loops", "_plan", "_running", "_task")
+    __slots__ = ("_attempt", "_home", "_loops", "_plan", "_task")
 
     def __init__(self, loops: UserLoops, attempt: Attempt, plan: ExecutorPlan) -> None:
         self._loops = loops
@@ -33,16 +33,16 @@ class _AsyncioAttempt:
         self._plan = plan
         self._home: UserLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._running = False
 
     # -- on its loop -------------------------------------------------------------------------------------------------
 
     def begin(self, home: UserLoop) -> None:
-        self._home = home
-        self._task = _start_task(self, self._run(home))
+        _start_task(self, self._run(home))
 
     async def _run(self, home: UserLoop) -> None:
-        self._running = True
+        if not home.claim(self):
+            return
+        self._home, self._task = home, asyncio.current_task()
         attempt, plan = self._attempt, self._plan
         try:
             if attempt.cancelled:
@@ -58,7 +58,7 @@ class _AsyncioAttempt:
     def _cancel_task(self) -> None:
         # A task that is cancelled before its first step never runs at all, and would report nothing; one that has yet
         # to begin looks at the flag.
-        if self._task is not None and self._running:
+        if self._task is not None:
             self._task.cancel()
 
     # -- what its actor calls ----------------------------------------------------------------------------------------
@@ -125,9 +125,12 @@ class _Pump:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, home: UserLoop) -> None:
-        self._task = _start_task(self, self._run(home))
+        _start_task(self, self._run(home))
 
     async def _run(self, home: UserLoop) -> None:
+        if not home.claim(self):
+            return
+        self._task = asyncio.current_task()
         try:
             await self._work()
         finally:
@@ -141,11 +144,11 @@ class _Pump:
         self._lost()
 
 
-def _start_task(owner: _AsyncioAttempt | _Pump, main: Any) -> asyncio.Task[None]:
-    """On a user loop. Whoever starts it holds on to it until it is done; asyncio itself does not."""
+def _start_task(owner: _AsyncioAttempt | _Pump, main: Any) -> None:
+    """On a user loop. From its first step on, the owner holds on to the task; asyncio itself does not."""
     token = OWNER.set(owner)
     try:
-        return asyncio.get_running_loop().create_task(main)
+        asyncio.get_running_loop().create_task(main)
     finally:
         OWNER.reset(token)
 

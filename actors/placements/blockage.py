@@ -25,6 +25,7 @@ _PATHS = sysconfig.get_paths()
 _STANDARD: Final = (_PATHS["stdlib"], _PATHS["platstdlib"], "<frozen ")
 _LIBRARIES: Final = (_PATHS["purelib"], _PATHS["platlib"])  # often in a folder of the standard library's
 _RUN_BY: Final = ("propolis.actors.", "asyncio.")
+_OURS: Final = (*_RUN_BY, "propolis.messages.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def place_of(frames: Sequence[Frame], main: str) -> Place | None:
 
 
 def _is_installed(frame: Frame) -> bool:
-    return frame.file.startswith(_LIBRARIES) or frame.module.startswith(_RUN_BY)
+    return frame.file.startswith(_LIBRARIES) or frame.module.startswith(_OURS)
 
 
 def _text(text: str) -> str:

@@ -31,7 +31,7 @@ class Work(Protocol):
     """Whether it answers itself for a loop that it blocks: the others then lose nothing but time."""
 
     def begin(self, home: UserLoop) -> None:
-        """Start the task. On that loop."""
+        """Start the task, whose first step has to claim it. On that loop."""
         ...
 
     def blocks(self, place: Place, seconds: float, *, replaced: bool) -> Event:
@@ -70,7 +70,7 @@ class UserLoop:
         self.name = name
         self.work: set[Work] = set()
         self._arriving: set[Work] = set()
-        """Of those the ones that have yet to begin. Whoever removes one from here has it."""
+        """Of those the ones that have yet to begin. Whoever claims one has it."""
         self.given_up = False
         self.answered = True
         """The watch's last call has been heard."""
@@ -100,13 +100,21 @@ class UserLoop:
 
     def give_back(self) -> list[Work]:
         """What has not begun, and now does not begin here."""
-        given = [work for work in list(self._arriving) if _removed(self._arriving, work)]
+        given = [work for work in list(self._arriving) if self.claim(work)]
         self.work.difference_update(given)
         return given
 
     def stop(self) -> None:
         """Cancel what is left and end, when the code that runs there now has come back."""
         self.post(self._stop)
+
+    def claim(self, work: Work) -> bool:
+        """Whether it is for the caller: to begin it here, or to take it elsewhere. True for one of them."""
+        try:
+            self._arriving.remove(work)  # one step of the interpreter
+        except KeyError:
+            return False
+        return True
 
     # -- the watch's, on the actor loop ------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ class UserLoop:
 
     def sample(self) -> Sample | None:
         """What it is at just now. None when that is nothing of a user's."""
-        ident = self.thread.ident
+        ident, task = self.thread.ident, asyncio.current_task(self._loop)
         innermost = sys._current_frames().get(ident) if ident is not None else None
         frames: list[Frame] = []
         frame, outermost = innermost, 0
@@ -134,9 +142,8 @@ class UserLoop:
             frame = frame.f_back
         del frame, innermost
         place = place_of(frames, __name__)
-        if place is None:
+        if place is None or task is not asyncio.current_task(self._loop):
             return None
-        task = asyncio.current_task(self._loop)
         if task is not None:
             owner = _owner_of(task)
         return Sample(owner, owner if owner is not None else outermost, place)
@@ -144,7 +151,7 @@ class UserLoop:
     # -- on its own thread -------------------------------------------------------------------------------------------
 
     def _begin(self, work: Work) -> None:
-        if _removed(self._arriving, work):
+        if work in self._arriving:
             work.begin(self)
 
     def _answer(self) -> None:
@@ -180,15 +187,6 @@ class UserLoop:
             task.cancel()
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=ENDING_SECONDS))
-
-
-def _removed(works: set[Work], work: Work) -> bool:
-    """Whether it was there, and this call has removed it: one step of the interpreter."""
-    try:
-        works.remove(work)
-    except KeyError:
-        return False
-    return True
 
 
 def _remember_owner(

@@ -331,6 +331,16 @@ def test_what_had_not_begun_when_the_loop_was_found_blocked_begins_elsewhere(wat
     assert [1, 1] == stream.run().get(timeout=PATIENCE).output
 
 
+def test_what_is_begun_in_one_go_with_the_culprit_begins_elsewhere_too(keeping: Bench) -> None:
+    """It is a task on that loop already, which has not had its first step."""
+    first = keeping.open(max_concurrent=500)
+    first.run().get(timeout=PATIENCE)
+    hold = keeping.runtime.open_stream(point("asyncio", "hold"), keeping.execute).get(timeout=PATIENCE)
+    runs = [hold.run("block"), *(first.run(n) for n in range(400))]
+    assert [[1, 1]] * 400 == [run.get(timeout=PATIENCE).output for run in runs[1:]]
+    assert not runs[0].done()
+
+
 def test_what_comes_while_two_loops_are_blocked_waits_and_can_be_cancelled(keeping: Bench) -> None:
     """There is no third one. What waits begins when one of them is back."""
     stream = keeping.open()
@@ -424,7 +434,7 @@ def test_whatever_wakes_up_on_the_old_loop_is_refused(replacing: Bench) -> None:
             await task
         finally:
             try:
-                await ctx.checkpoint(memory={"late": data})
+                await ctx.memory.read_all()
             except BaseException as error:  # noqa: BLE001 - kept for the test
                 late[data] = type(error).__name__
 
@@ -476,6 +486,25 @@ def test_a_checkpoint_is_where_the_others_go_on_from(replacing: Bench) -> None:
     stream.execute("block").get(timeout=PATIENCE)
     assert 1 == other.get(timeout=PATIENCE).output
     here.open()
+
+
+def test_among_many_only_those_that_block_are_charged(replacing: Bench) -> None:
+    """Cancels come in between; everybody ends as it should."""
+    stream = replacing.open(restart=ONCE, max_concurrent=300)
+    culprits = []
+    others = []
+    for n in range(200):
+        if n % 40 == 20:
+            culprits.append(stream.run("block"))
+        others.append(stream.run("wait" if n % 2 else n))
+    unwanted = [stream.execute("wait").get(timeout=PATIENCE) for _ in range(20)]
+    outcomes = [stream.cancel_execution(execution_id, grace=PATIENCE) for execution_id in unwanted]
+    assert {"cancelled"} == {outcome.get(timeout=PATIENCE).outcome for outcome in outcomes}
+    assert [1] * 5 == [run.get(timeout=PATIENCE).restarts for run in culprits]
+    replacing.door.open()
+    results = [run.get(timeout=PATIENCE) for run in others]
+    assert [("completed", 0)] * 200 == [(result.status, result.restarts) for result in results]
+    assert all(attempt == epoch for attempt, epoch in (result.output for result in results))
 
 
 # -- when nobody can be charged --------------------------------------------------------------------------------------
