@@ -98,6 +98,10 @@ class Watch(Host):
         assert looked.wait(PATIENCE)
 
 
+class ManualWatch(Watch, ManualHost):
+    """And whose clock stands still."""
+
+
 @pytest.fixture
 def watch() -> Watch:
     """The host of `watched`."""
@@ -634,6 +638,39 @@ def test_a_cancel_of_a_culprit_whose_time_is_over_does_not_say_that_it_is_gone(
         assert "cancelled" == result.status
 
 
+def test_a_limit_that_has_passed_when_the_loop_is_given_up_is_what_ends_the_culprit(
+    new_gate: Callable[[], Gate],
+) -> None:
+    """And what is due on the whole of another execution; but no time of an attempt that could not run."""
+    host = ManualWatch()
+    config = RuntimeConfig(grace_seconds=GRACE, lease_seconds=3_000_000.0, blocked_loop_seconds=10 * LOOK_SECONDS)
+    with Runtime(config=config, host=host) as runtime:
+        for bench in benched(runtime, new_gate):
+            stream = bench.open(timeout=60.0, restart=RestartPolicy(strategy="temporary"))
+            deadline = host.now() + timedelta(seconds=60.0)
+            waiting = stream.execute("wait").get(timeout=PATIENCE)
+            late = stream.execute("wait", deadline=deadline).get(timeout=PATIENCE)
+            bench.door.wait_for(2)
+            culprit = stream.execute("block").get(timeout=PATIENCE)
+            bench.wall.wait_for(1)
+            for execution_id in (waiting, late, culprit):
+                stream.get_context(execution_id).get(timeout=PATIENCE)
+            pass_time(host, 60.0)
+            host.wait_for_timer(within=GRACE, timeout=PATIENCE)
+            for _ in range(11):
+                host.look()
+            bench.blocked(replaced=True)
+            bench.door.wait_for(3)
+            bench.door.open()
+            ended = [
+                stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+                for execution_id in (waiting, late, culprit)
+            ]
+            assert [[2, 2], None, None] == [result.output for result in ended if result is not None]
+            codes = [result.failure.code for result in ended if result is not None and result.failure is not None]
+            assert ["deadline", "timeout"] == codes
+
+
 # -- event handlers --------------------------------------------------------------------------------------------------
 
 
@@ -645,6 +682,8 @@ def test_a_handler_that_blocks_the_loop_is_named_and_goes_on_with_the_next_event
         seen.append(event)
         if isinstance(event, Event) and event.data["n"] == 1:
             replacing.wall.block()
+        if isinstance(event, Event) and event.data["n"] == 99:
+            await replacing.door.passed(None)
 
     async def emit(ctx: Any, n: int) -> int:
         await ctx.emit("custom", {"n": n})
@@ -658,12 +697,15 @@ def test_a_handler_that_blocks_the_loop_is_named_and_goes_on_with_the_next_event
     assert "handler" in event.data["stack"][-4] + event.data["stack"][0]
     assert list(range(5)) == [run.get(timeout=PATIENCE).output for run in runs]
     stream.run(99).get(timeout=PATIENCE)
-    until(lambda: any(isinstance(event, Event) and event.data["n"] == 99 for event in seen))
+    replacing.door.wait_for(1)
     assert 1 == sum(event.count for event in seen if isinstance(event, EventsMissed))
     known = len(seen)
-    replacing.wall.open()
+    stream.run(100).get(timeout=PATIENCE)
+    replacing.wall.open()  # the handler comes back on the old loop, and takes no event there
     until(lambda: len(loop_threads()) == 1)
     assert known == len(seen)
+    replacing.door.open()
+    until(lambda: len(seen) == known + 1)
 
 
 def test_a_handler_that_waits_on_a_replaced_loop_goes_on_on_the_next(replacing: Bench) -> None:
