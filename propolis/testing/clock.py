@@ -43,8 +43,8 @@ class ManualHost(Host):
             host.advance(3600.0)
             assert alarm.done()
 
-    Threads are real. What only a caller waits for (`reply.get(timeout=...)`) is measured in real seconds.
-    Every method may be called from any thread.
+    Threads are real, and so is the watch over the loops of user code (`watch_later`). What only a caller waits for
+    (`reply.get(timeout=...)`) is measured in real seconds. Every method may be called from any thread.
     """
 
     def __init__(self, start: datetime = START, *, seed: int = 0) -> None:
