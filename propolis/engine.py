@@ -10,6 +10,7 @@ from propolis.actors import (
     ActorLoop,
     AsyncioPlacement,
     Host,
+    ProcessPlacement,
     Reply,
     RuntimeActor,
     RuntimeConfig,
@@ -51,12 +52,14 @@ class Engine:
         )
         self.asyncio_placement = AsyncioPlacement(host, config.max_payload_bytes)
         self.thread_placement = ThreadPlacement(host, config.max_payload_bytes)
+        self.process_placement = ProcessPlacement(host, config.max_payload_bytes, config.grace_seconds)
         self.root = self.loop.spawn(
             RuntimeActor,
             config,
             self.threads,
             self.asyncio_placement,
             self.thread_placement,
+            self.process_placement,
             self.ready,
             name="runtime",
             register=True,
@@ -89,6 +92,7 @@ class Engine:
         owner = self.ready.result().owner if self._is_ready() else None
         if owner is not None:
             self._release(owner)
+        self.process_placement.close(timeout=1.0)
         self.asyncio_placement.close(timeout=1.0)
         self.thread_placement.close(timeout=0.2)
         self.threads.close()

@@ -24,6 +24,8 @@ class _AsyncioAttempt:
     __slots__ = ("_attempt", "_placement", "_running", "_task")
 
     can_be_stopped = True
+    ends_by_force = False
+    waits_for_room = False
 
     def __init__(self, placement: AsyncioPlacement, attempt: Attempt) -> None:
         self._placement = placement
@@ -47,7 +49,7 @@ class _AsyncioAttempt:
             ended = attempt.ended_by(error, asyncio.CancelledError)
         attempt.report(ended)
 
-    def cancel(self) -> None:
+    def cancel(self, grace: float) -> None:
         self._attempt.cancelled = True
         self._placement.post(self._cancel_task)
 
@@ -59,7 +61,7 @@ class _AsyncioAttempt:
 
     def supersede(self) -> None:
         self._attempt.superseded = True
-        self.cancel()
+        self.cancel(0.0)
 
     def _cancel_task(self) -> None:
         # A task that is cancelled before its first step never runs at all, and would report nothing; one that has yet
@@ -91,6 +93,12 @@ class AsyncioPlacement:
         launched = _AsyncioAttempt(self, Attempt(begin, ref, entry_point, self._host, self._limit))
         self.post(launched.begin, plan)
         return launched
+
+    def stream_opened(self) -> None:
+        """Nothing to do."""
+
+    def stream_closed(self) -> None:
+        """Nothing to do."""
 
     def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run a coroutine function of our own next to the users' (an event handler's pump)."""

@@ -9,6 +9,7 @@ from propolis.messages import (
     LIVE_EVENTS,
     Advanced,
     AppendEvents,
+    AttemptBegan,
     AttemptEnded,
     AwaitTurn,
     CancelExecution,
@@ -25,6 +26,7 @@ from propolis.messages import (
     LeaveTurn,
     PauseExecution,
     PublishEvents,
+    ReportOutput,
     ReportProgress,
     SaveCheckpoint,
     SlotGranted,
@@ -39,7 +41,7 @@ from propolis.messages import (
 from ..core import LATER, Handlers, Reply
 from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
-from .endings import draft, make_event
+from .endings import draft, given, make_event
 from .interrupting import Interrupting, limit_failure
 from .life import Life, Order
 from .plan import StreamPlan
@@ -145,6 +147,13 @@ class ExecutionActor(Interrupting):
         if life.pausing:
             life.launched.pause()
         if plan.has_time_limits or self._spec.deadline is not None:
+            if not life.launched.waits_for_room:
+                self.attempt_began = self.last_sign = self.host.monotonic()
+            self.watch_limits()
+
+    def attempt_has_begun(self, message: AttemptBegan) -> None:
+        """It had to wait for a worker, and runs now: what limits an attempt counts from here."""
+        if message.epoch == self._life.state.epoch and self._life.phase == "running" and self._plan.has_time_limits:
             self.attempt_began = self.last_sign = self.host.monotonic()
             self.watch_limits()
 
@@ -218,6 +227,14 @@ class ExecutionActor(Interrupting):
         if message.fraction is not None or message.note:
             data = {"fraction": message.fraction, "note": message.note}
             self._plan.events.tell(PublishEvents(events=(self._live_event("execution_progress", data),)))
+
+    def report_output(self, message: ReportOutput) -> None:
+        """Publish what it printed or logged. No sign of life: who is stuck may print for ever."""
+        if message.epoch != self._life.state.epoch or self._life.phase != "running":
+            return
+        about = given(stream=message.stream, level=message.level, logger=message.logger)
+        events = (self._live_event("node_internal_output", {**about, "line": line}) for line in message.lines)
+        self._plan.events.tell(PublishEvents(events=tuple(events)))
 
     def _live_event(self, type: str, data: dict[str, Any]) -> Event:
         graph_id = self._plan.entry_point.graph_id
@@ -384,7 +401,9 @@ class ExecutionActor(Interrupting):
         AttemptEnded: attempt_ended,
         SaveCheckpoint: save_checkpoint,
         EmitEvents: emit,
+        AttemptBegan: attempt_has_begun,
         ReportProgress: report_progress,
+        ReportOutput: report_output,
         SlotGranted: slot_granted,
         StreamRestarted: stream_restarted,
         CancelExecution: Interrupting.cancel,

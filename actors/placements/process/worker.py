@@ -1,0 +1,307 @@
+"""One worker process, as its pool holds it: its life from start to burial, and what passes over its line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from propolis.messages import (
+    AttemptEnded,
+    Failure,
+    LearnExecutor,
+    Message,
+    MessageError,
+    PrepareWorker,
+    ReportOutput,
+    ReportProgress,
+    Request,
+    StopWorker,
+    WorkerIdle,
+    WorkerReady,
+    decode,
+    encode,
+)
+
+from ...core import Reply
+from .channel import Channel, open_ends
+from .deaths import memory_failure
+from .frames import frame
+from .output import Lines
+
+if TYPE_CHECKING:
+    from .attempt import ProcessAttempt
+    from .pool import Pool
+
+__all__ = ["State", "Worker", "rss_of"]
+
+State: TypeAlias = Literal["starting", "idle", "busy", "stopping", "dead"]
+
+logger = logging.getLogger("propolis.placements")
+
+LOST_SECONDS = 0.2
+"""What a worker that has closed its line is given to end by itself, and so to say why."""
+STOP_SECONDS = 2.0
+"""What a worker that was told to stop is given."""
+POLL_SECONDS = 0.05
+"""How often a worker is looked at where the system does not say when a process ends."""
+DRAIN_BYTES = 1024 * 1024
+
+_BOOT = (
+    "import json, os, sys\n"
+    "fd = int(sys.argv[1])\n"
+    "text = b''\n"
+    "while text[-1:] != b'\\n': text += os.read(fd, 1) or os._exit(1)\n"
+    "sys.path[:] = json.loads(text)\n"
+    "from propolis.actors.placements.process import main\n"
+    "main(fd)\n"
+)
+
+
+class Worker:
+    """`state`, `attempt` and `done` change under the pool's lock; the process is touched on the workers' thread.
+
+    `send` and `kill` may be called from any thread.
+    """
+
+    def __init__(self, pool: Pool, number: int) -> None:
+        self.pool = pool
+        self.number = number
+        self.state: State = "starting"
+        self.attempt: ProcessAttempt | None = None
+        self.done = 0
+        self.pid: int | None = None
+        self.verdict: Failure | None = None
+        """Why the runtime has killed it."""
+        self.known: set[str] = set()
+        self._io = pool.io
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._pipes: dict[int, Lines] = {}
+        self._pidfd = -1
+        self._killing = threading.Lock()
+        self._ending = self._buried = False
+
+    # -- beginning ---------------------------------------------------------------------------------------------------
+
+    def start(self, prepare: PrepareWorker) -> None:
+        """Start the process. On the workers' thread, whose end it would not survive."""
+        line, out, err, ends = open_ends()
+        self._channel = Channel(self._io, line)
+        self._pipes = {out: Lines("stdout"), err: Lines("stderr")}
+        try:
+            self._process = self._io.host.spawn_process(
+                _command(ends.line.fileno()),
+                stdout=ends.stdout,
+                stderr=ends.stderr,
+                pass_fds=(ends.line.fileno(),),
+            )
+        except OSError as error:
+            self.verdict = Failure.of(error, code="worker_not_started")
+            ends.close()
+            self._bury(None)
+            return
+        ends.close()
+        self.pid = self._process.pid
+        self._io.keep(self.pid)
+        self._channel.send(json.dumps([path or os.getcwd() for path in sys.path]).encode() + b"\n")
+        self.tell(prepare)
+        self.known.update(known.key for known in prepare.executors)
+        self._io.watch(self._channel.fileno(), self._read_line)
+        for fd in self._pipes:
+            self._io.watch(fd, lambda fd=fd: self._read_output(fd))  # type: ignore[misc]
+        self._watch_end()
+
+    def _watch_end(self) -> None:
+        assert self.pid is not None
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self._pidfd = os.pidfd_open(self.pid)
+                self._io.watch(self._pidfd, self._ended)
+                return
+        self._poll()
+
+    def _poll(self) -> None:
+        if self._buried or self._process is None:
+            return
+        if self._process.poll() is None:
+            self._io.later(POLL_SECONDS, self._poll)
+        else:
+            self._ended()
+
+    # -- what the runtime does with it -------------------------------------------------------------------------------
+
+    def tell(self, message: Message) -> None:
+        """Send a message. Any thread."""
+        self.send(frame(encode(message)))
+
+    def send(self, data: bytes) -> None:
+        """Send frames. Any thread."""
+        if self._channel is not None:
+            self._channel.send(data)
+
+    def learn(self, message: LearnExecutor) -> bytes:
+        """The frame that makes it know an executor; nothing when it does."""
+        if message.key in self.known:
+            return b""
+        self.known.add(message.key)
+        return frame(encode(message))
+
+    def kill(self, number: signal.Signals = signal.SIGKILL, verdict: Failure | None = None) -> None:
+        """Send a signal to it; SIGKILL, to everything that it has started, too. Any thread."""
+        with self._killing:
+            if self._buried or self.pid is None:  # the number may be somebody else's by now
+                return
+            self.verdict = self.verdict or verdict
+            with contextlib.suppress(OSError):
+                (os.killpg if number == signal.SIGKILL else os.kill)(self.pid, number)
+
+    def stop(self) -> None:
+        """Have it exit in order, and end it if it does not. On the workers' thread."""
+        self.tell(StopWorker())
+        self._io.later(STOP_SECONDS, self.kill)
+
+    # -- what comes from it ------------------------------------------------------------------------------------------
+
+    def _read_line(self) -> None:
+        assert self._channel is not None
+        try:
+            for number, body in self._channel.read():
+                self._take(decode(body), number)
+        except EOFError:
+            self._io.unwatch(self._channel.fileno())
+            failure = Failure(kind="WorkerDied", message="the worker closed its line", code="worker_exit")
+            self._io.later(LOST_SECONDS, lambda: self.kill(verdict=failure))
+        except MessageError as error:
+            self._io.unwatch(self._channel.fileno())
+            self.kill(verdict=Failure.of(error, code="worker_protocol", retryable=True))
+
+    def _take(self, message: Message, number: int) -> None:
+        attempt = self.attempt
+        match message:
+            case WorkerReady() | WorkerIdle() if self._ending:
+                return
+            case WorkerReady():
+                self.pool.is_ready(self)
+            case WorkerIdle():
+                self.pool.is_idle(self, dirty=message.dirty)
+            case _ if attempt is None:
+                return  # of an attempt that has ended
+            case Request() if number:
+                self._pass_on(attempt, message, number)
+            case ReportOutput():
+                attempt.show(message)
+            case ReportProgress():
+                attempt.ref.deliver(message)
+            case AttemptEnded():
+                self.read_what_is_printed()
+                self.pool.has_ended(self, message)
+            case _:
+                raise MessageError(reason="not_a_message", tag=message.tag, detail="a worker does not say this")
+
+    def _pass_on(self, attempt: ProcessAttempt, message: Message, number: int) -> None:
+        reply: Reply[Any] = Reply()
+        attempt.ref.send_request(message, reply, ())
+
+        def answer() -> None:
+            try:
+                value = reply.result()
+                body = b"" if value is None else encode(value)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+                body = encode(Failure.of(error))
+            self.send(frame(body, number))
+
+        reply.on_done(answer)
+
+    def _read_output(self, fd: int) -> int:
+        try:
+            data = os.read(fd, 64 * 1024)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not data:
+            self._io.unwatch(fd)
+            return 0
+        lines, attempt = self._pipes[fd], self.attempt
+        whole = lines.feed(data)
+        if attempt is not None and whole:
+            attempt.show(ReportOutput(epoch=attempt.begin.epoch, stream=lines.stream, lines=whole))
+        return len(data)
+
+    def read_what_is_printed(self) -> None:
+        """Before the end is told: what was printed before it, also behind the last end of a line."""
+        attempt = self.attempt
+        for fd, lines in self._pipes.items():
+            left = DRAIN_BYTES
+            while left > 0 and (size := self._read_output(fd)):
+                left -= size
+            rest = lines.rest()
+            if attempt is not None and rest:
+                attempt.show(ReportOutput(epoch=attempt.begin.epoch, stream=lines.stream, lines=rest))
+
+    # -- its end -----------------------------------------------------------------------------------------------------
+
+    def _ended(self) -> None:
+        """The process is no more: hear its last words, end what it has left, and tell the pool."""
+        if self._buried:
+            return
+        self._ending = True
+        if self._pidfd >= 0:
+            self._io.unwatch(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self.kill()  # its group: while nobody has waited for it, the number is its own
+        assert self._channel is not None
+        with contextlib.suppress(EOFError, MessageError):
+            while self._channel.fileno() >= 0:
+                before = self._channel.taken
+                for number, body in self._channel.read():
+                    self._take(decode(body), number)
+                if self._channel.taken == before:
+                    break
+        self.read_what_is_printed()
+        process = self._process
+        self._bury(None if process is None else process.wait())
+
+    def _bury(self, returncode: int | None) -> None:
+        with self._killing:
+            self._buried = True
+        if self._channel is not None:
+            self._channel.close()
+        for fd in self._pipes:
+            self._io.unwatch(fd)
+            os.close(fd)
+        self._pipes = {}
+        if self.pid is not None:
+            self._io.let_go(self.pid)
+        self.pool.has_died(self, returncode)
+
+    def look_at_memory(self, limit: int) -> None:
+        """Kill it when it has more than it may. On the workers' thread."""
+        rss = rss_of(self.pid)
+        if rss is not None and rss > limit:
+            self.kill(verdict=memory_failure(rss, limit))
+
+
+def rss_of(pid: int | None) -> int | None:
+    """Resident bytes of a process, where the system says (Linux)."""
+    if pid is None:
+        return None
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - ten times as fast as a Path
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _command(fd: int) -> list[str]:
+    # the flags of this interpreter (-X, -W, -O, ...), as multiprocessing passes them on
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, "-c", _BOOT, str(fd)]
