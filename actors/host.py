@@ -91,6 +91,6 @@ class Host:
         pass_fds: Sequence[int] = (),
     ) -> subprocess.Popen[bytes]:
         """Start a process in a session, and so a process group, of its own. Blocks until its program is loaded."""
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - a command of ours
             list(command), stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, start_new_session=True
         )

@@ -9,13 +9,11 @@ from propolis.messages import (
     LIVE_EVENTS,
     Advanced,
     AppendEvents,
-    AttemptBegan,
     AttemptEnded,
     AwaitTurn,
     CancelExecution,
     Checkpointed,
     EmitEvents,
-    Event,
     ExecutionRow,
     ExecutionSpec,
     ExecutionState,
@@ -26,8 +24,6 @@ from propolis.messages import (
     LeaveTurn,
     PauseExecution,
     PublishEvents,
-    ReportOutput,
-    ReportProgress,
     SaveCheckpoint,
     SlotGranted,
     SlotReturned,
@@ -41,7 +37,8 @@ from propolis.messages import (
 from ..core import LATER, Handlers, Reply
 from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
-from .endings import draft, given, make_event
+from .endings import draft
+from .hearing import Hearing
 from .interrupting import Interrupting, limit_failure
 from .life import Life, Order
 from .plan import StreamPlan
@@ -55,7 +52,7 @@ MAX_LOST_ATTEMPTS = 10
 """Attempts in a row that may die with their runtime before nobody tries again (section 5)."""
 
 
-class ExecutionActor(Interrupting):
+class ExecutionActor(Hearing):
     """Drives one execution: takes its session, launches attempts, writes what they say, decides about restarts.
 
     Its stream grants it a slot and hears of its end once that is committed. What an attempt of an earlier epoch says
@@ -151,12 +148,6 @@ class ExecutionActor(Interrupting):
                 self.attempt_began = self.last_sign = self.host.monotonic()
             self.watch_limits()
 
-    def attempt_has_begun(self, message: AttemptBegan) -> None:
-        """It had to wait for a worker, and runs now: what limits an attempt counts from here."""
-        if message.epoch == self._life.state.epoch and self._life.phase == "running" and self._plan.has_time_limits:
-            self.attempt_began = self.last_sign = self.host.monotonic()
-            self.watch_limits()
-
     # -- what a running attempt asks ---------------------------------------------------------------------------------
 
     def save_checkpoint(self, message: SaveCheckpoint) -> object:
@@ -218,27 +209,6 @@ class ExecutionActor(Interrupting):
         )
         self.request(self._plan.sessions, request, done, lambda error: self._refused(error, reply))
         return LATER
-
-    def report_progress(self, message: ReportProgress) -> None:
-        """A sign of life; publish it."""
-        if message.epoch != self._life.state.epoch or self._life.phase != "running":
-            return
-        self.last_sign = self.host.monotonic()
-        if message.fraction is not None or message.note:
-            data = {"fraction": message.fraction, "note": message.note}
-            self._plan.events.tell(PublishEvents(events=(self._live_event("execution_progress", data),)))
-
-    def report_output(self, message: ReportOutput) -> None:
-        """Publish what it printed or logged. No sign of life: who is stuck may print for ever."""
-        if message.epoch != self._life.state.epoch or self._life.phase != "running":
-            return
-        about = given(stream=message.stream, level=message.level, logger=message.logger)
-        events = (self._live_event("node_internal_output", {**about, "line": line}) for line in message.lines)
-        self._plan.events.tell(PublishEvents(events=tuple(events)))
-
-    def _live_event(self, type: str, data: dict[str, Any]) -> Event:
-        graph_id = self._plan.entry_point.graph_id
-        return make_event(type, self._spec, self.host.now(), data, graph_id=graph_id)
 
     def _check_epoch(self, epoch: int) -> None:
         life = self._life
@@ -398,12 +368,10 @@ class ExecutionActor(Interrupting):
         return True
 
     handlers: ClassVar[Handlers] = {
+        **Hearing.handlers,
         AttemptEnded: attempt_ended,
         SaveCheckpoint: save_checkpoint,
         EmitEvents: emit,
-        AttemptBegan: attempt_has_begun,
-        ReportProgress: report_progress,
-        ReportOutput: report_output,
         SlotGranted: slot_granted,
         StreamRestarted: stream_restarted,
         CancelExecution: Interrupting.cancel,

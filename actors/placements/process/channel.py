@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from .frames import Frames
 from .io import WorkersThread
 
-__all__ = ["Channel", "Ends", "open_ends"]
+__all__ = ["Channel", "Ends", "line_ends", "open_ends"]
 
 _READ_BYTES = 256 * 1024
 
@@ -32,13 +32,19 @@ class Ends:
 
 def open_ends() -> tuple[socket.socket, int, int, Ends]:
     """A line and two pipes: ours (which never block) and the worker's."""
-    ours, theirs = (_above_standard(end) for end in socket.socketpair())
+    ours, theirs = line_ends()
     out, their_out = os.pipe()
     err, their_err = os.pipe()
-    ours.setblocking(False)
     for fd in (out, err):
         os.set_blocking(fd, False)
     return ours, out, err, Ends(theirs, their_out, their_err)
+
+
+def line_ends() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a line: ours, which never blocks, and the worker's."""
+    ours, theirs = (_above_standard(end) for end in socket.socketpair())
+    ours.setblocking(False)
+    return ours, theirs
 
 
 def _above_standard(end: socket.socket) -> socket.socket:
@@ -79,6 +85,16 @@ class Channel:
                 return
             self._unsent += data[sent:]
         self._io.post(self._go_on)
+
+    def send_with_fds(self, data: bytes, fds: tuple[int, ...]) -> bool:
+        """Send one small frame with descriptors; whether it could be sent, whole."""
+        with self._sending:
+            if self._line is None or self._unsent:
+                return False
+            try:
+                return socket.send_fds(self._line, [data], fds) == len(data)
+            except OSError:
+                return False
 
     @staticmethod
     def _try(line: socket.socket, data: bytes | bytearray) -> int:

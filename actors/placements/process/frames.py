@@ -1,4 +1,4 @@
-"""Frames on a stream socket: a length, a request's number, and one encoded message (or nothing, for the answer None)."""
+"""Frames on a stream socket: a length, a request's number, and one encoded message (nothing, for the answer None)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from propolis.messages import MessageError
+from propolis.messages import Message, MessageError, encode
 
-__all__ = ["MAX_FRAME_BYTES", "Frames", "frame"]
+__all__ = ["MAX_FRAME_BYTES", "Frames", "encoded", "frame"]
 
 _HEADER: Final = struct.Struct(">IQ")
 MAX_FRAME_BYTES: Final = 1 << 30
@@ -18,6 +18,11 @@ MAX_FRAME_BYTES: Final = 1 << 30
 def frame(body: bytes, number: int = 0) -> bytes:
     """One frame. `number`: of the request in it, or of the one that it answers; 0 for what wants no answer."""
     return _HEADER.pack(len(body), number) + body
+
+
+def encoded(message: Message) -> bytes:
+    """The frame of a message that wants no answer."""
+    return frame(encode(message))
 
 
 class Frames:

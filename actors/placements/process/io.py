@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +16,9 @@ from ...host import Host, Timer
 from .guard import KEEPER
 
 __all__ = ["WorkersThread"]
+
+POLL_SECONDS = 0.05
+"""How often a process is looked at where the system does not say when it ends."""
 
 
 class WorkersThread:
@@ -59,6 +64,27 @@ class WorkersThread:
         """Run a function after a time. On the thread."""
         assert self.loop is not None
         return self.host.call_later(self.loop, seconds, call)
+
+    def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
+        """Run a function, once, when a process has ended; nobody has waited for it then. On the thread."""
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                fd = os.pidfd_open(process.pid)
+
+                def ended() -> None:
+                    self.unwatch(fd)
+                    os.close(fd)
+                    call()
+
+                self.watch(fd, ended)
+                return
+        self._poll(process, call)
+
+    def _poll(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            self.later(POLL_SECONDS, lambda: self._poll(process, call))
+        else:
+            call()
 
     def watch(self, fd: int, call: Callable[[], None]) -> None:
         """Run a function whenever there is something to read. On the thread."""

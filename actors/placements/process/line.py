@@ -47,6 +47,25 @@ class Line:
         if self._look() != self._identity:
             os._exit(EXIT_LINE_LOST)
 
+    def fileno(self) -> int:
+        """Of the socket."""
+        return self._fd
+
+    def close(self) -> None:
+        """In a worker that has got this line from its template, whose it is."""
+        self._socket.close()
+
+    def read_with_fds(self) -> list[tuple[Message, list[int]]] | None:
+        """What has come, each message with the descriptors that came with it; None at the end."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, _READ_BYTES, 3)
+        except OSError:
+            return None
+        if not data:
+            return None
+        # the kernel ends a read behind each message that descriptors came with
+        return [(decode(body), fds) for _, body in self._frames.feed(data)]
+
     def send(self, *messages: Message) -> None:
         """Tell the runtime. Any thread; blocks while the runtime does not read."""
         self._send(b"".join(frame(encode(message)) for message in messages))

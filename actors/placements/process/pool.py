@@ -25,6 +25,7 @@ from ...executors import Beginning
 from ...specs import Placement
 from .attempt import ProcessAttempt
 from .deaths import death
+from .forking import Template
 from .frames import frame
 from .io import WorkersThread
 from .sizing import Count, to_start
@@ -65,6 +66,7 @@ class Pool:
         self._shy = False
         self._closed = False
         self._looking = False
+        self._template: Template | None = None
         self._all_gone = threading.Event()
 
     # -- what it runs ------------------------------------------------------------------------------------------------
@@ -226,7 +228,7 @@ class Pool:
             failure = worker.verdict or death(returncode, worker.pid, starting=starting)
             self._tell_death(attempt, failure)
         if gone:
-            self._all_gone.set()
+            self._everybody_is_gone()
         self._serve_queue()
 
     @staticmethod
@@ -265,18 +267,36 @@ class Pool:
             look = self._wants_looking()
             self._looking = self._looking or look
         memory = self.placement.memory_mb
+        prepare = PrepareWorker(
+            parent_pid=os.getpid(),
+            payload_limit=self._limit,
+            memory_bytes=None if memory is None else memory * MEGABYTE,
+            log_level=logging.getLogger().getEffectiveLevel(),
+            executors=executors,
+        )
+        if started and self.placement.start_method == "forkserver":
+            self._have_template(prepare)
         for worker in started:
-            worker.start(
-                PrepareWorker(
-                    parent_pid=os.getpid(),
-                    payload_limit=self._limit,
-                    memory_bytes=None if memory is None else memory * MEGABYTE,
-                    log_level=logging.getLogger().getEffectiveLevel(),
-                    executors=executors,
-                )
-            )
+            worker.start(prepare, self._template)
         if look:
             self.io.later(LOOK_SECONDS, self._look_at_memory)
+
+    def _have_template(self, prepare: PrepareWorker) -> None:
+        if self._template is not None and self._template.alive:
+            return
+
+        def gone() -> None:
+            if self._closed and not self._workers:
+                self._all_gone.set()
+
+        self._template = Template(self.io, prepare, gone)
+
+    def _everybody_is_gone(self) -> None:
+        """Closed, and without workers: the template is the last to go."""
+        if self._template is not None and self._template.alive:
+            self._template.close()
+        else:
+            self._all_gone.set()
 
     def _wants_looking(self) -> bool:
         busy = any(worker.state == "busy" for worker in self._workers)
@@ -305,7 +325,7 @@ class Pool:
             WorkerInfo(
                 pool=self.name,
                 pid=worker.pid,
-                state=state,
+                state=state,  # pyright: ignore[reportArgumentType]
                 execution_id=None if attempt is None else attempt.begin.spec.execution_id,
                 executions=worker.done,
                 rss_bytes=rss_of(worker.pid),
@@ -336,7 +356,7 @@ class Pool:
                     worker.kill()
             self._idle.clear()
         if not workers:
-            self._all_gone.set()
+            self._everybody_is_gone()
 
     def kill_all(self) -> None:
         """End every worker at once. Any thread."""

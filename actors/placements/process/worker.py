@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from propolis.messages import (
@@ -32,11 +31,13 @@ from propolis.messages import (
 from ...core import Reply
 from .channel import Channel, open_ends
 from .deaths import memory_failure
-from .frames import frame
+from .frames import encoded, frame
 from .output import Lines
+from .starting import boot_line, command
 
 if TYPE_CHECKING:
     from .attempt import ProcessAttempt
+    from .forking import Template
     from .pool import Pool
 
 __all__ = ["State", "Worker", "rss_of"]
@@ -49,19 +50,7 @@ LOST_SECONDS = 0.2
 """What a worker that has closed its line is given to end by itself, and so to say why."""
 STOP_SECONDS = 2.0
 """What a worker that was told to stop is given."""
-POLL_SECONDS = 0.05
-"""How often a worker is looked at where the system does not say when a process ends."""
 DRAIN_BYTES = 1024 * 1024
-
-_BOOT = (
-    "import json, os, sys\n"
-    "fd = int(sys.argv[1])\n"
-    "text = b''\n"
-    "while text[-1:] != b'\\n': text += os.read(fd, 1) or os._exit(1)\n"
-    "sys.path[:] = json.loads(text)\n"
-    "from propolis.actors.placements.process import main\n"
-    "main(fd)\n"
-)
 
 
 class Worker:
@@ -84,62 +73,53 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._pipes: dict[int, Lines] = {}
-        self._pidfd = -1
         self._killing = threading.Lock()
-        self._ending = self._buried = False
+        self._doomed = self._ending = self._buried = False
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
-    def start(self, prepare: PrepareWorker) -> None:
-        """Start the process. On the workers' thread, whose end it would not survive."""
+    def start(self, prepare: PrepareWorker, template: Template | None) -> None:
+        """Start the process, or have it forked. On the workers' thread, whose end it would not survive."""
         line, out, err, ends = open_ends()
         self._channel = Channel(self._io, line)
         self._pipes = {out: Lines("stdout"), err: Lines("stderr")}
+        self._io.watch(self._channel.fileno(), self._read_line)
+        for fd in self._pipes:
+            self._io.watch(fd, partial(self._read_output, fd))
+        if template is not None:
+            self.known.update(template.known)
+            template.fork(self, ends)
+            return
         try:
             self._process = self._io.host.spawn_process(
-                _command(ends.line.fileno()),
+                command(ends.line.fileno()),
                 stdout=ends.stdout,
                 stderr=ends.stderr,
                 pass_fds=(ends.line.fileno(),),
             )
         except OSError as error:
-            self.verdict = Failure.of(error, code="worker_not_started")
-            ends.close()
+            self.verdict = Failure.of(error, code="worker_not_started", retryable=True)
             self._bury(None)
             return
-        ends.close()
-        self.pid = self._process.pid
-        self._io.keep(self.pid)
-        self._channel.send(json.dumps([path or os.getcwd() for path in sys.path]).encode() + b"\n")
-        self.tell(prepare)
+        finally:
+            ends.close()
         self.known.update(known.key for known in prepare.executors)
-        self._io.watch(self._channel.fileno(), self._read_line)
-        for fd in self._pipes:
-            self._io.watch(fd, lambda fd=fd: self._read_output(fd))  # type: ignore[misc]
-        self._watch_end()
+        self._channel.send(boot_line() + encoded(prepare))
+        self.has_forked(self._process.pid)
+        self._io.watch_end(self._process, lambda: self.has_exited(None))
 
-    def _watch_end(self) -> None:
-        assert self.pid is not None
-        if hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
-                self._pidfd = os.pidfd_open(self.pid)
-                self._io.watch(self._pidfd, self._ended)
-                return
-        self._poll()
-
-    def _poll(self) -> None:
-        if self._buried or self._process is None:
-            return
-        if self._process.poll() is None:
-            self._io.later(POLL_SECONDS, self._poll)
-        else:
-            self._ended()
+    def has_forked(self, pid: int) -> None:
+        """Its process is there."""
+        self.pid = pid
+        self._io.keep(pid)
+        if self._doomed:
+            self.kill()
 
     # -- what the runtime does with it -------------------------------------------------------------------------------
 
     def tell(self, message: Message) -> None:
         """Send a message. Any thread."""
-        self.send(frame(encode(message)))
+        self.send(encoded(message))
 
     def send(self, data: bytes) -> None:
         """Send frames. Any thread."""
@@ -151,14 +131,17 @@ class Worker:
         if message.key in self.known:
             return b""
         self.known.add(message.key)
-        return frame(encode(message))
+        return encoded(message)
 
     def kill(self, number: signal.Signals = signal.SIGKILL, verdict: Failure | None = None) -> None:
         """Send a signal to it; SIGKILL, to everything that it has started, too. Any thread."""
         with self._killing:
-            if self._buried or self.pid is None:  # the number may be somebody else's by now
+            if self._buried:  # the number may be somebody else's by now
                 return
             self.verdict = self.verdict or verdict
+            if self.pid is None:
+                self._doomed = True
+                return
             with contextlib.suppress(OSError):
                 (os.killpg if number == signal.SIGKILL else os.kill)(self.pid, number)
 
@@ -219,7 +202,10 @@ class Worker:
 
         reply.on_done(answer)
 
-    def _read_output(self, fd: int) -> int:
+    def _read_output(self, fd: int) -> None:
+        self._read_some(fd)
+
+    def _read_some(self, fd: int) -> int:
         try:
             data = os.read(fd, 64 * 1024)
         except BlockingIOError:
@@ -240,7 +226,7 @@ class Worker:
         attempt = self.attempt
         for fd, lines in self._pipes.items():
             left = DRAIN_BYTES
-            while left > 0 and (size := self._read_output(fd)):
+            while left > 0 and (size := self._read_some(fd)):
                 left -= size
             rest = lines.rest()
             if attempt is not None and rest:
@@ -248,15 +234,11 @@ class Worker:
 
     # -- its end -----------------------------------------------------------------------------------------------------
 
-    def _ended(self) -> None:
+    def has_exited(self, returncode: int | None) -> None:
         """The process is no more: hear its last words, end what it has left, and tell the pool."""
         if self._buried:
             return
         self._ending = True
-        if self._pidfd >= 0:
-            self._io.unwatch(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
         self.kill()  # its group: while nobody has waited for it, the number is its own
         assert self._channel is not None
         with contextlib.suppress(EOFError, MessageError):
@@ -267,8 +249,7 @@ class Worker:
                 if self._channel.taken == before:
                     break
         self.read_what_is_printed()
-        process = self._process
-        self._bury(None if process is None else process.wait())
+        self._bury(returncode if self._process is None else self._process.wait())
 
     def _bury(self, returncode: int | None) -> None:
         with self._killing:
@@ -299,9 +280,3 @@ def rss_of(pid: int | None) -> int | None:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _command(fd: int) -> list[str]:
-    # the flags of this interpreter (-X, -W, -O, ...), as multiprocessing passes them on
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [sys.executable, *flags, "-c", _BOOT, str(fd)]
