@@ -70,7 +70,7 @@ class InterruptAttempt(Message, tag="worker.interrupt.v1"):
 
     execution_id: str
     epoch: int
-    how: Literal["cancel", "pause", "fence"]
+    how: Literal["fence", "pause", "cancel"]
 
 
 class WorkerIdle(Message, tag="worker.idle.v1"):

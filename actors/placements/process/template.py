@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 
 from propolis.messages import ForkWorker, PrepareWorker, WorkerExited, WorkerForked, WorkerReady
 
@@ -67,6 +68,8 @@ def _fork(line: Line, message: ForkWorker, fds: list[int]) -> Line | None:
     os.dup2(err, 2)
     os.close(out)
     os.close(err)
+    # those of the template remember what kind of file they were opened on
+    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
     return Line(own)
 
 

@@ -46,7 +46,7 @@ State: TypeAlias = Literal["starting", "idle", "busy", "stopping", "dead"]
 
 logger = logging.getLogger("propolis.placements")
 
-LOST_SECONDS = 0.2
+LOST_SECONDS = 1.0
 """What a worker that has closed its line is given to end by itself, and so to say why."""
 STOP_SECONDS = 2.0
 """What a worker that was told to stop is given."""
@@ -217,7 +217,10 @@ class Worker:
             return 0
         lines, attempt = self._pipes[fd], self.attempt
         whole = lines.feed(data)
-        if attempt is not None and whole:
+        if attempt is None:
+            for text in whole:
+                logger.debug("worker %s, between attempts: %s", self.pid, text)
+        elif whole:
             attempt.show(ReportOutput(epoch=attempt.begin.epoch, stream=lines.stream, lines=whole))
         return len(data)
 
