@@ -31,12 +31,21 @@ class Ends:
 
 
 def open_ends() -> tuple[socket.socket, int, int, Ends]:
-    """A line and two pipes: ours (which never block) and the worker's."""
-    ours, theirs = line_ends()
-    out, their_out = os.pipe()
-    err, their_err = os.pipe()
-    for fd in (out, err):
-        os.set_blocking(fd, False)
+    """A line and two pipes: ours (which never block) and the worker's. Raises OSError, and leaves nothing open."""
+    with contextlib.ExitStack() as opened:
+        ours, theirs = line_ends()
+        opened.callback(ours.close)
+        opened.callback(theirs.close)
+        pipes: list[int] = []
+        for _ in range(2):
+            pipe = os.pipe()
+            pipes += pipe
+            for fd in pipe:
+                opened.callback(os.close, fd)
+        out, their_out, err, their_err = pipes
+        for fd in (out, err):
+            os.set_blocking(fd, False)
+        opened.pop_all()  # all are there, and whoever gets them closes them
     return ours, out, err, Ends(theirs, their_out, their_err)
 
 

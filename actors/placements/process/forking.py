@@ -35,7 +35,7 @@ class Forked(Protocol):
 
 
 class Template:
-    """Everything on the workers' thread."""
+    """Everything on the workers' thread. Making one raises OSError when it cannot be started."""
 
     def __init__(self, io: WorkersThread, prepare: PrepareWorker, gone: Callable[[], None]) -> None:
         self.known = {known.key for known in prepare.executors}
@@ -48,13 +48,18 @@ class Template:
         self._children: dict[int, Forked] = {}
         line, theirs = line_ends()
         self._channel = Channel(io, line)
-        self._process = io.host.spawn_process(
-            command(theirs.fileno()),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-        )
-        theirs.close()
+        try:
+            self._process = io.host.spawn_process(
+                command(theirs.fileno()),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+            )
+        except OSError:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
         io.keep(self._process.pid)
         self._channel.send(boot_line() + encoded(prepare.model_copy(update={"template": True})))
         io.watch(self._channel.fileno(), self._read)

@@ -26,7 +26,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 # A process that waits for the end of its input, which comes with the end of the runtime however that ends, and then
 # kills the process groups that it was told of and not untold: workers with all that they have started. It imports
-# nothing of ours, to be small (7 MB) and there at once.
+# nothing of ours, to be small (10 MB, most of it shared) and there at once.
 KEEPER: Final = """
 import os, signal, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from ...host import Host, Timer
 from .guard import KEEPER
 
 __all__ = ["WorkersThread"]
+
+logger = logging.getLogger("propolis.placements")
 
 POLL_SECONDS = 0.05
 """How often a process is looked at where the system does not say when it ends."""
@@ -33,6 +36,7 @@ class WorkersThread:
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._kept: set[int] = set()
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def post(self, call: Callable[..., object], *args: Any) -> None:
@@ -100,17 +104,25 @@ class WorkersThread:
 
     def keep(self, group: int) -> None:
         """Have a process group killed when this process ends without having ended it. On the thread."""
+        self._kept.add(group)
         if self._keeper is None:
-            self._keeper = self.host.spawn_process(
-                [sys.executable, "-I", "-S", "-c", KEEPER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            try:
+                self._keeper = self.host.spawn_process(
+                    [sys.executable, "-I", "-S", "-c", KEEPER],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            except OSError as error:
+                logger.warning("No keeper: what workers start may outlive this process: %s", error)
+                return
+            for known in self._kept:
+                self._tell_keeper(b"+%d\n" % known)
         self._tell_keeper(b"+%d\n" % group)
 
     def let_go(self, group: int) -> None:
         """It has ended. On the thread."""
+        self._kept.discard(group)
         self._tell_keeper(b"-%d\n" % group)
 
     def _tell_keeper(self, line: bytes) -> None:
@@ -120,7 +132,7 @@ class WorkersThread:
             self._keeper.stdin.write(line)
             self._keeper.stdin.flush()
         except OSError:  # somebody killed it; workers still end with this process, what they started may not
-            self._end_keeper()
+            self._end_keeper()  # the next worker gets another
 
     def _end_keeper(self) -> None:
         keeper, self._keeper = self._keeper, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -18,6 +19,9 @@ __all__ = ["EXIT_LINE_LOST", "Line", "LineRef"]
 
 EXIT_LINE_LOST = 70
 """Exit status of a worker whose line is gone (EX_SOFTWARE)."""
+
+LOOK_MILLISECONDS = 1000
+"""How often a worker looks whether its line is still there."""
 
 _READ_BYTES = 256 * 1024
 
@@ -87,7 +91,13 @@ class Line:
 
     def read(self, take: Callable[[Message], None]) -> None:
         """Take what comes, for ever; answers go to whom they belong. Returns when the runtime is gone."""
+        waiting = select.poll()
+        waiting.register(self._fd, select.POLLIN)
         while True:
+            # a descriptor that is closed under a call that waits on it does not wake that call, nor is the line's other
+            # end told: hence a look now and then
+            while not waiting.poll(LOOK_MILLISECONDS):
+                self._check()
             self._check()
             try:
                 data = self._socket.recv(_READ_BYTES)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool"]
 
+logger = logging.getLogger("propolis.placements")
+
 MEGABYTE = 1024 * 1024
 SLACK_BYTES = 64 * MEGABYTE
 """What a worker may have resident beyond its limit, which bounds what it allocates: libraries are shared, say."""
@@ -289,7 +291,11 @@ class Pool:
             if self._closed and not self._workers:
                 self._all_gone.set()
 
-        self._template = Template(self.io, prepare, gone)
+        try:
+            self._template = Template(self.io, prepare, gone)
+        except OSError as error:  # the workers are tried by themselves, and say what becomes of that
+            logger.warning("No template for pool %s: %s", self.name, error)
+            self._template = None
 
     def _everybody_is_gone(self) -> None:
         """Closed, and without workers: the template is the last to go."""

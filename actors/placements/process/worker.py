@@ -80,7 +80,11 @@ class Worker:
 
     def start(self, prepare: PrepareWorker, template: Template | None) -> None:
         """Start the process, or have it forked. On the workers' thread, whose end it would not survive."""
-        line, out, err, ends = open_ends()
+        try:
+            line, out, err, ends = open_ends()
+        except OSError as error:  # no more descriptors, say
+            self._not_started(error)
+            return
         self._channel = Channel(self._io, line)
         self._pipes = {out: Lines("stdout"), err: Lines("stderr")}
         self._io.watch(self._channel.fileno(), self._read_line)
@@ -98,8 +102,7 @@ class Worker:
                 pass_fds=(ends.line.fileno(),),
             )
         except OSError as error:
-            self.verdict = Failure.of(error, code="worker_not_started", retryable=True)
-            self._bury(None)
+            self._not_started(error)
             return
         finally:
             ends.close()
@@ -107,6 +110,10 @@ class Worker:
         self._channel.send(boot_line() + encoded(prepare))
         self.has_forked(self._process.pid)
         self._io.watch_end(self._process, lambda: self.has_exited(None))
+
+    def _not_started(self, error: OSError) -> None:
+        self.verdict = Failure.of(error, code="worker_not_started", retryable=True)
+        self._bury(None)
 
     def has_forked(self, pid: int) -> None:
         """Its process is there."""
