@@ -114,3 +114,24 @@ def exits(ctx: Any, data: Any) -> None:
 def is_of_the_worker(ctx: Any, data: Any) -> int:
     """Ask the kernel to end it by a signal of its own."""
     os.abort()
+
+
+def talks_nonsense(ctx: Any, data: Any) -> None:
+    """On every socket that it finds."""
+    import stat
+
+    for fd in range(3, 100):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, b"\xff" * 100)
+        except OSError:
+            continue
+    threading.Event().wait()
+
+
+def prints_late(ctx: Any, data: Any) -> str:
+    """From a thread that outlives the execution for a moment."""
+    thread = threading.Timer(0.01, lambda: os.write(1, b"late\n"))
+    thread.daemon = True
+    thread.start()
+    return "done"
