@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import signal
@@ -285,27 +286,33 @@ def main():
         stream.execute(f"{sys.argv[1]}-{name}").get()
     while not all(Path(f"{sys.argv[1]}-{name}").exists() for name in ("spins.1", "sleeps_in_c.1", "leaves_children")):
         threading.Event().wait(0.01)
-    print(*(worker.pid for worker in runtime.workers()), flush=True)
+    print(runtime._engine.process_placement._io._keeper.pid, *(worker.pid for worker in runtime.workers()), flush=True)
     threading.Event().wait()
 
 main()
 """
 
 
-@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
-def test_no_worker_outlives_a_runtime_that_is_killed(gate: Path, start_method: str) -> None:
-    """Idle, spinning, or asleep in C code; nor do their children."""
+@pytest.mark.parametrize(("start_method", "keeper_too"), [("spawn", True), ("forkserver", False)])
+def test_no_worker_outlives_a_runtime_that_is_killed(gate: Path, start_method: str, *, keeper_too: bool) -> None:
+    """Idle, spinning, or asleep in C code; nor do their children, as long as the keeper is there."""
     command = [sys.executable, "-c", ORPHANS, str(gate), start_method]
     with subprocess.Popen(command, cwd=ROOT, env=unmeasured(), stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
-        pids = [int(word) for word in program.stdout.readline().split() if word != "None"]
+        keeper, *pids = [int(word) for word in program.stdout.readline().split() if word != "None"]
+        if keeper_too:
+            os.kill(keeper, signal.SIGKILL)
         program.kill()
     pids += [int(Path(f"{gate}-{name}.1").read_text()) for name in ("spins", "sleeps_in_c")]
-    pids += map(int, Path(f"{gate}-leaves_children").read_text().split())
-    assert len(pids) >= 4
+    children = [int(word) for word in Path(f"{gate}-leaves_children").read_text().split()]
+    pids += [keeper] if keeper_too else [keeper, *children]
+    assert len(pids) >= 5
     began = time.monotonic()
     until(lambda: all(is_gone(pid) for pid in pids))
     assert time.monotonic() - began < 2.0
+    for child in children if keeper_too else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 MIX: tuple[tuple[Callable[..., Any], str], ...] = (
