@@ -14,7 +14,7 @@ from .executors import (
     is_coroutine_function,
 )
 from .host import Host
-from .placements import AsyncioPlacement, Launched, Launcher, ThreadPlacement
+from .placements import AsyncioPlacement, Launched, Launcher, ProcessPlacement, ThreadPlacement
 from .records import (
     EventActor,
     HandlerSubscriber,
@@ -55,6 +55,7 @@ __all__ = [
     "OpenedStream",
     "Paused",
     "Placement",
+    "ProcessPlacement",
     "QueueSubscriber",
     "Ref",
     "RefSubscriber",

@@ -1,6 +1,6 @@
 """The seam: everything that is not deterministic goes through one Host.
 
-Clock, timers, ids, random numbers, threads and sleeping are read here and nowhere else, so that a test, or a
+Clock, timers, ids, random numbers, threads, processes and sleeping are read here and nowhere else, so that a test, or a
 simulation of a whole runtime, can hold them still by handing down another Host.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import IO, Protocol
 
 __all__ = ["Host", "Timer"]
 
@@ -86,3 +87,17 @@ class Host:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread
+
+    def spawn_process(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> subprocess.Popen[bytes]:
+        """Start a process in a session, and so a process group, of its own. Blocks until its program is loaded."""
+        return subprocess.Popen(  # noqa: S603 - a command of ours
+            list(command), stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=pass_fds, start_new_session=True
+        )

@@ -29,7 +29,7 @@ from propolis.messages import (
 from .config import RuntimeConfig
 from .core import LATER, Handlers, Ref, Reply
 from .peers import Peers, my_row
-from .placements import AsyncioPlacement, ThreadPlacement
+from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
 from .records import EventActor, SessionActor, StoreThreads
 from .services import Services
 from .stores import Store
@@ -67,13 +67,14 @@ class RuntimeActor(Supervisor):
         threads: StoreThreads,
         asyncio_placement: AsyncioPlacement,
         thread_placement: ThreadPlacement,
+        process_placement: ProcessPlacement,
         ready: Reply[Services],
     ) -> None:
         super().__init__()
         self.intensity = config.system_intensity
         self._config = config
         self._threads = threads
-        self._placements = (asyncio_placement, thread_placement)
+        self._placements = (asyncio_placement, thread_placement, process_placement)
         self._ready = ready
         self._services: Services | None = None
         self._streams: dict[str, OpenedStream] = {}
@@ -101,13 +102,14 @@ class RuntimeActor(Supervisor):
     def _registered(self, runtime_id: str) -> None:
         wakeups = self.spawn(WakeupActor, name="wakeups")
         events = self.spawn(EventActor, name="events")
-        asyncio_placement, thread_placement = self._placements
+        asyncio_placement, thread_placement, process_placement = self._placements
         services = Services(
             owner=runtime_id,
             config=self._config,
             threads=self._threads,
             asyncio_placement=asyncio_placement,
             thread_placement=thread_placement,
+            process_placement=process_placement,
             wakeups=wakeups,
             events=events,
         )
@@ -165,6 +167,7 @@ class RuntimeActor(Supervisor):
         assert isinstance(actor, StreamActor)
         opened = OpenedStream(ref, actor.books, plan)
         self._streams[entry_point.id] = opened
+        plan.launcher.stream_opened()
 
         def started(_: None) -> None:
             if reply is not None:
@@ -181,7 +184,7 @@ class RuntimeActor(Supervisor):
         reply = self.keep_reply()
 
         def closed(ended: StreamEnded) -> None:
-            self._streams.pop(stream_id, None)
+            self._forget(stream_id)
             if reply is not None:
                 reply.set(ended)
 
@@ -194,7 +197,12 @@ class RuntimeActor(Supervisor):
         super().on_child_ended(child, failure)
         for stream_id, opened in list(self._streams.items()):
             if opened.ref == child:
-                del self._streams[stream_id]
+                self._forget(stream_id)
+
+    def _forget(self, stream_id: str) -> None:
+        opened = self._streams.pop(stream_id, None)
+        if opened is not None:
+            opened.plan.launcher.stream_closed()
 
     def _running(self) -> Services:
         if self._services is None or self._stopping:

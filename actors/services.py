@@ -14,7 +14,7 @@ from .streams.plan import StreamPlan
 if TYPE_CHECKING:
     from .config import RuntimeConfig
     from .core import Ref
-    from .placements import AsyncioPlacement, ThreadPlacement
+    from .placements import AsyncioPlacement, Launcher, ProcessPlacement, ThreadPlacement
     from .records import StoreThreads
 
 __all__ = ["Services"]
@@ -30,6 +30,7 @@ class Services:
     threads: StoreThreads
     asyncio_placement: AsyncioPlacement
     thread_placement: ThreadPlacement
+    process_placement: ProcessPlacement
     wakeups: Ref[Any]
     events: Ref[Any]
     sessions: Ref[Any] | None = None
@@ -39,6 +40,7 @@ class Services:
 
         Raises:
             InvalidInput: it is no executor, or cannot run in the placement of the entry point.
+            ExecutorNotImportable: it is to run in another process, which could not import it.
         """
         if not isinstance(entry_point, EntryPoint):
             raise InvalidInput(
@@ -53,11 +55,17 @@ class Services:
                 reason=f"executor {plan.name} is a blocking function and would hold up the event loop of all others",
                 remedy="Use Placement.thread(), or make the executor an async def.",
             )
+        launcher: Launcher
+        if kind == "process":
+            assert placement is not None
+            launcher = self.process_placement.launcher(entry_point, placement, executor)
+        else:
+            launcher = self.asyncio_placement if kind == "asyncio" else self.thread_placement
         assert self.sessions is not None, "the SessionActor is started before any stream"
         return StreamPlan(
             entry_point=entry_point,
             executor=plan,
-            launcher=self.asyncio_placement if kind == "asyncio" else self.thread_placement,
+            launcher=launcher,
             sessions=self.sessions,
             events=self.events,
             wakeups=self.wakeups,

@@ -218,9 +218,34 @@ class StreamPolicy(Validated):
 
 
 class Placement(Validated):
-    """Where an executor runs. Make one with `Placement.asyncio()` or `Placement.thread()`."""
+    """Where an executor runs. Make one with `Placement.asyncio()`, `Placement.thread()` or `Placement.process()`."""
 
-    kind: Literal["asyncio", "thread"]
+    kind: Literal["asyncio", "thread", "process"]
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """Of a process placement, as all that follows: executions that run at the same time, each in a worker of its own.
+    None: `max_concurrent`, and no more than there are processors."""
+    name: _Text | None = None
+    """Streams that name the same pool share its workers. None: a pool of its own, which ends with the stream."""
+    warm: int = Field(default=1, ge=0, le=1024)
+    """Workers that are kept ready beyond those that run something, so that a restart does not wait for one."""
+    memory_mb: int | None = Field(default=None, ge=64)
+    """What a worker may allocate, in megabytes (2**20 bytes), the interpreter and imports included. Linux."""
+    recycle_after: int | None = Field(default=None, ge=1)
+    """Attempts after which a worker is replaced by a new one."""
+    start_method: Literal["spawn", "forkserver"] = "spawn"
+    """`spawn`: each worker is a new interpreter that imports the executor. `forkserver`: one such interpreter forks
+    them, which is quick and shares memory, and wants a module that starts no threads when it is imported."""
+
+    @model_validator(mode="after")
+    def _options_are_of_a_process(self) -> Placement:
+        given = sorted(self.model_fields_set - {"kind"})
+        if self.kind != "process" and given:
+            raise InvalidInput(
+                what=f"Placement.{given[0]}",
+                reason=f"it says nothing to Placement.{self.kind}()",
+                remedy="Use Placement.process().",
+            )
+        return self
 
     @classmethod
     def asyncio(cls) -> Placement:
@@ -233,9 +258,13 @@ class Placement(Validated):
         return cls(kind="thread")
 
     @classmethod
-    def process(cls, **_options: Any) -> NoReturn:
-        """In a process of its own. Raises InvalidInput: this version cannot."""
-        cls._refuse("process")
+    def process(cls, workers: int | None = None, **options: Any) -> Placement:
+        """In a worker process, for code that you don't trust to come back: a cancel always ends it.
+
+        Options: `name`, `warm`, `memory_mb`, `recycle_after`, `start_method`, as the fields of that name say. The
+        executor, and the exceptions that `restart` names, must stand at the top level of an importable module.
+        """
+        return cls(kind="process", workers=workers, **options)
 
     @classmethod
     def ray(cls, **_options: Any) -> NoReturn:
@@ -247,7 +276,7 @@ class Placement(Validated):
         raise InvalidInput(
             what=f"Placement.{name}()",
             reason="this placement is not available in this version",
-            remedy="Use Placement.asyncio() or Placement.thread().",
+            remedy="Use Placement.asyncio(), Placement.thread() or Placement.process().",
         )
 
 

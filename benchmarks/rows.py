@@ -71,6 +71,7 @@ MEMORY = Contender(script="propolis_memory", venv="project", n=100_000, quick=5_
 RECOVERY = Contender(script="propolis_recovery", venv="project", n=10_000, quick=1_000)
 MESSAGES = Contender(script="propolis_messages", venv="project", n=100_000, quick=20_000)
 ASKS = Contender(script="propolis_asks", venv="project", n=50_000, quick=10_000)
+WORKERS = Contender(script="propolis_workers", venv="project", n=1_000, quick=200)
 DBOS = Contender(script="dbos_workflows", venv="peers", n=500, quick=200)
 LANGGRAPH = Contender(script="langgraph_runs", venv="peers", n=500, quick=200)
 CASTY_WRITES = Contender(script="casty_writes", venv="casty", n=5_000, quick=1_000)
@@ -182,6 +183,28 @@ ROWS = (
         contenders=(LATENCY, FSYNC),
         floor=Bar(5),
         goal=Bar(3),
+        lower_is_better=True,
+    ),
+    # The peer of the first is a pipe and nothing else; an execution is two commits and an actor's life besides, which
+    # is nearly all of the difference (the note has the same in a thread).
+    Row(
+        key="worker",
+        title="one execution on a warm worker, store in memory, p50",
+        ours="Propolis warm worker",
+        peer="multiprocessing.Pipe",
+        contenders=(WORKERS,),
+        floor=Bar(10),
+        goal=Bar(4),
+        lower_is_better=True,
+    ),
+    Row(
+        key="worker-restart",
+        title="from SIGKILL of a worker to the restarted executor, p50",
+        ours="Propolis restart, warm spare",
+        peer="Propolis restart, no spare",
+        contenders=(WORKERS,),
+        floor=Bar(50, times_peer=False),
+        goal=Bar(10, times_peer=False),
         lower_is_better=True,
     ),
 )

@@ -12,13 +12,21 @@ from .payload import Payload
 from .records import Checkpoint
 
 __all__ = [
+    "AttemptBegan",
     "AttemptEnded",
     "AttemptGivenUp",
     "Checkpointed",
     "EmitEvents",
+    "ReportOutput",
     "ReportProgress",
     "SaveCheckpoint",
 ]
+
+
+class AttemptBegan(Message, tag="executor.began.v1"):
+    """From a placement, of an attempt that had to wait for a place to run: now it runs, and its `timeout` with it."""
+
+    epoch: int
 
 
 class AttemptEnded(Message, tag="executor.ended.v1"):
@@ -74,3 +82,16 @@ class ReportProgress(Message, tag="executor.progress.v1"):
     fraction: float | None = None
     note: str = ""
     at: datetime
+
+
+class ReportOutput(Message, tag="executor.output.v1"):
+    """From a placement that can tell: what the executor printed or logged, a line each. Published live, nowhere kept.
+
+    `level` and `logger` are of a logging record, whose stream is "log".
+    """
+
+    epoch: int
+    stream: Literal["stdout", "stderr", "log"]
+    lines: tuple[str, ...]
+    level: str | None = None
+    logger: str | None = None

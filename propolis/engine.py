@@ -10,6 +10,7 @@ from propolis.actors import (
     ActorLoop,
     AsyncioPlacement,
     Host,
+    ProcessPlacement,
     Reply,
     RuntimeActor,
     RuntimeConfig,
@@ -53,12 +54,14 @@ class Engine:
             host, config.max_payload_bytes, self.loop, config.blocked_loop_seconds
         )
         self.thread_placement = ThreadPlacement(host, config.max_payload_bytes)
+        self.process_placement = ProcessPlacement(host, config.max_payload_bytes, config.grace_seconds)
         self.root = self.loop.spawn(
             RuntimeActor,
             config,
             self.threads,
             self.asyncio_placement,
             self.thread_placement,
+            self.process_placement,
             self.ready,
             name="runtime",
             register=True,
@@ -91,6 +94,7 @@ class Engine:
         owner = self.ready.result().owner if self._is_ready() else None
         if owner is not None:
             self._release(owner)
+        self.process_placement.close(timeout=1.0)
         self.asyncio_placement.close(timeout=1.0)
         self.thread_placement.close(timeout=0.2)
         self.threads.close()

@@ -32,6 +32,7 @@ from propolis.messages import (
     SessionRecord,
     SessionStatus,
     SupervisionTree,
+    WorkerInfo,
 )
 
 from .calls import Call, call, call_method, then
@@ -203,6 +204,10 @@ class Looking:
         return call(
             self.ref, GetTree(limit=whole("limit", limit, 0)), what="The runtime", timeout=self.config.ask_timeout
         )
+
+    def workers(self) -> tuple[WorkerInfo, ...]:
+        """The worker processes of all process placements, as they stand at this moment. Does not block."""
+        return self._running().process_placement.workers()
 
     @property
     def ref(self) -> Ref[RuntimeActor]:

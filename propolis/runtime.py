@@ -46,7 +46,7 @@ class Runtime(Looking):
     and returns a `Call` that is awaited or `.get()`; none blocks by itself.
 
     Threads: one for all actors, one that commits, one that reads the store, one event loop for async executors, and
-    one for each blocking executor that runs.
+    one for each blocking executor that runs; one for worker processes, when a stream asks for them.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Where executors run."""
 
 from .asyncio import AsyncioPlacement
+from .process import ProcessPlacement
 from .protocol import Launched, Launcher
 from .thread import ThreadPlacement
 
@@ -8,5 +9,6 @@ __all__ = [
     "AsyncioPlacement",
     "Launched",
     "Launcher",
+    "ProcessPlacement",
     "ThreadPlacement",
 ]

@@ -27,6 +27,9 @@ class _AsyncioAttempt:
 
     __slots__ = ("_attempt", "_home", "_loops", "_plan", "_task")
 
+    ends_by_force = False
+    waits_for_room = False
+
     def __init__(self, loops: UserLoops, attempt: Attempt, plan: ExecutorPlan) -> None:
         self._loops = loops
         self._attempt = attempt
@@ -68,7 +71,7 @@ class _AsyncioAttempt:
         """Until its loop has been given up."""
         return self._home is None or not self._home.given_up
 
-    def cancel(self) -> None:
+    def cancel(self, grace: float) -> None:
         self._attempt.cancelled = True
         self._loops.on_actor_loop(self._cancel_here_or_there)
 
@@ -86,7 +89,7 @@ class _AsyncioAttempt:
 
     def supersede(self) -> None:
         self._attempt.superseded = True
-        self.cancel()
+        self.cancel(0.0)
 
     # -- its loop is blocked -----------------------------------------------------------------------------------------
 
@@ -176,6 +179,12 @@ class AsyncioPlacement:
         launched = _AsyncioAttempt(self._loops, Attempt(begin, ref, entry_point, self._host, self._limit), plan)
         self._loops.on_actor_loop(self._loops.place, launched)
         return launched
+
+    def stream_opened(self) -> None:
+        """Nothing to do."""
+
+    def stream_closed(self) -> None:
+        """Nothing to do."""
 
     def run(self, work: Callable[[], Awaitable[None]], lost: Callable[[], None]) -> None:
         """Run a coroutine function of our own next to the users' (an event handler's pump). Any thread.

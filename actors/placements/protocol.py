@@ -19,8 +19,15 @@ class Launched(Protocol):
         """Whether a cancel surely ends it, at its next await at the latest."""
         ...
 
-    def cancel(self) -> None:
-        """Have it end; what it ends with is told to its actor."""
+    ends_by_force: bool
+    """Whether a cancel has ended it by the end of the grace, whatever it does."""
+    waits_for_room: bool
+    """Whether it has yet to begin when `launch` returns: an `AttemptBegan` will say so when it does."""
+
+    def cancel(self, grace: float) -> None:
+        """Have it end; what it ends with is told to its actor. Where force is at hand it is used within `grace`
+        seconds.
+        """
         ...
 
     def pause(self) -> None:
@@ -41,4 +48,12 @@ class Launcher(Protocol):
 
     def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: Beginning, ref: Ref[Any]) -> Launched:
         """Begin an attempt; its calls and its end are told to `ref`. Returns at once; any thread."""
+        ...
+
+    def stream_opened(self) -> None:
+        """A stream is open that launches here. Never blocks."""
+        ...
+
+    def stream_closed(self) -> None:
+        """It is not any more, and nothing of it runs. Never blocks."""
         ...

@@ -25,6 +25,8 @@ class _ThreadAttempt:
     __slots__ = ("_attempt", "_cancel_task")
 
     can_be_stopped = False
+    ends_by_force = False
+    waits_for_room = False
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -59,7 +61,7 @@ class _ThreadAttempt:
             raise Cancelled
         return await execute(Context(self._attempt), self._attempt.input)
 
-    def cancel(self) -> None:
+    def cancel(self, grace: float) -> None:
         self._attempt.cancelled = True
         if self._cancel_task is not None:
             self._cancel_task()
@@ -72,7 +74,7 @@ class _ThreadAttempt:
 
     def supersede(self) -> None:
         self._attempt.superseded = True
-        self.cancel()
+        self.cancel(0.0)
 
 
 class ThreadPlacement:
@@ -97,6 +99,12 @@ class ThreadPlacement:
         launched = _ThreadAttempt(Attempt(begin, ref, entry_point, self._host, self._limit))
         self.submit(lambda: launched.run(plan))
         return launched
+
+    def stream_opened(self) -> None:
+        """Nothing to do."""
+
+    def stream_closed(self) -> None:
+        """Nothing to do."""
 
     def run(self, work: Callable[[], Awaitable[None]], lost: Callable[[], None]) -> None:
         """Run a coroutine function of our own on a thread (the pump of a blocking event handler). It is never lost."""

@@ -15,7 +15,6 @@ from propolis.messages import (
     CancelExecution,
     Checkpointed,
     EmitEvents,
-    Event,
     ExecutionRow,
     ExecutionSpec,
     ExecutionState,
@@ -26,7 +25,6 @@ from propolis.messages import (
     LeaveTurn,
     PauseExecution,
     PublishEvents,
-    ReportProgress,
     SaveCheckpoint,
     SlotGranted,
     SlotReturned,
@@ -41,7 +39,8 @@ from ..core import LATER, Handlers, Reply
 from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .displaced import Displaced
-from .endings import draft, make_event
+from .endings import draft
+from .hearing import Hearing
 from .interrupting import Interrupting, limit_failure
 from .life import Life, Order
 from .plan import StreamPlan
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecutionActor"]
 
 
-class ExecutionActor(Displaced):
+class ExecutionActor(Hearing):
     """Drives one execution: takes its session, launches attempts, writes what they say, decides about restarts.
 
     Its stream grants it a slot and hears of its end once that is committed. What an attempt of an earlier epoch says
@@ -143,7 +142,8 @@ class ExecutionActor(Displaced):
         if life.pausing:
             life.launched.pause()
         if plan.has_time_limits or self._spec.deadline is not None:
-            self.attempt_began = self.last_sign = self.host.monotonic()
+            if not life.launched.waits_for_room:
+                self.attempt_began = self.last_sign = self.host.monotonic()
             self.watch_limits()
 
     # -- what a running attempt asks ---------------------------------------------------------------------------------
@@ -207,19 +207,6 @@ class ExecutionActor(Displaced):
         )
         self.request(self._plan.sessions, request, done, lambda error: self._refused(error, reply))
         return LATER
-
-    def report_progress(self, message: ReportProgress) -> None:
-        """A sign of life; publish it."""
-        if message.epoch != self._life.state.epoch or self._life.phase != "running":
-            return
-        self.last_sign = self.host.monotonic()
-        if message.fraction is not None or message.note:
-            data = {"fraction": message.fraction, "note": message.note}
-            self._plan.events.tell(PublishEvents(events=(self._live_event("execution_progress", data),)))
-
-    def _live_event(self, type: str, data: dict[str, Any]) -> Event:
-        graph_id = self._plan.entry_point.graph_id
-        return make_event(type, self._spec, self.host.now(), data, graph_id=graph_id)
 
     def _check_epoch(self, epoch: int) -> None:
         life = self._life
@@ -379,11 +366,11 @@ class ExecutionActor(Displaced):
         return True
 
     handlers: ClassVar[Handlers] = {
+        **Hearing.handlers,
         AttemptEnded: attempt_ended,
         AttemptGivenUp: Displaced.attempt_given_up,
         SaveCheckpoint: save_checkpoint,
         EmitEvents: emit,
-        ReportProgress: report_progress,
         SlotGranted: slot_granted,
         StreamRestarted: stream_restarted,
         CancelExecution: Interrupting.cancel,

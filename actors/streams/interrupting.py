@@ -23,6 +23,9 @@ from .plan import StreamPlan
 
 __all__ = ["Interrupting"]
 
+FORCE_SECONDS = 1.0
+"""How much longer than the grace a cancel waits for the word that what was killed is gone."""
+
 
 class Interrupting(Finishing):
     """Interrupts what runs. An interrupted attempt reports how it ended, and only then is the execution's end written:
@@ -48,24 +51,30 @@ class Interrupting(Finishing):
             life.cancel_waiters = [*(life.cancel_waiters or ()), reply]
         if life.cancel is None:
             life.cancel = message.reason
-        self.interrupt()
+        self.interrupt(message.grace)
         if life.phase in ("running", "writing", "claiming"):
             self.keep_alarm(
                 self.request(self._plan.wakeups, WakeMe(after=message.grace), lambda _: self._still_there(), self.gone)
             )
         return LATER
 
-    def interrupt(self) -> None:
+    def interrupt(self, grace: float | None = None) -> None:
         """Have what runs end; end at once what waits; leave to its continuation what is being written."""
         life = self._life
         if life.phase == "running" and life.launched is not None:
-            life.launched.cancel()
+            life.launched.cancel(self._plan.config.grace_seconds if grace is None else grace)
         elif life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
             self.settle_early()
 
-    def _still_there(self) -> None:
+    def _still_there(self, *, patient: bool = True) -> None:
         life = self._life
         if life.phase != "running" or life.launched is None:
+            return
+        if patient and life.launched.ends_by_force:  # it has been killed; what is missing is the word of it
+            alarm = WakeMe(after=FORCE_SECONDS)
+            self.keep_alarm(
+                self.request(self._plan.wakeups, alarm, lambda _: self._still_there(patient=False), self.gone)
+            )
             return
         if life.launched.can_be_stopped:
             self.answer_cancels("cancelling")

@@ -64,6 +64,7 @@ class Desk:
             threads=self.threads,
             asyncio_placement=None,  # type: ignore[arg-type] # no executions here
             thread_placement=None,  # type: ignore[arg-type]
+            process_placement=None,  # type: ignore[arg-type]
             wakeups=loop.spawn(WakeupActor),
             events=self.events.ref,  # type: ignore[arg-type]
         )

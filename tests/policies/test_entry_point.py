@@ -246,11 +246,37 @@ def test_placements_are_values() -> None:
     assert [Placement.asyncio(), Placement.thread()] == [Placement(kind="asyncio"), Placement(kind="thread")]
 
 
-@pytest.mark.parametrize("name", ["process", "ray"])
-def test_a_placement_that_is_not_there_yet_says_so(name: str) -> None:
+def test_a_placement_that_is_not_there_yet_says_so() -> None:
     """When it is asked for, not when the first execution runs."""
     with pytest.raises(InvalidInput, match="not available in this version"):
-        getattr(Placement, name)(workers=2)
+        Placement.ray(workers=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"workers": 0}, "Placement.workers"),
+        ({"workers": "2"}, "Placement.workers"),
+        ({"warm": -1}, "Placement.warm"),
+        ({"memory_mb": 1}, "Placement.memory_mb"),
+        ({"recycle_after": 0}, "Placement.recycle_after"),
+        ({"start_method": "fork"}, "Placement.start_method"),
+        ({"name": ""}, "Placement.name"),
+        ({"wokers": 2}, "Placement.wokers"),
+    ],
+)
+def test_a_bad_option_of_a_process_placement_is_named(options: dict[str, Any], what: str) -> None:
+    """When the placement is made."""
+    with pytest.raises(InvalidInput) as caught:
+        Placement.process(**options)
+    assert what == caught.value.what
+
+
+def test_an_option_of_processes_is_refused_elsewhere() -> None:
+    """It would say nothing there."""
+    with pytest.raises(InvalidInput) as caught:
+        Placement(kind="thread", workers=2)
+    assert "Placement.workers" == caught.value.what
 
 
 def test_the_settings_of_a_runtime_have_the_defaults_of_the_contract() -> None:

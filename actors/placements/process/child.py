@@ -1,0 +1,244 @@
+"""The main program of a worker process: one attempt at a time on its main thread, the line on another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from propolis.messages import (
+    AttemptEnded,
+    Failure,
+    InterruptAttempt,
+    LearnExecutor,
+    Message,
+    PrepareWorker,
+    RunAttempt,
+    StopWorker,
+    WorkerIdle,
+    WorkerReady,
+)
+
+from ...core import waker_of
+from ...executors import Attempt, Beginning, Cancelled, Context, ExecutorPlan, SyncContext, plan_executor
+from ...host import Host
+from ...specs import EntryPoint, RestartPolicy
+from .guard import die_with_parent
+from .importing import import_name
+from .line import Line, LineRef
+from .logs import LineHandler
+
+__all__ = ["Known", "learn", "main", "serve"]
+
+
+class Known:
+    """An executor that the worker can run, or why it cannot."""
+
+    def __init__(self, entry_point: EntryPoint, plan: ExecutorPlan | None, failure: Failure | None = None) -> None:
+        self.entry_point = entry_point
+        self.plan = plan
+        self.failure = failure
+
+
+def learn(message: LearnExecutor) -> Known:
+    """Import an executor and the exceptions that its restart policy names. Never raises."""
+    bare = EntryPoint(id=message.entry_point, graph_id=message.graph_id)
+    try:
+        policy = RestartPolicy(
+            retry_on=tuple(import_name(name) for name in message.retry_on),
+            never_on=tuple(import_name(name) for name in message.never_on),
+        )
+        plan = plan_executor(import_name(message.executor, message.file))
+    except BaseException as error:  # noqa: BLE001 - a module may raise anything while it is imported, SystemExit too
+        return Known(bare, None, Failure.of(error, code="import_failed", retryable=False))
+    return Known(EntryPoint(id=message.entry_point, graph_id=message.graph_id, restart=policy), plan)
+
+
+class _Running:
+    """The attempt at hand, and how to reach its code from the thread of the line."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.cancel_task: Callable[[], None] | None = None
+
+    def interrupt(self, how: str) -> None:
+        """On the line's thread."""
+        attempt = self.attempt
+        match how:
+            case "pause":
+                attempt.pause_requested = True
+            case "fence":
+                attempt.superseded = True
+            case _:
+                attempt.cancelled = True
+                if self.cancel_task is not None:
+                    self.cancel_task()
+
+
+class _Child:
+    def __init__(self, line: Line, prepare: PrepareWorker, known: dict[str, Known]) -> None:
+        self._line = line
+        self._prepare = prepare
+        self._known = known
+        self._host = Host()
+        self._ref = LineRef(line)
+        self._nobody = EntryPoint(id="worker")
+        self._jobs: queue.SimpleQueue[tuple[str, _Running] | LearnExecutor | None] = queue.SimpleQueue()
+        self._running: _Running | None = None
+        self._logs = LineHandler(line)
+        self._threads = 0
+
+    def serve(self) -> None:
+        """On the main thread, until the runtime says stop."""
+        self._limit_memory()
+        logging.getLogger().addHandler(self._logs)
+        logging.getLogger().setLevel(min(self._prepare.log_level, logging.INFO))
+        threading.Thread(target=self._listen, name="propolis-line", daemon=True).start()
+        self._threads = threading.active_count()
+        self._line.send(WorkerReady(pid=os.getpid()))
+        while (job := self._jobs.get()) is not None:
+            if isinstance(job, LearnExecutor):
+                self._known[job.key] = learn(job)
+            else:
+                self._run(*job)
+
+    def _listen(self) -> None:
+        try:
+            self._line.read(self._take)
+        finally:  # the runtime is gone, or talks nonsense: end, with everything that was started here
+            os.killpg(0, signal.SIGKILL)
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, InterruptAttempt):
+            running = self._running
+            if running is not None:
+                begin = running.attempt.begin
+                if (begin.spec.execution_id, begin.epoch) == (message.execution_id, message.epoch):
+                    running.interrupt(message.how)
+        elif isinstance(message, RunAttempt):
+            begin = Beginning(message.spec, message.epoch, message.attempt, message.memory, message.resume_from)
+            # made here, so that an interrupt right behind finds it, also while the executor is still being imported
+            attempt = Attempt(begin, self._ref, self._nobody, self._host, self._prepare.payload_limit)
+            running = self._running = _Running(attempt)
+            self._jobs.put((message.key, running))
+        elif isinstance(message, LearnExecutor):
+            self._jobs.put(message)
+        elif isinstance(message, StopWorker):
+            self._jobs.put(None)
+
+    def _run(self, key: str, running: _Running) -> None:
+        known, attempt = self._known[key], running.attempt
+        attempt.entry_point = known.entry_point
+        self._logs.attempt = attempt
+        short = False
+        try:
+            if known.plan is None:
+                ended = AttemptEnded(epoch=attempt.begin.epoch, how="failed", failure=known.failure)
+            else:
+                ended, short = self._execute(running, known.plan)
+        finally:
+            self._logs.attempt = None
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # closed, or replaced by whatever
+                stream.flush()
+        self._running = None
+        attempt.finished = True
+        dirty = short or threading.active_count() > self._threads or _has_children()
+        self._line.send(ended, WorkerIdle(dirty=True) if dirty else WorkerIdle())
+
+    def _execute(self, running: _Running, plan: ExecutorPlan) -> tuple[AttemptEnded, bool]:
+        """How it ended, and whether it was for memory."""
+        attempt = running.attempt
+        try:
+            if attempt.cancelled:
+                raise Cancelled
+            execute = plan.make()
+            attempt.input = plan.bind(attempt.begin.spec.input_data)
+            if plan.is_async:
+                output = asyncio.run(_run_async(running, execute))
+            else:
+                output = execute(SyncContext(attempt), attempt.input)
+            return attempt.returned(output), False
+        except MemoryError as error:
+            self._unlimit_memory()
+            ended = attempt.failed(error)
+            assert ended.failure is not None
+            failure = ended.failure.model_copy(update={"code": "out_of_memory"})
+            return ended.model_copy(update={"failure": failure}), True
+        except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and no more
+            return attempt.ended_by(error, Cancelled, asyncio.CancelledError), False
+        finally:
+            running.cancel_task = None
+
+    def _limit_memory(self) -> None:
+        if self._prepare.memory_bytes is not None:
+            _set_soft_limit(self._prepare.memory_bytes)
+
+    def _unlimit_memory(self) -> None:
+        _set_soft_limit(None)  # the report of it needs some; this worker runs nothing more
+
+
+async def _run_async(running: _Running, execute: Callable[..., Any]) -> Any:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def cancel_task() -> None:
+        task.cancel()
+
+    running.cancel_task = lambda: waker_of(loop).post(cancel_task)
+    if running.attempt.cancelled:  # between the first look and this line
+        raise Cancelled
+    return await execute(Context(running.attempt), running.attempt.input)
+
+
+def _set_soft_limit(number: int | None) -> None:
+    """Bound what this process may allocate (private writable memory, Linux 4.7 and newer); None lifts the bound."""
+    try:
+        import resource  # noqa: PLC0415 - not on every system
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = hard if number is None else number if hard == resource.RLIM_INFINITY else min(number, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _has_children() -> bool:
+    """Whether the attempt has left processes behind. Takes nobody's exit status away."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def serve(line: Line, prepare: PrepareWorker, known: dict[str, Known]) -> None:
+    """Be a worker: of a fresh interpreter or forked from a template."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    _Child(line, prepare, known).serve()
+
+
+def main(fd: int) -> None:
+    """Of a fresh interpreter, with its line at `fd`. Returns when the runtime says stop."""
+    line = Line(fd)
+    try:
+        prepare = line.read_one()
+    except EOFError:
+        return
+    assert isinstance(prepare, PrepareWorker)
+    die_with_parent(prepare.parent_pid)
+    known = {message.key: learn(message) for message in prepare.executors}
+    if prepare.template:
+        from .template import run_template  # noqa: PLC0415 - only one of many
+
+        run_template(line, prepare, known)
+    else:
+        serve(line, prepare, known)

@@ -1,0 +1,129 @@
+"""A template as its pool holds it: asked for workers, it forks them, and says how each one ended."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from propolis.messages import ForkWorker, MessageError, PrepareWorker, WorkerExited, WorkerForked, WorkerReady, decode
+
+from .channel import Channel, Ends, line_ends
+from .frames import encoded
+from .starting import boot_line, command
+
+if TYPE_CHECKING:
+    from .io import WorkersThread
+
+__all__ = ["Forked", "Template"]
+
+
+class Forked(Protocol):
+    """Who wants to be forked."""
+
+    number: int
+
+    def has_forked(self, pid: int) -> None:
+        """Its process is there."""
+        ...
+
+    def has_exited(self, returncode: int | None) -> None:
+        """Its process is no more."""
+        ...
+
+
+class Template:
+    """Everything on the workers' thread. Making one raises OSError when it cannot be started."""
+
+    def __init__(self, io: WorkersThread, prepare: PrepareWorker, gone: Callable[[], None]) -> None:
+        self.known = {known.key for known in prepare.executors}
+        self.alive = True
+        self._io = io
+        self._gone = gone
+        self._ready = False
+        self._wanted: list[tuple[Forked, Ends]] = []
+        self._forking: dict[int, Forked] = {}
+        self._children: dict[int, Forked] = {}
+        line, theirs = line_ends()
+        self._channel = Channel(io, line)
+        try:
+            self._process = io.host.spawn_process(
+                command(theirs.fileno()),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+            )
+        except OSError:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
+        io.keep(self._process.pid)
+        self._channel.send(boot_line() + encoded(prepare.model_copy(update={"template": True})))
+        io.watch(self._channel.fileno(), self._read)
+        io.watch_end(self._process, self._ended)
+
+    def fork(self, worker: Forked, ends: Ends) -> None:
+        """Have a worker forked, now or when the template is ready."""
+        self._wanted.append((worker, ends))
+        if self._ready:
+            self._fork_wanted()
+
+    def _fork_wanted(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        for worker, ends in wanted:
+            self._forking[worker.number] = worker
+            fds = (ends.line.fileno(), ends.stdout, ends.stderr)
+            if not self._channel.send_with_fds(encoded(ForkWorker(number=worker.number)), fds):
+                self.kill()
+            ends.close()
+
+    def _read(self) -> None:
+        try:
+            for _, body in self._channel.read():
+                self._take(decode(body))
+        except (EOFError, MessageError):
+            self._io.unwatch(self._channel.fileno())
+            self.kill()
+
+    def _take(self, message: object) -> None:
+        match message:
+            case WorkerReady():
+                self._ready = True
+                self._fork_wanted()
+            case WorkerForked() if message.number in self._forking:
+                worker = self._children[message.pid] = self._forking.pop(message.number)
+                worker.has_forked(message.pid)
+            case WorkerExited() if message.pid in self._children:
+                self._children.pop(message.pid).has_exited(message.returncode)
+
+    def kill(self) -> None:
+        """End it; its workers end with it."""
+        with contextlib.suppress(OSError):
+            self._process.send_signal(signal.SIGKILL)
+
+    def _ended(self) -> None:
+        self.alive = False
+        self._process.wait()
+        with contextlib.suppress(EOFError, MessageError):
+            while True:
+                before = self._channel.taken
+                for _, body in self._channel.read():
+                    self._take(decode(body))
+                if self._channel.taken == before:
+                    break
+        self._channel.close()
+        self._io.let_go(self._process.pid)
+        wanted, self._wanted = self._wanted, []
+        for worker, ends in wanted:
+            ends.close()
+            worker.has_exited(None)
+        for worker in [*self._forking.values(), *self._children.values()]:
+            worker.has_exited(-signal.SIGKILL)
+        self._gone()
+
+    def close(self) -> None:
+        """It is not needed any more: the end of its line is its end."""
+        self._channel.close()

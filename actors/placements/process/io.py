@@ -1,0 +1,154 @@
+"""The one thread that starts, hears and buries the worker processes of all pools of a runtime."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ...core import Waker, waker_of
+from ...host import Host, Timer
+from .guard import KEEPER
+
+__all__ = ["WorkersThread"]
+
+logger = logging.getLogger("propolis.placements")
+
+POLL_SECONDS = 0.05
+"""How often a process is looked at where the system does not say when it ends."""
+
+
+class WorkersThread:
+    """A thread with an event loop: `propolis-workers`. It starts with the first call that is posted to it.
+
+    Workers are started here and nowhere else: the kernel kills a worker when the thread that started it ends.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._waker: Waker | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._kept: set[int] = set()
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    def post(self, call: Callable[..., object], *args: Any) -> None:
+        """Run a function on the thread. Any thread."""
+        if self._waker is None:
+            with self._starting:
+                if self._waker is None:
+                    self._start()
+        assert self._waker is not None
+        self._waker.post(call, *args)
+
+    def _start(self) -> None:
+        # of asyncio's own kind: libuv looks at the descriptors that it is given, and refuses some
+        loop = asyncio.SelectorEventLoop()
+
+        def run() -> None:
+            asyncio.set_event_loop(loop)
+            try:
+                loop.run_forever()
+            finally:
+                asyncio.set_event_loop(None)
+                loop.close()
+
+        self.loop = loop
+        self._thread = self.host.spawn_thread("propolis-workers", run)
+        self._waker = waker_of(loop)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Run a function after a time. On the thread."""
+        assert self.loop is not None
+        return self.host.call_later(self.loop, seconds, call)
+
+    def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
+        """Run a function, once, when a process has ended; nobody has waited for it then. On the thread."""
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                fd = os.pidfd_open(process.pid)
+
+                def ended() -> None:
+                    self.unwatch(fd)
+                    os.close(fd)
+                    call()
+
+                self.watch(fd, ended)
+                return
+        self._poll(process, call)
+
+    def _poll(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            self.later(POLL_SECONDS, lambda: self._poll(process, call))
+        else:
+            call()
+
+    def watch(self, fd: int, call: Callable[[], None]) -> None:
+        """Run a function whenever there is something to read. On the thread."""
+        assert self.loop is not None
+        self.loop.add_reader(fd, call)
+
+    def unwatch(self, fd: int) -> None:
+        """No more. On the thread."""
+        assert self.loop is not None
+        self.loop.remove_reader(fd)
+
+    # -- the keeper --------------------------------------------------------------------------------------------------
+
+    def keep(self, group: int) -> None:
+        """Have a process group killed when this process ends without having ended it. On the thread."""
+        self._kept.add(group)
+        if self._keeper is None:
+            try:
+                self._keeper = self.host.spawn_process(
+                    [sys.executable, "-I", "-S", "-c", KEEPER],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            except OSError as error:
+                logger.warning("No keeper: what workers start may outlive this process: %s", error)
+                return
+            for known in self._kept:
+                self._tell_keeper(b"+%d\n" % known)
+        self._tell_keeper(b"+%d\n" % group)
+
+    def let_go(self, group: int) -> None:
+        """It has ended. On the thread."""
+        self._kept.discard(group)
+        self._tell_keeper(b"-%d\n" % group)
+
+    def _tell_keeper(self, line: bytes) -> None:
+        if self._keeper is None or self._keeper.stdin is None:
+            return
+        try:
+            self._keeper.stdin.write(line)
+            self._keeper.stdin.flush()
+        except OSError:  # somebody killed it; workers still end with this process, what they started may not
+            self._end_keeper()  # the next worker gets another
+
+    def _end_keeper(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.communicate()  # the end of its input is its end
+
+    def close(self, timeout: float) -> bool:
+        """End the thread, once every worker has ended. Any thread but this one."""
+        thread, loop = self._thread, self.loop
+        if thread is None or loop is None:
+            return True
+
+        def stop() -> None:
+            self._end_keeper()
+            loop.stop()
+
+        self.post(stop)
+        thread.join(timeout)
+        return not thread.is_alive()

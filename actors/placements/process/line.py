@@ -1,0 +1,158 @@
+"""The worker's end of the line to its runtime: frames out from any thread, frames in on one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from propolis.messages import Message, decode, encode
+
+from ...core import Ref, Reply
+from .frames import Frames, frame
+
+__all__ = ["EXIT_LINE_LOST", "Line", "LineRef"]
+
+EXIT_LINE_LOST = 70
+"""Exit status of a worker whose line is gone (EX_SOFTWARE)."""
+
+LOOK_MILLISECONDS = 1000
+"""How often a worker looks whether its line is still there."""
+
+_READ_BYTES = 256 * 1024
+
+
+class Line:
+    """A stream socket to the runtime. A worker without it has nobody to work for, and exits at once."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(True)
+        self._fd = fd
+        self._identity = self._look()
+        self._sending = threading.Lock()
+        self._frames = Frames()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Reply[Any]] = {}
+
+    def _look(self) -> tuple[int, int]:
+        try:
+            stat = os.fstat(self._fd)
+        except OSError:
+            os._exit(EXIT_LINE_LOST)
+        return stat.st_dev, stat.st_ino
+
+    def _check(self) -> None:
+        """User code may have closed every descriptor, and opened a file of its own under our number."""
+        if self._look() != self._identity:
+            os._exit(EXIT_LINE_LOST)
+
+    def fileno(self) -> int:
+        """Of the socket."""
+        return self._fd
+
+    def close(self) -> None:
+        """In a worker that has got this line from its template, whose it is."""
+        self._socket.close()
+
+    def read_with_fds(self) -> list[tuple[Message, list[int]]] | None:
+        """What has come, each message with the descriptors that came with it; None at the end."""
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, _READ_BYTES, 3)
+        except OSError:
+            return None
+        if not data:
+            return None
+        # the kernel ends a read behind each message that descriptors came with
+        return [(decode(body), fds) for _, body in self._frames.feed(data)]
+
+    def send(self, *messages: Message) -> None:
+        """Tell the runtime. Any thread; blocks while the runtime does not read."""
+        self._send(b"".join(frame(encode(message)) for message in messages))
+
+    def request(self, message: Message, reply: Reply[Any]) -> None:
+        """Ask the runtime; the answer goes to the reply. Any thread. Raises MessageError, and asks nothing."""
+        data = encode(message)
+        number = next(self._numbers)
+        self._waiting[number] = reply
+        self._send(frame(data, number))
+
+    def _send(self, data: bytes) -> None:
+        try:
+            with self._sending:
+                self._check()
+                self._socket.sendall(data)
+        except OSError:
+            os._exit(EXIT_LINE_LOST)
+
+    def read(self, take: Callable[[Message], None]) -> None:
+        """Take what comes, for ever; answers go to whom they belong. Returns when the runtime is gone."""
+        waiting = select.poll()
+        waiting.register(self._fd, select.POLLIN)
+        while True:
+            # a descriptor that is closed under a call that waits on it does not wake that call, nor is the line's other
+            # end told: hence a look now and then
+            while not waiting.poll(LOOK_MILLISECONDS):
+                self._check()
+            self._check()
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            for number, body in self._frames.feed(data):
+                if number:
+                    self._answer(number, body)
+                else:
+                    take(decode(body))
+
+    def read_one(self) -> Message:
+        """The first message. Raises EOFError when there is none."""
+        found: list[Message] = []
+        while not found:
+            data = self._socket.recv(_READ_BYTES)
+            if not data:
+                raise EOFError
+            found.extend(decode(body) for _, body in self._frames.feed(data))
+        assert len(found) == 1, "the runtime waits for WorkerReady before it sends more"
+        return found[0]
+
+    def _answer(self, number: int, body: bytes) -> None:
+        reply = self._waiting.pop(number)
+        if body:
+            reply.set_bytes(body, foreign=True)
+        else:
+            reply.set(None)
+
+
+class LineRef(Ref[Any]):
+    """Stands for the ExecutionActor in a worker: what is told and asked of it goes down the line."""
+
+    def __init__(self, line: Line) -> None:  # there is no cell here to refer to
+        self._line = line
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """Of nobody here."""
+        return ""
+
+    def tell(self, message: Any) -> None:
+        """Send it down the line."""
+        self._line.send(message)
+
+    def deliver(self, message: Message) -> None:
+        """Send it down the line."""
+        self._line.send(message)
+
+    def send_request(self, message: Any, reply: Reply[Any], chain: tuple[Any, ...]) -> Reply[Any]:
+        """Send it down the line; the answer comes back on it."""
+        try:
+            self._line.request(message, reply)
+        except Exception as error:  # noqa: BLE001 - as Ref does: every error goes to the reply
+            reply.offer_error(error)
+        return reply

@@ -1,0 +1,31 @@
+"""How many workers a pool wants. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["Count", "to_start"]
+
+
+class Count(NamedTuple):
+    """A pool at one moment."""
+
+    busy: int
+    idle: int
+    starting: int
+    queued: int
+
+
+def to_start(count: Count, *, workers: int, warm: int, at_once: int, shy: bool) -> int:
+    """How many workers to start now.
+
+    Wanted are as many as can run at the same time, and `warm` more that are ready when one of them dies. At most
+    `at_once` start at the same time: each takes a processor for a while. `shy`: the last one died before it was
+    ready; then only as many as there is work for, one at a time.
+    """
+    needed = min(workers, count.busy + count.queued)
+    if shy:
+        missing = needed - count.busy - count.idle - count.starting
+        return max(0, min(missing, 1 - count.starting))
+    missing = needed + warm - count.busy - count.idle - count.starting
+    return max(0, min(missing, at_once - count.starting))

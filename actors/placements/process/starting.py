@@ -1,0 +1,34 @@
+"""How a fresh interpreter becomes a worker: its command line, and the first line that it reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["boot_line", "command"]
+
+# Not multiprocessing: that would run the program's own `__main__` again. sys.path comes first, so that what the
+# program can import the worker can.
+_BOOT = (
+    "import json, os, sys\n"
+    "fd = int(sys.argv[1])\n"
+    "text = b''\n"
+    "while text[-1:] != b'\\n': text += os.read(fd, 1) or os._exit(1)\n"
+    "sys.path[:] = json.loads(text)\n"
+    "from propolis.actors.placements.process import main\n"
+    "main(fd)\n"
+)
+
+
+def command(fd: int) -> list[str]:
+    """The command line of a worker whose line is at `fd`."""
+    # the flags of this interpreter (-X, -W, -O, ...), as multiprocessing passes them on
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [sys.executable, *flags, "-c", _BOOT, str(fd)]
+
+
+def boot_line() -> bytes:
+    """What it reads before it can import anything: where this process imports from."""
+    return json.dumps([path or str(Path.cwd()) for path in sys.path]).encode() + b"\n"

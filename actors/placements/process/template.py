@@ -1,0 +1,88 @@
+"""The main program of a template: a worker that has imported everything, runs nothing, and forks workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+
+from propolis.messages import ForkWorker, PrepareWorker, WorkerExited, WorkerForked, WorkerReady
+
+from .child import Known, serve
+from .guard import die_with_parent
+from .line import Line
+
+__all__ = ["run_template"]
+
+
+def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) -> None:
+    """Fork a worker for every request, and tell how each one ended. Returns in the workers, when they are to exit.
+
+    It has one thread, so that a fork takes no lock with it that somebody else holds.
+    """
+    wake_out, wake_in = os.pipe()
+    for fd in (wake_out, wake_in):
+        os.set_blocking(fd, False)
+    signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    line.send(WorkerReady(pid=os.getpid()))
+    while True:
+        ready, _, _ = select.select([line.fileno(), wake_out], [], [])
+        if wake_out in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake_out, 4096)
+            _bury(line)
+        if line.fileno() not in ready:
+            continue
+        found = line.read_with_fds()
+        if found is None:
+            os._exit(0)  # the runtime is gone; the workers end with their parent
+        for message, fds in found:
+            assert isinstance(message, ForkWorker)
+            worker = _fork(line, message, fds)
+            if worker is None:
+                continue
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for fd in (wake_out, wake_in):
+                os.close(fd)
+            serve(worker, prepare, known)
+            return
+
+
+def _fork(line: Line, message: ForkWorker, fds: list[int]) -> Line | None:
+    """The worker's own line, in the worker; None in the template."""
+    template, (own, out, err) = os.getpid(), fds
+    pid = os.fork()
+    if pid:
+        for fd in fds:
+            os.close(fd)
+        line.send(WorkerForked(number=message.number, pid=pid))
+        return None
+    os.setsid()
+    die_with_parent(template)
+    line.close()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    # those of the template remember what kind of file they were opened on
+    sys.stdout, sys.stderr = (open(fd, "w", buffering=1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
+    return Line(own)
+
+
+def _bury(line: Line) -> None:
+    """Every worker that has ended, with what it has left."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        with contextlib.suppress(OSError):
+            os.killpg(ended.si_pid, signal.SIGKILL)  # while nobody has waited for it, the number is its own
+        _, status = os.waitpid(ended.si_pid, 0)
+        line.send(WorkerExited(pid=ended.si_pid, returncode=os.waitstatus_to_exitcode(status)))

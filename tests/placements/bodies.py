@@ -1,0 +1,174 @@
+"""Executors that a worker process can import: each as `async def` and, with `_plainly` behind its name, as `def`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from propolis import Cancelled
+
+from ..runtime.support import Plain
+
+Body = Callable[[Any, Any], Awaitable[Any]]
+
+
+def both(body: Body) -> Body:
+    """Define the plain one beside it."""
+
+    @functools.wraps(body)
+    def plainly(ctx: Any, data: Any) -> Any:
+        coroutine: Any = body(Plain(ctx), data)
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return end.value
+        finally:
+            coroutine.close()
+        raise AssertionError("the body waited for something that a thread cannot wait for")
+
+    del plainly.__wrapped__  # type: ignore[attr-defined]
+    plainly.__name__ = plainly.__qualname__ = f"{body.__name__}_plainly"
+    plainly.__annotations__ = dict(body.__annotations__)
+    globals()[plainly.__name__] = plainly
+    return body
+
+
+def come(ctx: Any, gate: str) -> None:
+    """Say by a file that an attempt has come, and which process it is in."""
+    Path(f"{gate}.{ctx.attempt}.new").write_text(str(os.getpid()))
+    Path(f"{gate}.{ctx.attempt}.new").rename(f"{gate}.{ctx.attempt}")
+
+
+async def passed(ctx: Any, gate: str) -> None:
+    """Say by a file that an attempt has come; wait until the file `gate` is there. A cancel gets through."""
+    come(ctx, gate)
+    while not os.path.exists(gate):  # noqa: ASYNC240, PTH110 - quick enough, here
+        if isinstance(ctx, Plain):
+            threading.Event().wait(0.005)
+            if ctx.cancelled:
+                raise Cancelled
+        else:
+            await asyncio.sleep(0.005)
+
+
+class Order(BaseModel):
+    """A declared input."""
+
+    number: int
+
+
+@both
+async def echo(ctx: Any, data: Any) -> Any:
+    return data
+
+
+@both
+async def takes_order(ctx: Any, data: Order) -> int:
+    assert isinstance(data, Order)
+    return data.number + 1
+
+
+@both
+async def fails(ctx: Any, data: Any) -> None:
+    raise LookupError("not there")
+
+
+@both
+async def exits(ctx: Any, data: Any) -> None:
+    raise SystemExit(3)
+
+
+@both
+async def interrupts(ctx: Any, data: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@both
+async def returns_object(ctx: Any, data: Any) -> Any:
+    return {"thing": object()}
+
+
+@both
+async def counts(ctx: Any, data: int) -> list[Any]:
+    """One box an attempt, each behind a checkpoint."""
+    packed = await ctx.memory.read("packed", 0)
+    if packed < data:
+        await ctx.checkpoint(f"box {packed + 1}", memory={"packed": packed + 1})
+        raise ConnectionError("again")
+    return [ctx.attempt, packed, ctx.resumed_from]
+
+
+@both
+async def tells(ctx: Any, data: Any) -> None:
+    await ctx.heartbeat()
+    await ctx.progress(0.25, "a quarter")
+    await ctx.emit("custom", {"n": 1}, node_id="here")
+    ctx.log.warning("from %s", "within")
+
+
+@both
+async def held(ctx: Any, gate: str) -> str:
+    await passed(ctx, gate)
+    return "through"
+
+
+@both
+async def pauses(ctx: Any, gate: str) -> str:
+    if await ctx.memory.read("was", False):
+        return "resumed"
+    await passed(ctx, gate)
+    await ctx.checkpoint("middle", memory={"was": True})
+    return "not paused"
+
+
+@both
+async def pauses_itself(ctx: Any, data: Any) -> int:
+    times: int = await ctx.memory.read("times", 0)
+    if times == 0:
+        await ctx.memory.write("times", 1)
+        await ctx.pause("here")
+    return times
+
+
+@both
+async def misuses(ctx: Any, data: Any) -> None:
+    await ctx.progress(7.0, "")
+
+
+@both
+async def prints(ctx: Any, data: Any) -> None:
+    print("to stdout")  # noqa: T201 - that is what is tested
+    print("to stderr", file=sys.stderr)  # noqa: T201
+    logging.getLogger("some.library").info("to a %s", "logger")
+    print("no end of line", end="")  # noqa: T201
+
+
+class Counter:
+    """The class form."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def execute(self, ctx: Any, data: Any) -> int:
+        self.runs += 1
+        return self.runs
+
+
+class CounterPlainly:
+    """The same, blocking."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def execute(self, ctx: Any, data: Any) -> int:
+        self.runs += 1
+        return self.runs

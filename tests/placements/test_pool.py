@@ -1,0 +1,164 @@
+"""A pool in trouble: what cannot be started, what is killed beside the workers, what is more than a pipe holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from propolis import EntryPoint, Placement, RestartPolicy, Runtime, Stream
+from propolis.actors import Host
+from propolis.messages import ExecutionResult
+
+from ..runtime.support import PATIENCE, until
+from . import bodies, hostile
+
+NEVER = RestartPolicy(max_restarts=0)
+
+
+class PoorHost(Host):
+    """A machine that has no room for some processes."""
+
+    def __init__(self, refused: str) -> None:
+        super().__init__()
+        self.refused = refused
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def spawn_process(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """As it says."""
+        if any(self.refused in word for word in command):
+            raise BlockingIOError("no more processes")
+        self.started.append(super().spawn_process(command, **options))
+        return self.started[-1]
+
+
+def opened(runtime: Runtime, executor: Any, restart: RestartPolicy = NEVER, **options: Any) -> Stream:
+    """A stream with one worker and two slots."""
+    options = {"workers": 1, "warm": 0, **options}
+    point = EntryPoint(id=executor.__name__, placement=Placement.process(**options), restart=restart, max_concurrent=2)
+    return runtime.open_stream(point, executor).get(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_a_worker_that_cannot_be_started_is_a_failure(start_method: str) -> None:
+    """Of what waits for it, by its policy; when there is room again it works."""
+    host = PoorHost("placements.process")
+    with Runtime(host=host) as runtime:
+        stream = opened(runtime, hostile.good, start_method=start_method)
+        result = stream.run(1).get(timeout=PATIENCE)
+        assert result.failure is not None
+        assert ("worker_not_started", True) == (result.failure.code, result.failure.retryable)
+        host.refused = "nothing"
+        assert 4 == stream.run(2).get(timeout=PATIENCE).output
+
+
+def test_a_worker_that_gets_no_descriptors_is_a_failure(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And none of those that it got stays open."""
+    stream = opened(runtime, hostile.good)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", lambda: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+        result = stream.run(1).get(timeout=PATIENCE)
+    assert result.failure is not None
+    assert "worker_not_started" == result.failure.code
+    assert 4 == stream.run(2).get(timeout=PATIENCE).output
+
+
+def test_without_a_keeper_the_workers_work() -> None:
+    """There is a warning."""
+    with Runtime(host=PoorHost("killpg")) as runtime:
+        assert 4 == opened(runtime, hostile.good).run(2).get(timeout=PATIENCE).output
+
+
+def test_a_keeper_that_is_killed_is_replaced(gate: Path) -> None:
+    """With the next worker."""
+    host = PoorHost("nothing")
+    with Runtime(host=host) as runtime:
+        stream = opened(runtime, hostile.which, recycle_after=1)
+        stream.run().get(timeout=PATIENCE)
+        (keeper,) = [process for process in host.started if "-S" in process.args]  # type: ignore[operator]
+        keeper.kill()
+        keeper.wait()
+        pids = {stream.run().get(timeout=PATIENCE).output for _ in range(3)}
+        assert 3 == len(pids)
+        assert 2 == len([process for process in host.started if "-S" in process.args])  # type: ignore[operator]
+
+
+def test_a_template_that_is_killed_takes_its_workers_with_it_and_is_replaced(gate: Path) -> None:
+    """What ran is restarted in a worker of the next one."""
+    host = PoorHost("nothing")
+    restart = RestartPolicy(max_restarts=2)
+    with Runtime(host=host) as runtime:
+        stream = opened(runtime, hostile.which_after, restart, start_method="forkserver")
+        execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
+        until(Path(f"{gate}.1").exists)
+        (template,) = [process for process in host.started if "-S" not in process.args]  # type: ignore[operator]
+        template.send_signal(signal.SIGKILL)
+        result: Any = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert ("completed", 1) == (result.status, result.restarts)
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_more_than_a_pipe_holds_passes_both_ways(runtime: Runtime, start_method: str) -> None:
+    """Several megabytes, of several executions at once."""
+    stream = opened(runtime, bodies.echo, start_method=start_method)
+    data = [b"x" * 3_000_000, b"y" * 2_000_000]
+    runs = [stream.run(each) for each in data]
+    assert data == [run.get(timeout=PATIENCE).output for run in runs]
+
+
+def test_closing_ends_what_runs_waits_and_starts(gate: Path) -> None:
+    """All of it at once; what was accepted is kept in the store, so nothing is told of it as ended."""
+    with Runtime() as runtime:
+        stream = opened(runtime, hostile.spins_deaf, warm=2)
+        ids = [stream.execute(str(gate)).get(timeout=PATIENCE) for _ in range(2)]
+        until(Path(f"{gate}.1").exists)
+        runtime.stop(grace=0.2).get(timeout=PATIENCE)
+    assert 2 == len(ids)
+
+
+def test_a_cancel_without_grace_kills_at_once(runtime: Runtime, gate: Path) -> None:
+    """And is `cancelled` when it is gone."""
+    stream = opened(runtime, hostile.spins_deaf)
+    execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
+    until(Path(f"{gate}.1").exists)
+    assert "cancelled" == stream.cancel_execution(execution_id, grace=0.0).get(timeout=PATIENCE).outcome
+
+
+def test_a_worker_that_dies_idle_is_replaced(runtime: Runtime) -> None:
+    """Nobody notices."""
+    stream = opened(runtime, hostile.which, warm=1)
+    first = stream.run().get(timeout=PATIENCE).output
+    os.kill(first, signal.SIGKILL)
+    until(lambda: first not in [worker.pid for worker in runtime.workers()])
+    result: ExecutionResult = stream.run().get(timeout=PATIENCE)
+    assert result.success
+    assert first != result.output
+
+
+def test_where_the_system_does_not_tell_of_ends_they_are_looked_for(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    stream = opened(runtime, hostile.segfaults)
+    failure = stream.run().get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert "worker_signal" == failure.code
+
+
+def test_a_worker_that_talks_nonsense_on_its_line_is_killed(runtime: Runtime) -> None:
+    """With that as the reason."""
+    failure = opened(runtime, hostile.talks_nonsense).run().get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert "worker_protocol" == failure.code
+
+
+def test_what_is_printed_between_executions_is_nobodys(runtime: Runtime) -> None:
+    """And does no harm."""
+    stream = opened(runtime, hostile.prints_late)
+    assert ["done", "done"] == [stream.run().get(timeout=PATIENCE).output for _ in range(2)]

@@ -1,0 +1,347 @@
+"""Worker processes: what kills them stays in them, is told with its reason, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from propolis import EntryPoint, Placement, RestartPolicy, Runtime, Stream
+from propolis.messages import ExecutionResult, ExecutorNotImportable, InvalidInput
+
+from ..processes import unmeasured
+from ..runtime.support import PATIENCE, Recorder, until
+from . import bodies, hostile
+
+ROOT = Path(__file__).resolve().parents[2]
+NEVER = RestartPolicy(max_restarts=0)
+
+
+def opened(runtime: Runtime, executor: Any, restart: RestartPolicy = NEVER, **options: Any) -> Stream:
+    """A stream of worker processes."""
+    options = {"workers": 1, "warm": 0, "start_method": "forkserver", **options}
+    point = EntryPoint(id=executor.__name__, placement=Placement.process(**options), restart=restart)
+    return runtime.open_stream(point, executor).get(timeout=PATIENCE)
+
+
+def failed(stream: Stream, data: Any = None) -> tuple[str, dict[str, Any]]:
+    """Run something that fails: the failure's code, and its details."""
+    result = stream.run(data).get(timeout=PATIENCE)
+    assert "failed" == result.status
+    assert result.failure is not None
+    return result.failure.code, result.failure.details.value() if result.failure.details is not None else {}
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process of that number runs; a zombie that its new parent has yet to bury does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_a_signal_is_named(runtime: Runtime, start_method: str) -> None:
+    """A segmentation fault, here."""
+    code, details = failed(opened(runtime, hostile.segfaults, start_method=start_method))
+    assert ("worker_signal", "SIGSEGV") == (code, details["signal"])
+
+
+@pytest.mark.parametrize(("status", "start_method"), [(0, "spawn"), (3, "forkserver")])
+def test_an_exit_without_a_word_is_no_completion(runtime: Runtime, status: int, start_method: str) -> None:
+    """Whatever its status."""
+    stream = opened(runtime, hostile.leaves_without_a_word, start_method=start_method)
+    code, details = failed(stream, status)
+    assert ("worker_exit", status) == (code, details["exit_status"])
+
+
+def test_a_death_is_restarted_by_policy_and_quarantined(runtime: Runtime, quick: RestartPolicy) -> None:
+    """Each attempt in another process; replay gives it a new budget."""
+    result = opened(runtime, hostile.segfaults, quick).run().get(timeout=PATIENCE)
+    assert ("failed", 5) == (result.status, result.restarts)
+    (record,) = runtime.quarantined().get(timeout=PATIENCE)
+    assert result.session_id == record.session_id
+    replayed = runtime.replay(result.session_id).get(timeout=PATIENCE)
+    stream = runtime.stream("segfaults")
+    assert stream is not None
+    again: Any = stream.wait_for_completion(replayed).get(timeout=PATIENCE)
+    assert ("failed", "worker_signal") == (again.status, again.failure.code)
+
+
+@pytest.mark.parametrize("body", [hostile.spins, hostile.spins_deaf, hostile.sleeps_in_c])
+def test_an_endless_loop_is_dead_within_its_grace_and_reported_cancelled(
+    runtime: Runtime, gate: Path, body: Callable[..., Any]
+) -> None:
+    """Asked, then SIGTERM, then SIGKILL."""
+    stream = opened(runtime, body)
+    execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
+    until(Path(f"{gate}.1").exists)
+    pid = int(Path(f"{gate}.1").read_text())
+    began = time.monotonic()
+    outcome = stream.cancel_execution(execution_id, grace=1.0).get(timeout=PATIENCE)
+    assert "cancelled" == outcome.outcome
+    assert is_gone(pid)
+    assert time.monotonic() - began < 2.0
+
+
+def test_memory_that_is_allocated_past_the_limit_is_told_as_such(runtime: Runtime) -> None:
+    """The neighbours in this process do not notice."""
+    assert "out_of_memory" == failed(opened(runtime, hostile.eats_memory, memory_mb=256))[0]
+
+
+def test_memory_that_the_kernel_does_not_bound_is_seen_from_outside(runtime: Runtime) -> None:
+    """The worker is killed for it."""
+    code, details = failed(opened(runtime, hostile.eats_shared_memory, memory_mb=128))
+    assert "out_of_memory" == code
+    assert details["rss_bytes"] > details["limit_bytes"] > 128 * 2**20
+
+
+@pytest.mark.parametrize("body", [hostile.closes_everything, hostile.closes_everything_and_spins])
+def test_a_worker_that_closes_every_descriptor_is_done_for(runtime: Runtime, body: Callable[..., Any]) -> None:
+    """Nobody could hear it."""
+    assert "worker_exit" == failed(opened(runtime, body))[0]
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("body", [hostile.leaves_children, hostile.dies_with_children])
+def test_children_of_an_execution_end_with_it(
+    runtime: Runtime, gate: Path, body: Callable[..., Any], start_method: str
+) -> None:
+    """Also while they hold the pipes of their parent."""
+    opened(runtime, body, start_method=start_method).run(str(gate)).get(timeout=PATIENCE)
+    for pid in map(int, gate.read_text().split()):
+        until(lambda pid=pid: is_gone(pid), f"the end of {pid}")  # type: ignore[misc]
+
+
+def test_a_thread_that_is_left_behind_costs_the_worker_its_place(runtime: Runtime) -> None:
+    """The next execution gets another one."""
+    stream = opened(runtime, hostile.leaves_thread)
+    assert ["done", "done"] == [stream.run().get(timeout=PATIENCE).output for _ in range(2)]
+    until(lambda: all(worker.executions <= 1 for worker in runtime.workers()))
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_what_is_printed_becomes_events(runtime: Runtime, start_method: str) -> None:
+    """A line each, before the end is told; a protocol it is not."""
+    recorder = Recorder()
+    runtime.subscribe(["node_internal_output", "execution_completed"], recorder).get(timeout=PATIENCE)
+    result = opened(runtime, bodies.prints, start_method=start_method).run().get(timeout=PATIENCE)
+    recorder.wait_for("execution_completed")
+    *outputs, last = recorder.events
+    assert "execution_completed" == last.type
+    assert {result.execution_id} == {event.execution_id for event in outputs}
+    assert {
+        ("stdout", "to stdout", None),
+        ("stdout", "no end of line", None),
+        ("stderr", "to stderr", None),
+        ("log", "to a logger", "some.library"),
+    } == {(event.data["stream"], event.data["line"], event.data.get("logger")) for event in outputs}
+
+
+def test_garbage_on_the_standard_streams_is_bounded(runtime: Runtime) -> None:
+    """So many lines of an attempt, and a last one that says so."""
+    recorder = Recorder()
+    runtime.subscribe(["node_internal_output", "execution_completed"], recorder).get(timeout=PATIENCE)
+    assert "done" == opened(runtime, hostile.writes_garbage).run().get(timeout=PATIENCE).output
+    recorder.wait_for("execution_completed")
+    lines = recorder.types().count("node_internal_output")
+    assert 1001 >= lines > 100  # the subscriber's own queue may have overflowed
+
+
+def test_a_worker_that_is_killed_is_replaced_by_the_warm_one(
+    runtime: Runtime, gate: Path, quick: RestartPolicy
+) -> None:
+    """Which was there before."""
+    stream = opened(runtime, hostile.which_after, quick, warm=1, start_method="spawn")
+    execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
+    until(Path(f"{gate}.1").exists)
+    victim = int(Path(f"{gate}.1").read_text())
+    until(lambda: ["busy", "idle"] == sorted(worker.state for worker in runtime.workers()))
+    (spare,) = [worker.pid for worker in runtime.workers() if worker.state == "idle"]
+    os.kill(victim, signal.SIGKILL)
+    result: Any = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert ("completed", spare, 1) == (result.status, result.output, result.restarts)
+
+
+def test_workers_can_be_looked_at(runtime: Runtime, gate: Path) -> None:
+    """With what they run, and what they take."""
+    stream = opened(runtime, hostile.spins)
+    execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
+    until(Path(f"{gate}.1").exists)
+    (worker,) = runtime.workers()
+    assert ("spins", int(Path(f"{gate}.1").read_text())) == (worker.pool, worker.pid)
+    assert ("busy", execution_id) == (worker.state, worker.execution_id)
+    assert (worker.rss_bytes or 0) > 2**20
+
+
+def test_a_worker_is_replaced_after_so_many_executions(runtime: Runtime) -> None:
+    """By a new one."""
+    stream = opened(runtime, hostile.which, recycle_after=2)
+    pids = [stream.run().get(timeout=PATIENCE).output for _ in range(4)]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_streams_share_a_pool_by_its_name(runtime: Runtime) -> None:
+    """Each with its own executor; one with other settings is refused; it ends with the last of them."""
+    first = opened(runtime, hostile.which, name="shared")
+    pid = first.run().get(timeout=PATIENCE).output
+    second = opened(runtime, hostile.good, name="shared")
+    assert 42 == second.run(21).get(timeout=PATIENCE).output
+    assert [pid] == [worker.pid for worker in runtime.workers()]
+    with pytest.raises(InvalidInput, match="shared"):
+        opened(runtime, hostile.exits, name="shared", warm=3)
+    runtime.close_stream("which").get(timeout=PATIENCE)
+    assert 44 == second.run(22).get(timeout=PATIENCE).output
+    runtime.close_stream("good").get(timeout=PATIENCE)
+    until(lambda: () == runtime.workers())
+
+
+def test_who_waits_for_a_worker_is_not_timed(runtime: Runtime, gate: Path) -> None:
+    """A timeout is of running."""
+    point = EntryPoint(
+        id="held", max_concurrent=2, timeout=1.0, placement=Placement.process(workers=1, warm=0), restart=NEVER
+    )
+    stream = runtime.open_stream(point, bodies.held).get(timeout=PATIENCE)
+    first = stream.execute(str(gate) + "-never").get(timeout=PATIENCE)
+    second = stream.execute(str(gate)).get(timeout=PATIENCE)
+    gate.touch()
+    results: list[Any] = [stream.wait_for_completion(id).get(timeout=PATIENCE) for id in (first, second)]
+    assert ["failed", "completed"] == [result.status for result in results]
+
+
+def nested() -> Callable[..., Any]:
+    """A closure."""
+
+    def inner(ctx: Any, data: Any) -> None: ...
+
+    return inner
+
+
+def of_main(ctx: Any, data: Any) -> None: ...
+
+
+of_main.__module__ = "__main__"
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        lambda ctx, data: None,
+        nested(),
+        of_main,
+        functools.partial(hostile.good),
+        bodies.CounterPlainly(),
+        functools.wraps(hostile.good)(nested()),
+    ],
+    ids=["lambda", "closure", "main", "partial", "instance", "wrapped"],
+)
+def test_what_a_worker_could_not_import_is_refused_before_anything_starts(runtime: Runtime, executor: Any) -> None:
+    """With what to do about it."""
+    point = EntryPoint(id="work", placement=Placement.process())
+    with pytest.raises(ExecutorNotImportable, match="top level of a module"):
+        runtime.open_stream(point, executor).get(timeout=PATIENCE)
+    assert ((), ()) == (runtime.workers(), runtime.streams())
+
+
+def test_a_class_is_made_anew_for_every_attempt_in_a_worker_too(runtime: Runtime) -> None:
+    """In the same process."""
+    stream = opened(runtime, bodies.Counter)
+    assert [1, 1] == [stream.run().get(timeout=PATIENCE).output for _ in range(2)]
+
+
+def test_a_module_that_the_worker_cannot_import_is_a_failure_that_is_not_retried(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason."""
+    monkeypatch.setenv("PROPOLIS_TEST_MAIN", str(os.getpid()))
+    from . import broken_import
+
+    result = opened(runtime, broken_import.work, RestartPolicy()).run().get(timeout=PATIENCE)
+    assert result.failure is not None
+    assert ("import_failed", False, 0) == (result.failure.code, result.failure.retryable, result.restarts)
+    assert "not in here" in result.failure.message
+
+
+ORPHANS = """
+import sys, threading
+from pathlib import Path
+from propolis import EntryPoint, Placement, Runtime
+from tests.placements import hostile
+
+def main():
+    runtime = Runtime()
+    runtime.start().get()
+    for name in ("spins", "sleeps_in_c", "leaves_children"):
+        placement = Placement.process(workers=1, warm=1, start_method=sys.argv[2])
+        stream = runtime.open_stream(EntryPoint(id=name, placement=placement), getattr(hostile, name)).get()
+        stream.execute(f"{sys.argv[1]}-{name}").get()
+    while not all(Path(f"{sys.argv[1]}-{name}").exists() for name in ("spins.1", "sleeps_in_c.1", "leaves_children")):
+        threading.Event().wait(0.01)
+    print(runtime._engine.process_placement._io._keeper.pid, *(worker.pid for worker in runtime.workers()), flush=True)
+    threading.Event().wait()
+
+main()
+"""
+
+
+@pytest.mark.parametrize(("start_method", "keeper_too"), [("spawn", True), ("forkserver", False)])
+def test_no_worker_outlives_a_runtime_that_is_killed(gate: Path, start_method: str, *, keeper_too: bool) -> None:
+    """Idle, spinning, or asleep in C code; nor do their children, as long as the keeper is there."""
+    command = [sys.executable, "-c", ORPHANS, str(gate), start_method]
+    with subprocess.Popen(command, cwd=ROOT, env=unmeasured(), stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        keeper, *pids = [int(word) for word in program.stdout.readline().split() if word != "None"]
+        if keeper_too:
+            os.kill(keeper, signal.SIGKILL)
+        program.kill()
+    pids += [int(Path(f"{gate}-{name}.1").read_text()) for name in ("spins", "sleeps_in_c")]
+    children = [int(word) for word in Path(f"{gate}-leaves_children").read_text().split()]
+    pids += [keeper] if keeper_too else [keeper, *children]
+    assert len(pids) >= 5
+    began = time.monotonic()
+    until(lambda: all(is_gone(pid) for pid in pids))
+    assert time.monotonic() - began < 2.0
+    for child in children if keeper_too else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+MIX: tuple[tuple[Callable[..., Any], str], ...] = (
+    (hostile.segfaults, "worker_signal"),
+    (hostile.leaves_without_a_word, "worker_exit"),
+    (hostile.exits, "crashed"),
+    (hostile.eats_memory, "out_of_memory"),
+    (hostile.closes_everything, "worker_exit"),
+    (hostile.is_of_the_worker, "worker_signal"),
+)
+
+
+def test_good_executions_complete_among_hostile_ones(runtime: Runtime) -> None:
+    """In one pool, all at once; each ends as it should, with its reason."""
+    restart = RestartPolicy(max_restarts=0)
+    placement = Placement.process(workers=2, name="all", memory_mb=256, start_method="forkserver")
+    streams: dict[str, Stream] = {}
+    for body in (hostile.good, hostile.writes_garbage, *(body for body, _ in MIX)):
+        point = EntryPoint(id=body.__name__, placement=placement, restart=restart, max_concurrent=4)
+        streams[body.__name__] = runtime.open_stream(point, body).get(timeout=PATIENCE)
+    runs: list[tuple[Any, str]] = []
+    expected: list[ExecutionResult | Any] = []
+    for number in range(120):
+        runs.append((streams["good"].run(number), ""))
+        expected.append(number * 2)
+        if number % 5 == 0:
+            body, code = MIX[number // 5 % len(MIX)]
+            runs.append((streams[body.__name__].run(0), code))
+            expected.append(None)
+    for (run, code), output in zip(runs, expected, strict=True):
+        result = run.get(timeout=PATIENCE * 2)
+        assert (output, code) == (result.output, result.failure.code if result.failure is not None else "")
