@@ -36,6 +36,8 @@ LOOK_EVERY = 0.2
 """Seconds between two looks."""
 HOSTILE_GRACE = 1.0
 """Seconds that code which runs on past its time has for its goodbye, where hostile code runs: it says none."""
+STARTED_WITHIN = 10.0
+"""Seconds that are waited for workers that are being started."""
 
 Waiting: TypeAlias = list[Call[ExecutionResult | None]]
 
@@ -88,9 +90,10 @@ def run_demo(
             stream = runtime.open_stream(entry_point(workers), audit).get()
             started = time.monotonic()
             look(0, 0)
-            under_attack = list(let_loose(runtime, attacks, board.names)) if attacks else []
-            waiting = list(hand_over(stream, modules, board.names))
-            follow(waiting, under_attack, look)
+            with _workers_have_started(runtime):
+                under_attack = list(let_loose(runtime, attacks, board.names)) if attacks else []
+                waiting = list(hand_over(stream, modules, board.names))
+                follow(waiting, under_attack, look)
             return take_report(runtime, modules, attacks)
     except KeyboardInterrupt:
         raise Interrupted(done, len(modules)) from None
@@ -160,6 +163,20 @@ def take_report(runtime: Runtime, modules: Sequence[Module], attacks: Sequence[A
         return make_report(modules, audits)
     aftermath = make_aftermath(attacks, runtime.sessions(stream=hostile.STREAM_ID, limit=10**9).get())
     return make_report(modules, audits, aftermath)
+
+
+@contextlib.contextmanager
+def _workers_have_started(runtime: Runtime) -> Iterator[None]:
+    """Leave when every worker has its process: a run that has nothing left to do, or is interrupted, may come before.
+
+    A pool whose first worker is still to be forked takes seconds to close, and this one second at most.
+    """
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + STARTED_WITHIN
+        while any(worker.pid is None for worker in runtime.workers()) and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY / 10)
 
 
 @contextlib.contextmanager
