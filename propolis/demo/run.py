@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pykka
 
 from propolis.actors import RuntimeConfig
-from propolis.messages import ExecutionResult
+from propolis.messages import ExecutionResult, RuntimeStopped
 
 from ..calls import Call
 from ..runtime import Runtime
@@ -175,8 +175,9 @@ def _workers_have_started(runtime: Runtime) -> Iterator[None]:
         yield
     finally:
         deadline = time.monotonic() + STARTED_WITHIN
-        while any(worker.pid is None for worker in runtime.workers()) and time.monotonic() < deadline:
-            time.sleep(LOOK_EVERY / 10)
+        with contextlib.suppress(RuntimeStopped):  # it has failed, and its own error says why
+            while any(worker.pid is None for worker in runtime.workers()) and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY / 10)
 
 
 @contextlib.contextmanager
