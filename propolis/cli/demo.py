@@ -11,7 +11,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ..demo import Board, Interrupted, LiveView, PlainView, catalogue, print_report, run_demo, standard_library
+from ..demo import (
+    Board,
+    Interrupted,
+    LiveView,
+    PlainView,
+    catalogue,
+    plan_attacks,
+    print_report,
+    run_demo,
+    standard_library,
+)
 from .options import limit_option, store_option
 from .stores import file_of
 
@@ -37,10 +47,22 @@ PIPE_WIDTH = 120
     metavar="FOLDER",
     help="Audit the Python files below FOLDER in place of the standard library.",
 )
+@click.option(
+    "--hostile",
+    is_flag=True,
+    help="Meanwhile run code that crashes, hangs, eats memory or leaves without a word, in worker processes.",
+)
 @click.option("--plain", "--no-live", "plain", is_flag=True, help="Plain lines, also on a terminal.")
 @click.pass_context
 def demo(
-    context: click.Context, *, store: str, workers: int, limit: int | None, library: Path | None, plain: bool
+    context: click.Context,
+    *,
+    store: str,
+    workers: int,
+    limit: int | None,
+    library: Path | None,
+    hostile: bool,
+    plain: bool,
 ) -> None:
     """Audit the standard library of this Python, an execution for every module.
 
@@ -53,11 +75,14 @@ def demo(
     where = file_of(store)
     what = f"the standard library of Python {platform.python_version()}" if library is None else str(library)
     modules = catalogue(standard_library() if library is None else library, limit)
+    attacks = plan_attacks(len(modules)) if hostile else ()
     board = Board()
     intro = f"Auditing {what}: {len(modules)} modules, {workers} at a time. Recorded in {where or 'memory'}."
+    if attacks:
+        intro += f" Beside it {len(attacks)} hostile executions, in worker processes."
     view = LiveView(console, board, f"Propolis audits {what}") if live else PlainView(console, board, intro)
     try:
-        report = run_demo(modules, store, workers=workers, board=board, view=view)
+        report = run_demo(modules, store, workers=workers, board=board, view=view, attacks=attacks)
     except Interrupted as interrupted:
         again = "The same command goes on from there." if where else ""
         message = f"Interrupted: {interrupted.done} of {interrupted.total} modules are recorded. {again}"

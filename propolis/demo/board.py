@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from propolis.messages import Event, RuntimeStats, SupervisionTree
+from propolis.messages import Event, RuntimeStats, StreamStats, SupervisionTree, WorkerInfo
+
+from .audit import STREAM_ID
 
 __all__ = ["WATCHED", "Board", "Finding", "Snapshot"]
 
@@ -42,7 +44,7 @@ class Board:
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
-        """The module of an execution. Filled by whoever submits: an event may well come before the reply to that."""
+        """The module of an execution, or the attack. Filled by whoever submits: an event may come before the reply."""
         self.working: dict[str, str] = {}
         """Of running executions, by id: the last note."""
         self.findings: deque[Finding] = deque(maxlen=RECENT)
@@ -76,7 +78,7 @@ class Board:
                 self._find("complex", execution_id, f"{data.get('function')} has complexity {data.get('complexity')}")
 
     def name_of(self, execution_id: str) -> str:
-        """The module that an execution is about, if that is known by now."""
+        """The module, or the attack, that an execution is about, if that is known by now."""
         return self.names.get(execution_id, "…")
 
     def _find(self, kind: str, execution_id: str, text: str) -> None:
@@ -97,16 +99,35 @@ class Snapshot:
     seconds: float
     stats: RuntimeStats
     tree: SupervisionTree
+    attacks: int = 0
+    """Hostile executions; `attacks_ended` of them have ended."""
+    attacks_ended: int = 0
+    workers: tuple[WorkerInfo, ...] = ()
+
+    @property
+    def is_last(self) -> bool:
+        """All has ended."""
+        return self.done >= self.total and self.attacks_ended >= self.attacks
+
+    def stream(self, stream_id: str) -> StreamStats:
+        """The figures of a stream; none yet, while it is being opened."""
+        unknown = StreamStats(stream_id=stream_id, entry_point=stream_id, running=False)
+        return next((stream for stream in self.stats.streams if stream.stream_id == stream_id), unknown)
+
+    @property
+    def audit(self) -> StreamStats:
+        """The figures of the audit."""
+        return self.stream(STREAM_ID)
 
     @property
     def by_status(self) -> dict[str, int]:
-        """Executions that ended in this run, by status."""
-        return dict(self.stats.streams[0].status_counts) if self.stats.streams else {}
+        """Audits that ended in this run, by status."""
+        return dict(self.audit.status_counts)
 
     @property
     def ended_here(self) -> int:
-        """Executions that this run brought to an end; the others were recorded before."""
-        return self.stats.streams[0].completed_executions if self.stats.streams else 0
+        """Audits that this run brought to an end; the others were recorded before."""
+        return self.audit.completed_executions
 
     @property
     def before(self) -> int:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .aftermath import Aftermath
 from .report import Report
 
 __all__ = ["print_report"]
@@ -27,6 +28,9 @@ def print_report(report: Report, console: Console, *, title: str, store: str, wh
         console.print("", _most_complex(report), "", _worst_functions(report), sep="\n")
     if report.failed:
         console.print("", _failures(report), sep="\n")
+    if report.aftermath is not None:
+        console.print("", _attacks(report.aftermath), sep="\n")
+        _say(console, _verdict(report, report.aftermath))
     _remarks(report, console)
     _how_to_look(report, console, store=store, where=where, program=program)
 
@@ -76,6 +80,32 @@ def _failures(report: Report) -> Table:
         table.add_row(Text(f"and {len(report.failed) - FAILURES} more"), "")
     table.expand = True
     return table
+
+
+def _attacks(aftermath: Aftermath) -> Table:
+    table = _table("Hostile executions, in worker processes")
+    table.add_column("kind", no_wrap=True)
+    for name in ("how many", "restarts of each"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("ended", "reason", "as its policy says"):
+        table.add_column(name, no_wrap=True)
+    for ending, count in aftermath.endings:
+        reason = f"{ending.code}, {ending.detail}" if ending.detail else ending.code
+        as_expected = Text("yes") if ending.is_as_expected else Text("no", style="red")
+        table.add_row(ending.kind, f"{count}", f"{ending.restarts}", ending.status, Text(reason), as_expected)
+    return table
+
+
+def _verdict(report: Report, aftermath: Aftermath) -> str:
+    """What they did to the audit."""
+    if aftermath.repeated:
+        return f"Attacks that were recorded more than once: {', '.join(aftermath.repeated[:5])}"
+    if not report.accounts_for_all:
+        return "The audit beside them is not complete."
+    accounted = f"all {report.modules} modules are accounted for, once"
+    if report.restarts or report.lost_attempts:  # a restart for an unreadable file, or the demo itself was killed
+        return f"The audit beside them is complete: {accounted}."
+    return f"The audit beside them was untouched: {accounted}, with no attempt restarted or lost."
 
 
 def _remarks(report: Report, console: Console) -> None:

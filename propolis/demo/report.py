@@ -8,6 +8,7 @@ from typing import Any
 
 from propolis.messages import SessionRecord
 
+from .aftermath import Aftermath
 from .catalogue import Module
 
 __all__ = ["FailedModule", "Report", "make_report"]
@@ -39,11 +40,18 @@ class Report:
     restarts: int
     lost_attempts: int
     """Attempts that ended with their process."""
+    aftermath: Aftermath | None = None
+    """Of the hostile executions, where there were some."""
+
+    @property
+    def accounts_for_all(self) -> bool:
+        """Every module is accounted for, once."""
+        return not self.unfinished and not self.repeated
 
     @property
     def is_complete(self) -> bool:
-        """Every module is accounted for, once."""
-        return not self.unfinished and not self.repeated
+        """Every module is accounted for, once, and every hostile execution ended as its policy says."""
+        return self.accounts_for_all and (self.aftermath is None or self.aftermath.is_as_expected)
 
     def total(self, figure: str) -> int:
         """The sum of a figure over all audited modules."""
@@ -60,7 +68,9 @@ class Report:
         return [{"module": module["module"], **module["worst"]} for module in ranked[:count]]
 
 
-def make_report(modules: Sequence[Module], sessions: Iterable[SessionRecord]) -> Report:
+def make_report(
+    modules: Sequence[Module], sessions: Iterable[SessionRecord], aftermath: Aftermath | None = None
+) -> Report:
     """Look every module up among the sessions; those of other modules, or of other contents, do not count. Pure."""
     recorded: dict[Module, list[SessionRecord]] = {module: [] for module in modules}
     for session in sessions:
@@ -90,6 +100,7 @@ def make_report(modules: Sequence[Module], sessions: Iterable[SessionRecord]) ->
         repeated=tuple(module.path for module, found in recorded.items() if len(found) > 1),
         restarts=sum(session.restarts for session in own),
         lost_attempts=sum(session.lost_attempts for session in own),
+        aftermath=aftermath,
     )
 
 

@@ -1,22 +1,30 @@
-"""A run of the demo: open a stream, hand it every module, watch until all have ended, look at what was recorded."""
+"""A run of the demo: open a stream, hand it every module, watch until all have ended, look at what was recorded.
+
+With attacks, a second stream runs them meanwhile; see hostile.py.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import pykka
 
-from propolis.messages import ExecutionResult
+from propolis.actors import RuntimeConfig
+from propolis.messages import ExecutionResult, RuntimeStopped
 
 from ..calls import Call
 from ..runtime import Runtime
 from ..stream import Stream
+from . import hostile
+from .aftermath import make_aftermath
 from .audit import STREAM_ID, audit, entry_point
 from .board import WATCHED, Board, Snapshot
 from .catalogue import Module
+from .hostile import Attack
 from .report import Report, make_report
 from .view import View
 
@@ -26,6 +34,12 @@ HANDED_OVER_AT_ONCE = 500
 """Far below `RuntimeConfig.mailbox_limit`: the replies of one lot are awaited before the next one is sent."""
 LOOK_EVERY = 0.2
 """Seconds between two looks."""
+HOSTILE_GRACE = 1.0
+"""Seconds that code which runs on past its time has for its goodbye, where hostile code runs: it says none."""
+STARTED_WITHIN = 10.0
+"""Seconds that are waited for workers that are being started."""
+
+Waiting: TypeAlias = list[Call[ExecutionResult | None]]
 
 
 class Interrupted(Exception):
@@ -37,8 +51,18 @@ class Interrupted(Exception):
         self.total = total
 
 
-def run_demo(modules: Sequence[Module], store: str, *, workers: int, board: Board, view: View) -> Report:
+def run_demo(
+    modules: Sequence[Module],
+    store: str,
+    *,
+    workers: int,
+    board: Board,
+    view: View,
+    attacks: Sequence[Attack] = (),
+) -> Report:
     """Audit what the store has no record of yet, and report on all. Blocks until done.
+
+    `attacks` are run meanwhile, in worker processes; without any, no process is started.
 
     Raises:
         Interrupted: by Ctrl-C. What runs is stopped in order, and what was accepted is taken up by the next run.
@@ -46,20 +70,31 @@ def run_demo(modules: Sequence[Module], store: str, *, workers: int, board: Boar
     """
     done = 0
 
-    def look(count: int) -> None:
+    def look(audits: int, attacks_ended: int) -> None:
         nonlocal done
-        done = count
-        view.show(take_snapshot(runtime, total=len(modules), done=count, seconds=time.monotonic() - started))
+        done = audits
+        snapshot = take_snapshot(
+            runtime,
+            total=len(modules),
+            done=audits,
+            seconds=time.monotonic() - started,
+            attacks=len(attacks),
+            attacks_ended=attacks_ended,
+        )
+        view.show(snapshot)
 
+    config = RuntimeConfig(grace_seconds=HOSTILE_GRACE) if attacks else RuntimeConfig()
     try:
-        with _quiet_parser(), Runtime(store) as runtime, view:
+        with _quiet_parser(), Runtime(store, config=config) as runtime, view:
             runtime.subscribe(WATCHED, board.handle).get()
             stream = runtime.open_stream(entry_point(workers), audit).get()
             started = time.monotonic()
-            look(0)
-            waiting = list(hand_over(stream, modules, board.names))
-            follow(waiting, look)
-            return make_report(modules, runtime.sessions(stream=STREAM_ID, limit=10**9).get())
+            look(0, 0)
+            with _workers_have_started(runtime):
+                under_attack = list(let_loose(runtime, attacks, board.names)) if attacks else []
+                waiting = list(hand_over(stream, modules, board.names))
+                follow(waiting, under_attack, look)
+            return take_report(runtime, modules, attacks)
     except KeyboardInterrupt:
         raise Interrupted(done, len(modules)) from None
 
@@ -81,21 +116,68 @@ def hand_over(
             yield stream.wait_for_completion(execution_id)
 
 
-def follow(waiting: list[Call[ExecutionResult | None]], look: Callable[[int], None]) -> None:
-    """Wait until all calls are answered; meanwhile `look(how many are)` a few times a second."""
-    total = len(waiting)
-    while waiting:
-        look(total - len(waiting))
+def let_loose(
+    runtime: Runtime, attacks: Iterable[Attack], names: dict[str, str]
+) -> Iterator[Call[ExecutionResult | None]]:
+    """Open the hostile stream and submit every attack to it, as modules are to theirs."""
+    stream = runtime.open_stream(hostile.entry_point(), hostile.attack).get()
+    for attack in attacks:
+        execution_id = stream.execute(attack, idempotency_key=attack.key).get()
+        names[execution_id] = attack.name
+        yield stream.wait_for_completion(execution_id)
+
+
+def follow(audits: Waiting, attacks: Waiting, look: Callable[[int, int], None]) -> None:
+    """Wait until all calls are answered; meanwhile `look(how many of each are)` a few times a second."""
+    every_audit, every_attack = len(audits), len(attacks)
+    while audits or attacks:
+        look(every_audit - len(audits), every_attack - len(attacks))
         with contextlib.suppress(pykka.Timeout):
-            waiting[0].get(timeout=LOOK_EVERY)
-        waiting = [call for call in waiting if not call.done()]
-    look(total)
+            (audits or attacks)[0].get(timeout=LOOK_EVERY)
+        audits = [call for call in audits if not call.done()]
+        attacks = [call for call in attacks if not call.done()]
+    look(every_audit, every_attack)
 
 
-def take_snapshot(runtime: Runtime, *, total: int, done: int, seconds: float) -> Snapshot:
+def take_snapshot(
+    runtime: Runtime, *, total: int, done: int, seconds: float, attacks: int = 0, attacks_ended: int = 0
+) -> Snapshot:
     """Ask the runtime how it stands."""
     stats, tree = runtime.stats(), runtime.supervision_tree()
-    return Snapshot(total=total, done=done, seconds=seconds, stats=stats.get(), tree=tree.get())
+    return Snapshot(
+        total=total,
+        done=done,
+        seconds=seconds,
+        stats=stats.get(),
+        tree=tree.get(),
+        attacks=attacks,
+        attacks_ended=attacks_ended,
+        workers=runtime.workers() if attacks else (),
+    )
+
+
+def take_report(runtime: Runtime, modules: Sequence[Module], attacks: Sequence[Attack]) -> Report:
+    """Read what was recorded, and make the report of it."""
+    audits = runtime.sessions(stream=STREAM_ID, limit=10**9).get()
+    if not attacks:
+        return make_report(modules, audits)
+    aftermath = make_aftermath(attacks, runtime.sessions(stream=hostile.STREAM_ID, limit=10**9).get())
+    return make_report(modules, audits, aftermath)
+
+
+@contextlib.contextmanager
+def _workers_have_started(runtime: Runtime) -> Iterator[None]:
+    """Leave when every worker has its process: a run that has nothing left to do, or is interrupted, may come before.
+
+    A pool whose first worker is still to be forked takes seconds to close, and this one second at most.
+    """
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + STARTED_WITHIN
+        with contextlib.suppress(RuntimeStopped):  # it has failed, and its own error says why
+            while any(worker.pid is None for worker in runtime.workers()) and time.monotonic() < deadline:
+                time.sleep(LOOK_EVERY / 10)
 
 
 @contextlib.contextmanager

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from propolis.messages import ActorNode, StreamStats
+from propolis.messages import ActorNode
 
 from .board import Board, Snapshot
+from .workers import workers_line, workers_table
 
 __all__ = ["LiveView", "PlainView", "View", "picture"]
 
@@ -44,7 +45,7 @@ class View(Protocol):
 
 
 class PlainView:
-    """A line for every failure, restart and recovery, and one now and then for how far it is."""
+    """A line for every failure, restart and recovery, one now and then for how far it is; the workers at the end."""
 
     def __init__(self, console: Console, board: Board, intro: str = "", every: float = 1.0) -> None:
         self._console = console
@@ -69,9 +70,11 @@ class PlainView:
             for finding in self._board.findings_after(self._printed):
                 self._printed = finding.number
                 self._line(f"{finding.kind:<9}  {self._board.name_of(finding.execution_id)}: {finding.text}")
-        if snapshot.seconds >= self._next or snapshot.done == snapshot.total:
+        if snapshot.seconds >= self._next or snapshot.is_last:
             self._next = snapshot.seconds + self._every
             self._line(progress_line(snapshot))
+        if snapshot.is_last and snapshot.attacks:
+            self._line(workers_line(snapshot, self._board))
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -105,8 +108,10 @@ def progress_line(snapshot: Snapshot) -> str:
         f"{snapshot.done}/{snapshot.total} modules",
         f"{snapshot.per_second:.0f}/s",
         f"{counts.get('failed', 0)} failed",
-        f"{_stream(snapshot).restarts} restarts",
+        f"{snapshot.audit.restarts} restarts",
     ]
+    if snapshot.attacks:
+        parts.append(f"{snapshot.attacks_ended}/{snapshot.attacks} attacks over")
     if snapshot.before:
         parts.append(f"{snapshot.before} recorded before")
     if not snapshot.stats.store_available:
@@ -115,20 +120,17 @@ def progress_line(snapshot: Snapshot) -> str:
 
 
 def picture(snapshot: Snapshot, board: Board, title: str) -> RenderableType:
-    """The live picture: how far, the supervision tree, figures, and the last things that happened."""
+    """The live picture: how far, the supervision tree, figures, workers if any, the last things that happened."""
+    workers: list[RenderableType] = [workers_table(snapshot, board), Text()] if snapshot.attacks else []
     body = Group(
         _bar(snapshot),
         Text(),
         Columns([_tree(snapshot, board), _figures(snapshot, board)], padding=(0, 4), expand=False),
         Text(),
+        *workers,
         _happened(board),
     )
     return Panel(body, title=f"[bold]{title}[/bold]", title_align="left", border_style="dim", padding=(1, 2))
-
-
-def _stream(snapshot: Snapshot) -> StreamStats:
-    streams = snapshot.stats.streams
-    return streams[0] if streams else StreamStats(stream_id="", entry_point="", running=False)
 
 
 def _bar(snapshot: Snapshot) -> RenderableType:
@@ -156,8 +158,9 @@ def _tree(snapshot: Snapshot, board: Board) -> RenderableType:
         parent = branches.get(actor.path.rpartition("/")[0], root)
         branches[actor.path] = parent.add(_actor(actor, snapshot, board))
     # the lines of the slots that are free now stay, so that the picture keeps its height
-    for branch in (branches[actor.path] for actor in actors if actor.kind == "StreamActor"):
-        for _ in range(_stream(snapshot).max_concurrent - len(branch.children)):
+    for actor in (actor for actor in actors if actor.kind == "StreamActor"):
+        branch = branches[actor.path]
+        for _ in range(snapshot.stream(_stream_id(actor)).max_concurrent - len(branch.children)):
             branch.add(Text("free", style="dim"))
     return root
 
@@ -169,7 +172,7 @@ def _actor(actor: ActorNode, snapshot: Snapshot, board: Board) -> Text:
         return Text.assemble((f"{note:<12}", "green"), f"{board.name_of(name):<34.34}")
     text = Text(name, style="bold" if actor.alive else "red")
     if actor.kind == "StreamActor":
-        stream = _stream(snapshot)
+        stream = snapshot.stream(_stream_id(actor))
         text.append(f"  {stream.max_concurrent - stream.available_slots} running, {stream.queue_depth} queued", "dim")
     elif name in ROLES:
         text.append(f"  {ROLES[name]}", "dim")
@@ -178,8 +181,12 @@ def _actor(actor: ActorNode, snapshot: Snapshot, board: Board) -> Text:
     return text
 
 
+def _stream_id(actor: ActorNode) -> str:
+    return actor.path.rpartition("stream:")[2]
+
+
 def _figures(snapshot: Snapshot, board: Board) -> RenderableType:
-    stream, counts = _stream(snapshot), snapshot.by_status
+    counts = snapshot.by_status
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="bold", min_width=8)
     table.add_column()
@@ -187,7 +194,7 @@ def _figures(snapshot: Snapshot, board: Board) -> RenderableType:
         (f"{snapshot.per_second:.1f}", "modules a second", ""),
         (f"{counts.get('completed', 0)}", "completed", ""),
         (f"{counts.get('failed', 0)}", "failed", STYLES["failed"]),
-        (f"{stream.restarts}", "restarts", STYLES["restarted"]),
+        (f"{snapshot.audit.restarts}", "restarts", STYLES["restarted"]),
         (f"{board.recovered}", "interrupted, taken up", STYLES["recovered"]),
         (f"{snapshot.before}", "recorded before", ""),
         (f"{snapshot.stats.rows_written}", f"rows in {snapshot.stats.commits} commits", ""),

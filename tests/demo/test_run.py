@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import pytest
-from rich.console import Console
 
 from propolis import Runtime
 from propolis.demo import (
@@ -18,7 +15,6 @@ from propolis.demo import (
     Module,
     PlainView,
     Report,
-    Snapshot,
     View,
     audit,
     catalogue,
@@ -28,6 +24,7 @@ from propolis.demo import (
 )
 
 from .small import BAD, GOOD
+from .views import Seen, printed, text_console
 
 FAILURES = {
     "bad/bytes.py": {"UnicodeDecodeError"},
@@ -36,17 +33,6 @@ FAILURES = {
     "bad/null.py": {"SyntaxError", "ValueError"},  # by the version of Python
     "bad/syntax.py": {"SyntaxError"},
 }
-
-
-def text_console(*, terminal: bool = False) -> Console:
-    """A console that keeps what is printed."""
-    return Console(file=io.StringIO(), width=120, force_terminal=terminal, color_system=None, legacy_windows=False)
-
-
-def printed(console: Console) -> str:
-    """What was printed so far."""
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
 
 
 def run(modules: Sequence[Module], store: str, view: View | None = None) -> Report:
@@ -88,25 +74,6 @@ def test_a_changed_module_is_audited_again_and_only_that(library: Path, tmp_path
     assert report.is_complete
     assert "bad/syntax.py" not in {failed.path for failed in report.failed}
     assert 1 == view.snapshots[-1].ended_here
-
-
-class Seen:
-    """A view that keeps what it is shown, and can do something at that."""
-
-    def __init__(self, interrupt_at: int | None = None) -> None:
-        self.snapshots: list[Snapshot] = []
-        self._interrupt_at = interrupt_at
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def show(self, snapshot: Snapshot) -> None:
-        self.snapshots.append(snapshot)
-        if len(self.snapshots) == self._interrupt_at:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("at", [1, 2])
