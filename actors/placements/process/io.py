@@ -70,7 +70,7 @@ class WorkersThread:
         return self.host.call_later(self.loop, seconds, call)
 
     def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
-        """Run a function, once, when a process has ended; where it can be, before anybody waits for it. On the thread."""
+        """Run a function, once, when a process has ended, before anybody waits for it if it can be. On the thread."""
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 fd = os.pidfd_open(process.pid)
