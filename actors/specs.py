@@ -258,13 +258,30 @@ class Placement(Validated):
         return cls(kind="thread")
 
     @classmethod
-    def process(cls, workers: int | None = None, **options: Any) -> Placement:
+    def process(
+        cls,
+        workers: int | None = None,
+        *,
+        name: str | None = None,
+        warm: int = 1,
+        memory_mb: int | None = None,
+        recycle_after: int | None = None,
+        start_method: Literal["spawn", "forkserver"] = "spawn",
+    ) -> Placement:
         """In a worker process, for code that you don't trust to come back: a cancel always ends it.
 
-        Options: `name`, `warm`, `memory_mb`, `recycle_after`, `start_method`, as the fields of that name say. The
-        executor, and the exceptions that `restart` names, must stand at the top level of an importable module.
+        The options are as the fields of those names say. The executor, and the exceptions that `restart` names, must
+        stand at the top level of an importable module.
         """
-        return cls(kind="process", workers=workers, **options)
+        return cls(
+            kind="process",
+            workers=workers,
+            name=name,
+            warm=warm,
+            memory_mb=memory_mb,
+            recycle_after=recycle_after,
+            start_method=start_method,
+        )
 
     @classmethod
     def ray(cls, **_options: Any) -> NoReturn:

@@ -140,11 +140,14 @@ def test_a_worker_that_dies_idle_is_replaced(runtime: Runtime) -> None:
     assert first != result.output
 
 
+@pytest.mark.parametrize("waitid", [True, False])
 def test_where_the_system_does_not_tell_of_ends_they_are_looked_for(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, *, waitid: bool
 ) -> None:
-    """As on macOS."""
+    """As on macOS, with a newer Python and an older one."""
     monkeypatch.delattr(os, "pidfd_open", raising=False)
+    if not waitid:
+        monkeypatch.delattr(os, "waitid", raising=False)
     stream = opened(runtime, hostile.segfaults)
     failure = stream.run().get(timeout=PATIENCE).failure
     assert failure is not None

@@ -262,7 +262,6 @@ def test_a_placement_that_is_not_there_yet_says_so() -> None:
         ({"recycle_after": 0}, "Placement.recycle_after"),
         ({"start_method": "fork"}, "Placement.start_method"),
         ({"name": ""}, "Placement.name"),
-        ({"wokers": 2}, "Placement.wokers"),
     ],
 )
 def test_a_bad_option_of_a_process_placement_is_named(options: dict[str, Any], what: str) -> None:
@@ -273,10 +272,13 @@ def test_a_bad_option_of_a_process_placement_is_named(options: dict[str, Any], w
 
 
 def test_an_option_of_processes_is_refused_elsewhere() -> None:
-    """It would say nothing there."""
+    """It would say nothing there; nor would one that there is not."""
     with pytest.raises(InvalidInput) as caught:
         Placement(kind="thread", workers=2)
     assert "Placement.workers" == caught.value.what
+    with pytest.raises(InvalidInput) as caught:
+        Placement(kind="process", wokers=2)  # type: ignore[call-arg]
+    assert "Placement.wokers" == caught.value.what
 
 
 def test_the_settings_of_a_runtime_have_the_defaults_of_the_contract() -> None:

@@ -211,9 +211,12 @@ def _set_soft_limit(number: int | None) -> None:
 
 
 def _has_children() -> bool:
-    """Whether the attempt has left processes behind. Takes nobody's exit status away."""
+    """Whether the attempt has left processes behind. Takes nobody's exit status away, if it can be helped."""
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        else:  # macOS before Python 3.13
+            os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
         return False
     return True

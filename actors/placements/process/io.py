@@ -70,7 +70,7 @@ class WorkersThread:
         return self.host.call_later(self.loop, seconds, call)
 
     def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
-        """Run a function, once, when a process has ended; nobody has waited for it then. On the thread."""
+        """Run a function, once, when a process has ended, before anybody waits for it if it can be. On the thread."""
         if hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 fd = os.pidfd_open(process.pid)
@@ -85,10 +85,14 @@ class WorkersThread:
         self._poll(process, call)
 
     def _poll(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
-        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            self.later(POLL_SECONDS, lambda: self._poll(process, call))
-        else:
+        if hasattr(os, "waitid"):
+            ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        else:  # macOS before Python 3.13: there is no looking without waiting
+            ended = process.poll() is not None
+        if ended:
             call()
+        else:
+            self.later(POLL_SECONDS, lambda: self._poll(process, call))
 
     def watch(self, fd: int, call: Callable[[], None]) -> None:
         """Run a function whenever there is something to read. On the thread."""

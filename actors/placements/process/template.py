@@ -77,12 +77,28 @@ def _bury(line: Line) -> None:
     """Every worker that has ended, with what it has left."""
     while True:
         try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            pid, status = _wait_for_any()
         except ChildProcessError:
             return
-        if ended is None:
+        if pid == 0:
             return
+        line.send(WorkerExited(pid=pid, returncode=os.waitstatus_to_exitcode(status)))
+
+
+def _wait_for_any() -> tuple[int, int]:
+    """A worker that has ended, and its status; what it has started is killed. (0, 0) for none."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        _kill_group(pid)
+        return pid, status
+    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended is None:
+        return 0, 0
+    _kill_group(ended.si_pid)  # while nobody has waited for it, the number is its own
+    return os.waitpid(ended.si_pid, 0)
+
+
+def _kill_group(pid: int) -> None:
+    if pid > 0:
         with contextlib.suppress(OSError):
-            os.killpg(ended.si_pid, signal.SIGKILL)  # while nobody has waited for it, the number is its own
-        _, status = os.waitpid(ended.si_pid, 0)
-        line.send(WorkerExited(pid=ended.si_pid, returncode=os.waitstatus_to_exitcode(status)))
+            os.killpg(pid, signal.SIGKILL)
