@@ -14,7 +14,7 @@ from typing import TypeAlias
 import pykka
 
 from propolis.actors import RuntimeConfig
-from propolis.messages import ExecutionResult, RuntimeStopped
+from propolis.messages import ExecutionResult
 
 from ..calls import Call
 from ..runtime import Runtime
@@ -90,10 +90,9 @@ def run_demo(
             stream = runtime.open_stream(entry_point(workers), audit).get()
             started = time.monotonic()
             look(0, 0)
-            with _workers_have_started(runtime):
-                under_attack = list(let_loose(runtime, attacks, board.names)) if attacks else []
-                waiting = list(hand_over(stream, modules, board.names))
-                follow(waiting, under_attack, look)
+            under_attack = list(let_loose(runtime, attacks, board.names)) if attacks else []
+            waiting = list(hand_over(stream, modules, board.names))
+            follow(waiting, under_attack, look)
             return take_report(runtime, modules, attacks)
     except KeyboardInterrupt:
         raise Interrupted(done, len(modules)) from None
@@ -163,21 +162,6 @@ def take_report(runtime: Runtime, modules: Sequence[Module], attacks: Sequence[A
         return make_report(modules, audits)
     aftermath = make_aftermath(attacks, runtime.sessions(stream=hostile.STREAM_ID, limit=10**9).get())
     return make_report(modules, audits, aftermath)
-
-
-@contextlib.contextmanager
-def _workers_have_started(runtime: Runtime) -> Iterator[None]:
-    """Leave when every worker has its process: a run that has nothing left to do, or is interrupted, may come before.
-
-    A pool whose first worker is still to be forked takes seconds to close, and this one second at most.
-    """
-    try:
-        yield
-    finally:
-        deadline = time.monotonic() + STARTED_WITHIN
-        with contextlib.suppress(RuntimeStopped):  # it has failed, and its own error says why
-            while any(worker.pid is None for worker in runtime.workers()) and time.monotonic() < deadline:
-                time.sleep(LOOK_EVERY / 10)
 
 
 @contextlib.contextmanager

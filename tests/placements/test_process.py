@@ -50,6 +50,16 @@ def is_gone(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_a_pool_that_has_yet_to_start_ends_at_once(start_method: str) -> None:
+    """Also when a worker is being forked that moment; the leak check sees whether anything is left."""
+    for _ in range(3):
+        with Runtime() as runtime:
+            opened(runtime, bodies.echo, start_method=start_method, warm=2)
+            began = time.monotonic()
+        assert time.monotonic() - began < 5.0  # it takes a tenth of a second, or, when it has to be killed, over six
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
 def test_a_signal_is_named(runtime: Runtime, start_method: str) -> None:
     """A segmentation fault, here."""
     code, details = failed(opened(runtime, hostile.segfaults, start_method=start_method))

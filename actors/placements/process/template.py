@@ -57,11 +57,12 @@ def _fork(line: Line, message: ForkWorker, fds: list[int]) -> Line | None:
     template, (own, out, err) = os.getpid(), fds
     pid = os.fork()
     if pid:
+        _lead_a_group(pid)
         for fd in fds:
             os.close(fd)
         line.send(WorkerForked(number=message.number, pid=pid))
         return None
-    os.setsid()
+    _lead_a_group(0)
     die_with_parent(template)
     line.close()
     os.dup2(out, 1)
@@ -71,6 +72,12 @@ def _fork(line: Line, message: ForkWorker, fds: list[int]) -> Line | None:
     # those of the template remember what kind of file they were opened on
     sys.stdout, sys.stderr = (open(fd, "w", buffering=1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
     return Line(own)
+
+
+def _lead_a_group(pid: int) -> None:
+    """Both do it, the template and the worker: else the runtime could kill the group before there is one."""
+    with contextlib.suppress(OSError):  # the worker has come first, or is gone
+        os.setpgid(pid, pid)
 
 
 def _bury(line: Line) -> None:
