@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from propolis import Runtime, RuntimeConfig, Stream
-from propolis.messages import RuntimeStopped, StreamNotRunning
+from propolis.messages import AppendEvents, RuntimeStopped, StreamNotRunning
 from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, executor_for, point, until
@@ -121,6 +121,9 @@ def test_a_stop_is_not_through_before_the_row_that_is_on_its_way() -> None:
     failing = FailingStore()
     with Runtime(failing.open) as runtime:
         stream = held_stream(runtime, "asyncio", Gate())
+        runtime.sessions_ref.ask(
+            AppendEvents(events=()), timeout=PATIENCE
+        )  # what the stream said when it began is through
         with failing.hold_commit() as held:
             accepting = stream.execute(1)
             held.wait_reached()
