@@ -27,7 +27,7 @@ from propolis.messages import (
 )
 
 from .config import RuntimeConfig
-from .core import LATER, Handlers, Ref, Reply
+from .core import LATER, Handlers, Owed, Ref, Reply
 from .peers import Peers, my_row
 from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
 from .records import EventActor, SessionActor, StoreThreads
@@ -80,7 +80,7 @@ class RuntimeActor(Supervisor):
         self._streams: dict[str, OpenedStream] = {}
         self._peers: Peers | None = None
         self._stopping = False
-        self._owed: set[Reply[Any]] = set()
+        self._owed = Owed()
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
@@ -333,15 +333,13 @@ class RuntimeActor(Supervisor):
     def _let_go(self, error: RuntimeStopped) -> None:
         self.actor_inbox.loop.on_dead_letter = None
         self._ready.offer_error(error)
-        for reply in list(self._owed):
-            reply.offer_error(error)
+        self._owed.refuse(error)
 
     def keep_reply(self) -> Reply[Any] | None:
         """As every actor's; what is not answered when this one ends is answered then."""
         reply = super().keep_reply()
         if reply is not None:
-            self._owed.add(reply)
-            reply.on_done(lambda: self._owed.discard(reply))
+            self._owed.keep(reply)
         return reply
 
     def _on_dead_letter(self, path: str, message: Any, reason: str, detail: str) -> None:

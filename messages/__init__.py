@@ -117,6 +117,7 @@ from .supervision import (
     SlotWanted,
     StreamRestarted,
 )
+from .text import is_unicode
 from .workers import (
     ForkWorker,
     InterruptAttempt,
@@ -290,6 +291,7 @@ __all__ = [
     "decode_as",
     "encode",
     "is_scalar",
+    "is_unicode",
     "rebuild",
     "registered",
     "session_status",

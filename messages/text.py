@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["clean", "name_of", "text_of"]
+__all__ = ["clean", "is_unicode", "name_of", "text_of"]
 
 _NAME: Final[Any] = type.__dict__["__name__"]
 
@@ -21,6 +21,15 @@ def text_of(error: BaseException, limit: int = 2_000) -> str:
 def clean(text: str) -> str:
     """The text with what is no valid Unicode replaced by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it can be written down: a str may hold surrogates, which nothing outside of Python takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def name_of(cls: type) -> str:

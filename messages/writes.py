@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .base import Message, Request
 from .codec import decode_as
@@ -36,6 +36,17 @@ __all__ = [
 
 EventDraft: TypeAlias = tuple[str, str | None, bytes | None]
 """An event that goes with a write: its type, node, and encoded data. Whose it is, and when, the write says."""
+
+
+class EventOrigin(NamedTuple):
+    """Whose the events of a write are, and when they happened."""
+
+    execution_id: str
+    session_id: str
+    stream_id: str
+    correlation_id: str
+    graph_id: str | None
+    at: datetime
 
 
 class Opened(Message, tag="write.opened.v1"):
@@ -76,6 +87,14 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     wait_turn: bool = False
     """join, with the policy `queue`: others wait for the session already; do not take it though it be free."""
 
+    @property
+    def event_origin(self) -> EventOrigin:
+        """For its events."""
+        spec = self.spec
+        at = self.started_at or spec.accepted_at
+        ids = (spec.execution_id, spec.session_id, spec.stream_id, spec.correlation_id)
+        return EventOrigin(*ids, self.graph_id, at)
+
 
 class Advanced(Message, tag="write.advanced.v1"):
     """The change is committed. `memory` is the session's, when the write claimed the session."""
@@ -108,6 +127,12 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     progress: Payload | None = None
     checkpoint: Checkpoint | None = None
     events: tuple[EventDraft, ...] = ()
+
+    @property
+    def event_origin(self) -> EventOrigin:
+        """For its events."""
+        ids = (self.state.execution_id, self.session_id, self.stream_id, self.correlation_id)
+        return EventOrigin(*ids, self.graph_id, self.at)
 
 
 class Appended(Message, tag="write.appended.v1"):

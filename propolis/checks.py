@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from propolis.messages import InvalidInput
+from propolis.messages import InvalidInput, is_unicode
 
 __all__ = ["flag", "moment", "one_of", "seconds", "text", "whole"]
 
@@ -18,10 +18,8 @@ def text(what: str, value: Any) -> str:
     """A str that can be written down. Raises InvalidInput."""
     if not isinstance(value, str):
         raise _refused(what, value, "str")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.") from None
+    if not is_unicode(value):
+        raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.")
     return value
 
 

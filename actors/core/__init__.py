@@ -6,6 +6,7 @@ from .cell import LATER, Cell
 from .defaults import default_loop
 from .future import Reply
 from .loop import ActorLoop, new_event_loop
+from .owed import Owed
 from .ref import Ref
 from .waker import Waker, mark_actor_loop, on_actor_loop, waker_of
 
@@ -15,6 +16,7 @@ __all__ = [
     "Cell",
     "Handlers",
     "LATER",
+    "Owed",
     "Ref",
     "Reply",
     "Waker",

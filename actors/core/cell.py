@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pykka.messages import _ActorStop
 
@@ -15,9 +15,6 @@ from propolis.messages import MailboxFull, Message, MessageError, PropolisError,
 from .answers import answer, answer_error, send_reply
 from .life import Life
 from .mailbox import Asker, Continuation, Envelope
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["LATER", "Cell", "asking_chain"]
 

@@ -1,6 +1,7 @@
 """What a user writes: executors, and the context that they get."""
 
 from .attempt import Attempt, Beginning
+from .blocking import BlockingRun
 from .context import Context, Memory, SyncContext, SyncMemory
 from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor
 from .signals import Cancelled, Paused, Unwind
@@ -8,6 +9,7 @@ from .signals import Cancelled, Paused, Unwind
 __all__ = [
     "Attempt",
     "Beginning",
+    "BlockingRun",
     "Cancelled",
     "Context",
     "Executor",

@@ -21,6 +21,7 @@ from propolis.messages import (
     ReportProgress,
     SaveCheckpoint,
     StaleWriter,
+    is_unicode,
 )
 
 from ..core import Ref, Reply, ask
@@ -257,9 +258,8 @@ def _check_text(what: str, value: str | None) -> None:
         return
     if not isinstance(value, str):
         raise InvalidInput(what=what, reason=f"{value!r:.200} is no str", remedy="Pass text.")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.") from None
+    if not is_unicode(value):
+        raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.")
+    size = len(value.encode())
     if size > MAX_NAME_BYTES:
         raise InvalidInput(what=what, reason=f"it has {size} bytes, over {MAX_NAME_BYTES}", remedy="Shorten it.")

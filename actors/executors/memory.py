@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from propolis.messages import InvalidInput, Payload
+from propolis.messages import InvalidInput, Payload, is_unicode
 
 __all__ = ["WorkingMemory"]
 
@@ -60,9 +60,7 @@ class WorkingMemory:
 def _checked(key: object) -> str:
     if not isinstance(key, str):
         raise InvalidInput(what="memory key", reason=f"{key!r:.200} is no str", remedy="Use text as keys.")
-    try:
-        key.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(key):
         reason = f"{key!r:.200} is not valid Unicode"
-        raise InvalidInput(what="memory key", reason=reason, remedy="Use text as keys.") from None
+        raise InvalidInput(what="memory key", reason=reason, remedy="Use text as keys.")
     return key

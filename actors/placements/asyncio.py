@@ -12,7 +12,7 @@ from ..core import Ref
 from ..executors import Attempt, Beginning, Context, ExecutorPlan
 from ..host import Host
 from ..specs import EntryPoint
-from .blockage import Place
+from .blockage import Place, blocked_event
 from .loops import UserLoops
 from .user_loop import OWNER, UserLoop
 
@@ -140,8 +140,7 @@ class _Pump:
             home.work.discard(self)
 
     def blocks(self, place: Place, seconds: float, *, replaced: bool) -> Event:
-        data = Payload.of(place.data(seconds, replaced=replaced))
-        return Event(type="executor_blocked", timestamp=self._host.now(), data_payload=data)
+        return blocked_event(self._host.now(), place, seconds, replaced=replaced)
 
     def give_up(self, culprit: Place | None, seconds: float, *, counted: bool) -> None:
         self._lost()

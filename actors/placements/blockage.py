@@ -5,9 +5,24 @@ from __future__ import annotations
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-__all__ = ["GIVEN_UP_MAX", "LOOK_SECONDS", "Fine", "Frame", "Place", "Replace", "Report", "Verdict", "look", "place_of"]
+from propolis.messages import Event, Payload
+
+__all__ = [
+    "GIVEN_UP_MAX",
+    "LOOK_SECONDS",
+    "Fine",
+    "Frame",
+    "Place",
+    "Replace",
+    "Report",
+    "Verdict",
+    "blocked_event",
+    "look",
+    "place_of",
+]
 
 LOOK_SECONDS: Final = 0.04
 """Between two looks at a loop. Four of them are 160 ms, which leaves 90 to threads that have to wait for their turn."""
@@ -89,6 +104,12 @@ class Place(NamedTuple):
             "line": self.line,
             "stack": self.stack,
         }
+
+
+def blocked_event(at: datetime, place: Place, seconds: float, *, replaced: bool) -> Event:
+    """The event about a loop that code of no execution blocks."""
+    data = Payload.of(place.data(seconds, replaced=replaced))
+    return Event(type="executor_blocked", timestamp=at, data_payload=data)
 
 
 def place_of(frames: Sequence[Frame], main: str) -> Place | None:

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from propolis.messages import Event, Payload
+from propolis.messages import Event
 
 from ..host import Host
-from .blockage import LOOK_SECONDS, Fine, Replace, look
+from .blockage import LOOK_SECONDS, Fine, Replace, blocked_event, look
 from .user_loop import Sample, UserLoop, Work
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ class UserLoops:
         if owner is not None:
             event = owner.blocks(place, seconds, replaced=replaced)
         else:
-            data = Payload.of(place.data(seconds, replaced=replaced))
-            event = Event(type="executor_blocked", timestamp=self._host.now(), data_payload=data)
+            event = blocked_event(self._host.now(), place, seconds, replaced=replaced)
         self.announce(event)
 
     def _still_there(self) -> int:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..core import Ref, waker_of
-from ..executors import Attempt, Beginning, Cancelled, Context, ExecutorPlan, SyncContext
+from ..core import Ref
+from ..executors import Attempt, Beginning, BlockingRun, Cancelled, ExecutorPlan
 from ..host import Host
 from ..specs import EntryPoint
 
@@ -22,7 +22,7 @@ IDLE_SECONDS = 10.0
 class _ThreadAttempt:
     """One executor on one thread."""
 
-    __slots__ = ("_attempt", "_cancel_task")
+    __slots__ = ("_attempt", "_run")
 
     can_be_stopped = False
     ends_by_force = False
@@ -30,41 +30,19 @@ class _ThreadAttempt:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._cancel_task: Callable[[], None] | None = None
+        self._run = BlockingRun(attempt)
 
     def run(self, plan: ExecutorPlan) -> None:
         """On the thread: the executor, from its making to the report of its end."""
         attempt = self._attempt
         try:
-            if attempt.cancelled:
-                raise Cancelled
-            execute = plan.make()
-            attempt.input = plan.bind(attempt.begin.spec.input_data)
-            if plan.is_async:  # placed on a thread on purpose: an event loop of its own
-                output = asyncio.run(self._run_async(execute))
-            else:
-                output = execute(SyncContext(attempt), attempt.input)
-            ended = attempt.returned(output)
+            ended = attempt.returned(self._run.output(plan))
         except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and no more
             ended = attempt.ended_by(error, Cancelled, asyncio.CancelledError)
         attempt.report(ended)
 
-    async def _run_async(self, execute: Callable[..., Any]) -> Any:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-
-        def cancel_task() -> None:
-            task.cancel()
-
-        self._cancel_task = lambda: waker_of(loop).post(cancel_task)
-        if self._attempt.cancelled:  # between the first look and this line
-            raise Cancelled
-        return await execute(Context(self._attempt), self._attempt.input)
-
     def cancel(self, grace: float) -> None:
-        self._attempt.cancelled = True
-        if self._cancel_task is not None:
-            self._cancel_task()
+        self._run.cancel()
 
     def pause(self) -> None:
         self._attempt.pause_requested = True

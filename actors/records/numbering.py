@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from propolis.messages import AdvanceExecution, AppendEvents, Event, ExecutionSpec, OpenExecution, Payload, Write
+from propolis.messages import AdvanceExecution, AppendEvents, Event, OpenExecution, Payload, Write
 
 __all__ = ["numbered_events"]
 
@@ -14,31 +12,24 @@ def numbered_events(write: Write, first: int) -> list[Event]:
     match write:
         case AppendEvents():
             return [event.model_copy(update={"seq": seq}) for seq, event in enumerate(write.events, first)]
-        case OpenExecution(spec=spec):
-            return _written_out(write, spec, spec.execution_id, write.started_at or spec.accepted_at, first)
-        case AdvanceExecution():
-            return _written_out(write, write, write.state.execution_id, write.at, first)
+        case OpenExecution() | AdvanceExecution():
+            return _written_out(write, first)
         case _:
             return []
 
 
-def _written_out(
-    write: OpenExecution | AdvanceExecution,
-    of: ExecutionSpec | AdvanceExecution,
-    execution_id: str,
-    at: datetime,
-    first: int,
-) -> list[Event]:
+def _written_out(write: OpenExecution | AdvanceExecution, first: int) -> list[Event]:
+    of = write.event_origin
     return [
         Event(
             type=type,
             stream_id=of.stream_id,
             session_id=of.session_id,
-            execution_id=execution_id,
+            execution_id=of.execution_id,
             node_id=node_id,
-            graph_id=write.graph_id,
+            graph_id=of.graph_id,
             correlation_id=of.correlation_id,
-            timestamp=at,
+            timestamp=of.at,
             data_payload=None if data is None else Payload(data),
             seq=seq,
         )

@@ -144,13 +144,8 @@ def event_row(seq: int, event: Event) -> tuple[Any, ...]:
 
 def draft_rows(seq: int, write: OpenExecution | AdvanceExecution) -> list[tuple[Any, ...]]:
     """The rows of the events that go with a write, from this number on."""
-    of: ExecutionSpec | AdvanceExecution
-    if isinstance(write, OpenExecution):
-        of, execution_id = write.spec, write.spec.execution_id
-        moment = to_micros(write.started_at or write.spec.accepted_at)
-    else:
-        of, execution_id, moment = write, write.state.execution_id, to_micros(write.at)
-    stream_id, session_id, correlation_id, graph_id = of.stream_id, of.session_id, of.correlation_id, write.graph_id
+    execution_id, session_id, stream_id, correlation_id, graph_id, at = write.event_origin
+    moment = to_micros(at)
     return [
         (number, type, stream_id, session_id, execution_id, node_id, graph_id, correlation_id, moment, data)
         for number, (type, node_id, data) in enumerate(write.events, seq)

@@ -82,17 +82,6 @@ class Accepting(Supervising):
         point = self.plan.entry_point
         fresh = message.session_id is None  # then the session has the execution's id (section 4)
         execution_id = self.host.new_session_id(now) if fresh else self.host.new_execution_id()
-        fields: dict[str, Any] = {}
-        if message.idempotency_key is not None:
-            fields["idempotency_key"] = message.idempotency_key
-        if message.deadline is not None:
-            fields["deadline"] = message.deadline
-        if priority := message.priority if message.priority is not None else point.priority:
-            fields["priority"] = priority
-        if not fresh:
-            fields["origin"] = "join"
-        if point.version is not None:
-            fields["version"] = point.version
         spec = ExecutionSpec(
             execution_id=execution_id,
             session_id=message.session_id or execution_id,
@@ -102,7 +91,13 @@ class Accepting(Supervising):
             isolation_level=point.isolation_level,
             accepted_at=now,
             input_data=message.input_data,
-            **fields,
+            **given(
+                idempotency_key=message.idempotency_key,
+                deadline=message.deadline,
+                priority=(message.priority if message.priority is not None else point.priority) or None,
+                origin=None if fresh else "join",
+                version=point.version,
+            ),
         )
         memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))

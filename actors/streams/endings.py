@@ -66,8 +66,6 @@ def make_advance(
     **changes: Any,
 ) -> AdvanceExecution:
     """The write that brings an execution to a state. What of `changes` is None is left out."""
-    for name in [name for name, value in changes.items() if value is None]:
-        del changes[name]
     return AdvanceExecution(
         state=state,
         expected_epoch=expected_epoch,
@@ -76,7 +74,7 @@ def make_advance(
         stream_id=spec.stream_id,
         correlation_id=spec.correlation_id,
         events=events,
-        **changes,
+        **given(**changes),
     )
 
 
@@ -103,28 +101,23 @@ def make_result(
     node: str | None = None,
 ) -> ExecutionResult:
     """What the waiters get and the store keeps."""
-    retries = state.restarts
+    retries = state.restarts or None
     success = status == "completed"
-    fields: dict[str, Any] = {}
-    if output is not None:
-        fields["output_payload"] = output
-    if memory is not None and memory != _EMPTY:
-        fields["memory_payload"] = memory
-    if retries:
-        fields["restarts"] = fields["total_retries"] = retries
-    if not success or retries:
-        fields["execution_quality"] = "degraded" if success else "failed"
-    if failure is not None:
-        fields["failure"] = failure
-    if status == "paused" and node is not None:
-        fields["paused_at"] = node
     return ExecutionResult(
         execution_id=spec.execution_id,
         session_id=spec.session_id,
         status=status,
         success=success,
         total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
-        **fields,
+        **given(
+            execution_quality=("degraded" if retries else None) if success else "failed",
+            output_payload=output,
+            memory_payload=memory if memory != _EMPTY else None,
+            failure=failure,
+            paused_at=node if status == "paused" else None,
+            restarts=retries,
+            total_retries=retries,
+        ),
     )
 
 
@@ -132,20 +125,18 @@ def ended_state(
     state: ExecutionState, status: ExecutionStatus, now: datetime, result: ExecutionResult, *, quarantined: bool = False
 ) -> ExecutionState:
     """The row of an execution that has ended."""
-    fields: dict[str, Any] = {"paused_at" if status == "paused" else "completed_at": now}
-    if state.started_at is not None:
-        fields["started_at"] = state.started_at
-    if state.restarts:
-        fields["restarts"] = state.restarts
-    if state.lost_attempts:
-        fields["lost_attempts"] = state.lost_attempts
-    if quarantined:
-        fields["quarantined"] = True
     return ExecutionState(
         execution_id=state.execution_id,
         status=status,
         epoch=state.epoch,
         attempt=state.attempt,
         result=encode(result),
-        **fields,
+        **given(
+            restarts=state.restarts or None,
+            lost_attempts=state.lost_attempts or None,
+            quarantined=quarantined or None,
+            started_at=state.started_at,
+            completed_at=None if status == "paused" else now,
+            paused_at=now if status == "paused" else None,
+        ),
     )

@@ -35,7 +35,7 @@ from propolis.messages import (
     decode,
 )
 
-from ..core import LATER, Handlers, Reply
+from ..core import LATER, Handlers, Owed, Reply
 from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .displaced import Displaced
@@ -63,7 +63,7 @@ class ExecutionActor(Hearing):
     def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
         super().__init__(plan, spec, life)  # a new instance after a crash gets the same Life
         self._order = order
-        self._asked: set[Reply[Any]] | None = None
+        self._asked: Owed | None = None
         """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
 
     def on_start(self) -> None:
@@ -177,15 +177,14 @@ class ExecutionActor(Hearing):
     def _keep_asked(self) -> Reply[Any] | None:
         reply = self.keep_reply()
         if reply is not None:
-            asked = self._asked = self._asked if self._asked is not None else set()
-            asked.add(reply)
-            reply.on_done(lambda: asked.discard(reply))
+            self._asked = self._asked or Owed()
+            self._asked.keep(reply)
         return reply
 
     def _refuse_asked(self) -> None:
         """Answer them, for the instance ends: whatever becomes of the writes, nobody is left to tell the executor."""
-        for reply in list(self._asked or ()):
-            reply.offer_error(StaleWriter(execution_id=self._spec.execution_id, epoch=self._life.state.epoch))
+        if self._asked is not None:
+            self._asked.refuse(StaleWriter(execution_id=self._spec.execution_id, epoch=self._life.state.epoch))
 
     def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
         return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer

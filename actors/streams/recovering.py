@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from propolis.messages import (
     Accepted,
@@ -23,9 +23,6 @@ from .leaving import Leaving
 from .life import CLAIM
 from .plan import StreamPlan
 from .supervising import tell_child
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Recovering"]
 

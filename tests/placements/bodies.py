@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from propolis import Cancelled
 
-from ..runtime.support import Plain
+from ..runtime.support import Plain, run_plainly
 
 Body = Callable[[Any, Any], Awaitable[Any]]
 
@@ -26,14 +26,7 @@ def both(body: Body) -> Body:
 
     @functools.wraps(body)
     def plainly(ctx: Any, data: Any) -> Any:
-        coroutine: Any = body(Plain(ctx), data)
-        try:
-            coroutine.send(None)
-        except StopIteration as end:
-            return end.value
-        finally:
-            coroutine.close()
-        raise AssertionError("the body waited for something that a thread cannot wait for")
+        return run_plainly(body, ctx, data)
 
     del plainly.__wrapped__  # type: ignore[attr-defined]
     plainly.__name__ = plainly.__qualname__ = f"{body.__name__}_plainly"

@@ -158,17 +158,19 @@ def executor_for(placement: str, body: Body) -> Callable[[Any, Any], Any]:
 
         return execute
 
-    def execute_plainly(ctx: SyncContext, data: Any) -> Any:
-        coroutine: Any = body(Plain(ctx), data)
-        try:
-            coroutine.send(None)
-        except StopIteration as end:
-            return end.value
-        finally:
-            coroutine.close()
-        raise AssertionError("the body waited for something that a thread cannot wait for")
+    return lambda ctx, data: run_plainly(body, ctx, data)
 
-    return execute_plainly
+
+def run_plainly(body: Body, ctx: SyncContext, data: Any) -> Any:
+    """Run a body to its end without an event loop."""
+    coroutine: Any = body(Plain(ctx), data)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    finally:
+        coroutine.close()
+    raise AssertionError("the body waited for something that a thread cannot wait for")
 
 
 def point(placement: str, id: str = "work", **fields: Any) -> EntryPoint:

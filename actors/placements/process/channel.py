@@ -9,6 +9,8 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from propolis.messages import MessageError
+
 from .frames import Frames
 from .io import WorkersThread
 
@@ -74,8 +76,7 @@ class Channel:
         self._sending = threading.Lock()
         self._unsent = bytearray()
         self._frames = Frames()
-        self.taken = 0
-        """Bytes that have come."""
+        self._taken = 0
 
     def fileno(self) -> int:
         """Of the socket; -1 when it is closed."""
@@ -136,8 +137,17 @@ class Channel:
             data = b""
         if not data:
             raise EOFError
-        self.taken += len(data)
+        self._taken += len(data)
         yield from self._frames.feed(data)
+
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        """What is left in it once its other end is gone, as far as that is whole."""
+        with contextlib.suppress(EOFError, MessageError):
+            while self._line is not None:
+                before = self._taken
+                yield from self.read()
+                if self._taken == before:
+                    return
 
     def close(self) -> None:
         """No more."""

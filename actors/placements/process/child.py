@@ -10,8 +10,6 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
 
 from propolis.messages import (
     AttemptEnded,
@@ -26,8 +24,7 @@ from propolis.messages import (
     WorkerReady,
 )
 
-from ...core import waker_of
-from ...executors import Attempt, Beginning, Cancelled, Context, ExecutorPlan, SyncContext, plan_executor
+from ...executors import Attempt, Beginning, BlockingRun, Cancelled, ExecutorPlan, plan_executor
 from ...host import Host
 from ...specs import EntryPoint, RestartPolicy
 from .guard import die_with_parent
@@ -61,27 +58,6 @@ def learn(message: LearnExecutor) -> Known:
     return Known(EntryPoint(id=message.entry_point, graph_id=message.graph_id, restart=policy), plan)
 
 
-class _Running:
-    """The attempt at hand, and how to reach its code from the thread of the line."""
-
-    def __init__(self, attempt: Attempt) -> None:
-        self.attempt = attempt
-        self.cancel_task: Callable[[], None] | None = None
-
-    def interrupt(self, how: str) -> None:
-        """On the line's thread."""
-        attempt = self.attempt
-        match how:
-            case "pause":
-                attempt.pause_requested = True
-            case "fence":
-                attempt.superseded = True
-            case _:
-                attempt.cancelled = True
-                if self.cancel_task is not None:
-                    self.cancel_task()
-
-
 class _Child:
     def __init__(self, line: Line, prepare: PrepareWorker, known: dict[str, Known]) -> None:
         self._line = line
@@ -90,8 +66,8 @@ class _Child:
         self._host = Host()
         self._ref = LineRef(line)
         self._nobody = EntryPoint(id="worker")
-        self._jobs: queue.SimpleQueue[tuple[str, _Running] | LearnExecutor | None] = queue.SimpleQueue()
-        self._running: _Running | None = None
+        self._jobs: queue.SimpleQueue[tuple[str, BlockingRun] | LearnExecutor | None] = queue.SimpleQueue()
+        self._running: BlockingRun | None = None
         self._logs = LineHandler(line)
         self._threads = 0
 
@@ -121,19 +97,19 @@ class _Child:
             if running is not None:
                 begin = running.attempt.begin
                 if (begin.spec.execution_id, begin.epoch) == (message.execution_id, message.epoch):
-                    running.interrupt(message.how)
+                    _interrupt(running, message.how)
         elif isinstance(message, RunAttempt):
             begin = Beginning(message.spec, message.epoch, message.attempt, message.memory, message.resume_from)
             # made here, so that an interrupt right behind finds it, also while the executor is still being imported
             attempt = Attempt(begin, self._ref, self._nobody, self._host, self._prepare.payload_limit)
-            running = self._running = _Running(attempt)
+            running = self._running = BlockingRun(attempt)
             self._jobs.put((message.key, running))
         elif isinstance(message, LearnExecutor):
             self._jobs.put(message)
         elif isinstance(message, StopWorker):
             self._jobs.put(None)
 
-    def _run(self, key: str, running: _Running) -> None:
+    def _run(self, key: str, running: BlockingRun) -> None:
         known, attempt = self._known[key], running.attempt
         attempt.entry_point = known.entry_point
         self._logs.attempt = attempt
@@ -153,19 +129,11 @@ class _Child:
         dirty = short or threading.active_count() > self._threads or _has_children()
         self._line.send(ended, WorkerIdle(dirty=True) if dirty else WorkerIdle())
 
-    def _execute(self, running: _Running, plan: ExecutorPlan) -> tuple[AttemptEnded, bool]:
+    def _execute(self, running: BlockingRun, plan: ExecutorPlan) -> tuple[AttemptEnded, bool]:
         """How it ended, and whether it was for memory."""
         attempt = running.attempt
         try:
-            if attempt.cancelled:
-                raise Cancelled
-            execute = plan.make()
-            attempt.input = plan.bind(attempt.begin.spec.input_data)
-            if plan.is_async:
-                output = asyncio.run(_run_async(running, execute))
-            else:
-                output = execute(SyncContext(attempt), attempt.input)
-            return attempt.returned(output), False
+            return attempt.returned(running.output(plan)), False
         except MemoryError as error:
             self._unlimit_memory()
             ended = attempt.failed(error)
@@ -174,8 +142,6 @@ class _Child:
             return ended.model_copy(update={"failure": failure}), True
         except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and no more
             return attempt.ended_by(error, Cancelled, asyncio.CancelledError), False
-        finally:
-            running.cancel_task = None
 
     def _limit_memory(self) -> None:
         if self._prepare.memory_bytes is not None:
@@ -185,17 +151,15 @@ class _Child:
         _set_soft_limit(None)  # the report of it needs some; this worker runs nothing more
 
 
-async def _run_async(running: _Running, execute: Callable[..., Any]) -> Any:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def cancel_task() -> None:
-        task.cancel()
-
-    running.cancel_task = lambda: waker_of(loop).post(cancel_task)
-    if running.attempt.cancelled:  # between the first look and this line
-        raise Cancelled
-    return await execute(Context(running.attempt), running.attempt.input)
+def _interrupt(running: BlockingRun, how: str) -> None:
+    """On the line's thread."""
+    match how:
+        case "pause":
+            running.attempt.pause_requested = True
+        case "fence":
+            running.attempt.superseded = True
+        case _:
+            running.cancel()
 
 
 def _set_soft_limit(number: int | None) -> None:

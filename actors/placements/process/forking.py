@@ -107,13 +107,9 @@ class Template:
     def _ended(self) -> None:
         self.alive = False
         self._process.wait()
-        with contextlib.suppress(EOFError, MessageError):
-            while True:
-                before = self._channel.taken
-                for _, body in self._channel.read():
-                    self._take(decode(body))
-                if self._channel.taken == before:
-                    break
+        with contextlib.suppress(MessageError):
+            for _, body in self._channel.rest():
+                self._take(decode(body))
         self._channel.close()
         self._io.let_go(self._process.pid)
         wanted, self._wanted = self._wanted, []

@@ -251,13 +251,9 @@ class Worker:
         self._ending = True
         self.kill()  # its group: while nobody has waited for it, the number is its own
         assert self._channel is not None
-        with contextlib.suppress(EOFError, MessageError):
-            while self._channel.fileno() >= 0:
-                before = self._channel.taken
-                for number, body in self._channel.read():
-                    self._take(decode(body), number)
-                if self._channel.taken == before:
-                    break
+        with contextlib.suppress(MessageError):
+            for number, body in self._channel.rest():
+                self._take(decode(body), number)
         self.read_what_is_printed()
         self._bury(returncode if self._process is None else self._process.wait())
 

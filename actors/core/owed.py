@@ -1,0 +1,28 @@
+"""Replies that an actor has kept for later, so that none is forgotten when it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .future import Reply
+
+__all__ = ["Owed"]
+
+
+class Owed:
+    """Holds a reply until it is given. On the actor loop; a reply may be given on any thread."""
+
+    __slots__ = ("_replies",)
+
+    def __init__(self) -> None:
+        self._replies: set[Reply[Any]] = set()
+
+    def keep(self, reply: Reply[Any]) -> None:
+        """Until it is given."""
+        self._replies.add(reply)
+        reply.on_done(lambda: self._replies.discard(reply))
+
+    def refuse(self, error: BaseException) -> None:
+        """Give this to everybody who still waits."""
+        for reply in list(self._replies):
+            reply.offer_error(error)
