@@ -36,6 +36,7 @@ __all__ = [
     "runtimes",
     "sessions",
     "to_micros",
+    "triggers",
 ]
 
 VERSION_KEY: Final = "schema_version"
@@ -178,6 +179,19 @@ inbox: Final = Table(
     sqlite_autoincrement=True,  # an id is never used twice: clearing a row late must not clear another
 )
 Index("ix_inbox_execution_id", inbox.c.execution_id)
+
+# What starts executions by itself: a row for each entry point with a timer or an event trigger.
+triggers: Final = Table(
+    "triggers",
+    metadata,
+    Column("entry_point", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("shape", Text, nullable=False),  # what it was opened with; another one begins anew
+    Column("began_at", BIG, nullable=False),
+    # timer: when it fires next, NULL when it never does again. event: the number of the last event it has seen.
+    Column("position", BIG),
+    Column("updated_at", BIG, nullable=False),
+)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

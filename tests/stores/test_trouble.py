@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from propolis.actors.stores import Committed, SqlStore, open_store
+from propolis.actors.stores.migrations import LATEST
 
 from propolis.messages import (
     EventFilter,
@@ -149,7 +150,7 @@ def test_a_store_of_a_newer_version_is_refused(path: Path, store: SqlStore) -> N
     connection.close()
     with pytest.raises(StoreTooNew) as caught:
         open_store(f"sqlite:///{path}", host=StillHost())
-    assert (99, 1) == (caught.value.found, caught.value.supported)
+    assert (99, LATEST) == (caught.value.found, caught.value.supported)
 
 
 def test_a_damaged_store_is_corrupt_when_the_damage_is_read(path: Path, store: SqlStore) -> None:

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, insert, inspect, select, update
 from propolis.messages import StoreCorrupt, StoreTooNew
 
 from ..schema import LAST_SEQ, VERSION_KEY, meta, metadata
-from . import m0001
+from . import m0001, m0002
 
 __all__ = ["LATEST", "check_tables", "find_version", "migrate"]
 
-_STEPS: Final[tuple[Callable[[Connection], None], ...]] = (m0001.upgrade,)
+_STEPS: Final[tuple[Callable[[Connection], None], ...]] = (m0001.upgrade, m0002.upgrade)
 
 LATEST: Final = len(_STEPS)
 """The schema version that this code reads and writes."""
