@@ -9,7 +9,8 @@ from .base import Message, Request
 from .events import Event
 from .failure import Failure
 from .payload import Payload
-from .records import Checkpoint
+from .records import Checkpoint, ExecutionReport
+from .writes import EventDraft
 
 __all__ = [
     "AttemptBegan",
@@ -39,6 +40,7 @@ class AttemptEnded(Message, tag="executor.ended.v1"):
     memory: Payload | None = None
     node: str | None = None
     progress: Payload | None = None
+    report: ExecutionReport | None = None
 
 
 class AttemptGivenUp(Message, tag="executor.given_up.v1"):
@@ -66,6 +68,9 @@ class SaveCheckpoint(Request[Checkpointed], tag="executor.checkpoint.v1"):
     epoch: int
     checkpoint: Checkpoint
     progress: Payload | None = None
+    events: tuple[EventDraft, ...] = ()
+    """What led to it, for the same commit."""
+    report: ExecutionReport | None = None
 
 
 class EmitEvents(Request[None], tag="executor.emit.v1"):

@@ -12,6 +12,7 @@ from .payload import Payload
 __all__ = [
     "Checkpoint",
     "ExecutionContext",
+    "ExecutionReport",
     "ExecutionResult",
     "ExecutionSpec",
     "ExecutionState",
@@ -152,6 +153,27 @@ class ExecutionContext(Message, tag="execution.context.v1"):
             completed_at=state.completed_at,
             paused_at=state.paused_at,
         )
+
+
+class ExecutionReport(Message, tag="execution.report.v1"):
+    """The way that an executor of many parts has gone, for the result: handed over with `ctx.report()`."""
+
+    path: tuple[str, ...] = ()
+    """Its nodes, in order; one that was visited twice is in it twice."""
+    steps_executed: int = 0
+    total_tokens: int = 0
+    nodes_with_failures: tuple[str, ...] = ()
+    """Nodes that failed for good, though the execution may have gone on."""
+    retry_details: Pairs[int] = Pairs()
+    """By node, how often it was tried again."""
+    had_partial_failures: bool = False
+    """Something was left undone, and the execution went on without it."""
+    node_visit_counts: Pairs[int] = Pairs()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing failed, and nothing was tried twice."""
+        return not (self.nodes_with_failures or self.retry_details or self.had_partial_failures)
 
 
 class ExecutionResult(Message, tag="execution.result.v1"):

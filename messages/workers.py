@@ -32,6 +32,7 @@ class LearnExecutor(Message, tag="worker.learn.v1"):
     """Where this process has the module from; the worker must find the same."""
     entry_point: str
     graph_id: str | None = None
+    entry_node: str | None = None
     retry_on: tuple[str, ...] = ()
     never_on: tuple[str, ...] = ()
 

@@ -14,6 +14,8 @@ from propolis.messages import (
     Checkpointed,
     EmitEvents,
     Event,
+    EventDraft,
+    ExecutionReport,
     ExecutionSpec,
     Failure,
     InvalidInput,
@@ -58,6 +60,7 @@ class Attempt:
         "begin",
         "cancelled",
         "entry_point",
+        "figures",
         "finished",
         "fraction",
         "host",
@@ -88,6 +91,8 @@ class Attempt:
         self.fraction: float | None = None
         self.note = ""
         self.node: str | None = None
+        self.figures: ExecutionReport | None = None
+        """What the result is to say of the way to it."""
 
     # -- what the contexts do ----------------------------------------------------------------------------------------
 
@@ -96,8 +101,10 @@ class Attempt:
         if self.superseded or self.finished:
             raise StaleWriter(execution_id=self.begin.spec.execution_id, epoch=self.begin.epoch)
 
-    def ask_checkpoint(self, node: str | None, memory: Mapping[str, Any] | None) -> Reply[Checkpointed]:
-        """Send the memory to be committed."""
+    def ask_checkpoint(
+        self, node: str | None, memory: Mapping[str, Any] | None, events: tuple[EventDraft, ...] = ()
+    ) -> Reply[Checkpointed]:
+        """Send the memory to be committed, with events of the same moment."""
         self.check()
         _check_text("node", node)
         if memory is not None:
@@ -110,7 +117,13 @@ class Attempt:
             created_at=self.host.now(),
             memory=self.memory.snapshot(),
         )
-        request = SaveCheckpoint(epoch=self.begin.epoch, checkpoint=checkpoint, progress=self.progress_payload())
+        request = SaveCheckpoint(
+            epoch=self.begin.epoch,
+            checkpoint=checkpoint,
+            progress=self.progress_payload(),
+            events=events,
+            report=self.figures,
+        )
         return ask(self.ref, request, timeout=None)
 
     def ask_emit(self, type: str, data: Mapping[str, Any] | None, node_id: str | None) -> Reply[None]:
@@ -157,6 +170,13 @@ class Attempt:
         report = ReportProgress(epoch=self.begin.epoch, fraction=self.fraction, note=note, at=self.host.now())
         self.ref.deliver(report)
 
+    def take_report(self, report: ExecutionReport) -> None:
+        """Keep it for the next checkpoint, and the end."""
+        self.check()
+        if not isinstance(report, ExecutionReport):
+            raise InvalidInput(what="report", reason=f"{report!r:.200} is none", remedy="Pass an ExecutionReport.")
+        self.figures = report
+
     def pause_here(self, node: str | None) -> Paused:
         """What to raise to pause."""
         self.check()
@@ -200,7 +220,12 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - a property of a returned model may raise anything
             return self.failed(error)
         return AttemptEnded(
-            epoch=self.begin.epoch, how="returned", output=payload, memory=memory, progress=self.progress_payload()
+            epoch=self.begin.epoch,
+            how="returned",
+            output=payload,
+            memory=memory,
+            progress=self.progress_payload(),
+            report=self.figures,
         )
 
     def ended_by(self, error: BaseException, *unwinding: type[BaseException]) -> AttemptEnded:
@@ -220,11 +245,12 @@ class Attempt:
                     node=cast(Paused, error).node,
                     memory=self.memory.snapshot(),
                     progress=self.progress_payload(),
+                    report=self.figures,
                 )
             except Exception as problem:  # noqa: BLE001
                 return self.failed(problem)
         if self.cancelled and issubclass(kind, unwinding):
-            return AttemptEnded(epoch=self.begin.epoch, how="cancelled")
+            return AttemptEnded(epoch=self.begin.epoch, how="cancelled", report=self.figures)
         return self.failed(error)
 
     def failed(self, error: BaseException) -> AttemptEnded:
@@ -236,7 +262,10 @@ class Attempt:
         return self._failed_as(Failure.of(error, retryable=retryable))
 
     def _failed_as(self, failure: Failure) -> AttemptEnded:
-        return AttemptEnded(epoch=self.begin.epoch, how="failed", failure=failure, progress=self._last_progress())
+        progress = self._last_progress()
+        return AttemptEnded(
+            epoch=self.begin.epoch, how="failed", failure=failure, progress=progress, report=self.figures
+        )
 
     def _last_progress(self) -> Payload | None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from propolis.messages import Checkpointed, InvalidInput
+from propolis.messages import Checkpointed, ExecutionReport, InvalidInput
 
 from ..core import Reply
 from .attempt import Attempt
@@ -76,6 +76,11 @@ class _Shared:
     def resumed_from(self) -> str | None:
         """The node of the checkpoint that this attempt starts from, if it has one."""
         return self._attempt.begin.resume_from
+
+    @property
+    def entry_node(self) -> str | None:
+        """The node of a graph that this execution is to start at (`EntryPoint.entry_node`)."""
+        return self._attempt.entry_point.entry_node
 
     @property
     def cancelled(self) -> bool:
@@ -177,6 +182,12 @@ class Context(_Shared):
         """A sign of life, for `idle_timeout`."""
         self._attempt.tell_progress(None, "")
 
+    async def report(self, report: ExecutionReport) -> None:
+        """Say what the result is to say of the way: path, retries, tokens. In place of what was said before; it goes
+        with the next checkpoint and with the attempt's end, however that is.
+        """
+        self._attempt.take_report(report)
+
     async def pause(self, node: str | None = None) -> None:
         """A checkpoint, then the end of this execution as paused; `stream.resume()` goes on from here."""
         raise self._attempt.pause_here(node)
@@ -257,6 +268,11 @@ class SyncContext(_Shared):
         """As `Context.heartbeat`."""
         self._look()
         self._attempt.tell_progress(None, "")
+
+    def report(self, report: ExecutionReport) -> None:
+        """As `Context.report`."""
+        self._look()
+        self._attempt.take_report(report)
 
     def pause(self, node: str | None = None) -> None:
         """As `Context.pause`."""

@@ -11,6 +11,7 @@ from propolis.messages import (
     AdvanceExecution,
     Event,
     EventDraft,
+    ExecutionReport,
     ExecutionResult,
     ExecutionSpec,
     ExecutionState,
@@ -99,10 +100,17 @@ def make_result(
     memory: Payload | None = None,
     failure: Failure | None = None,
     node: str | None = None,
+    report: ExecutionReport | None = None,
 ) -> ExecutionResult:
     """What the waiters get and the store keeps."""
-    retries = state.restarts or None
+    restarts = state.restarts or None
     success = status == "completed"
+    retries, clean = restarts, restarts is None
+    way: dict[str, Any] = {}
+    if report is not None:
+        retries = (state.restarts + sum(report.retry_details.values())) or None
+        clean = clean and report.is_clean
+        way = {name: getattr(report, name) for name in report.model_fields_set}
     return ExecutionResult(
         execution_id=spec.execution_id,
         session_id=spec.session_id,
@@ -110,13 +118,14 @@ def make_result(
         success=success,
         total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
         **given(
-            execution_quality=("degraded" if retries else None) if success else "failed",
+            execution_quality=(None if clean else "degraded") if success else "failed",
             output_payload=output,
             memory_payload=memory if memory != _EMPTY else None,
             failure=failure,
             paused_at=node if status == "paused" else None,
-            restarts=retries,
+            restarts=restarts,
             total_retries=retries,
+            **way,
         ),
     )
 

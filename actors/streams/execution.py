@@ -153,23 +153,26 @@ class ExecutionActor(Hearing):
         self._check_epoch(message.epoch)
         life, reply, checkpoint = self._life, self._keep_asked(), message.checkpoint
         answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
-        if not self._plan.entry_point.checkpoint:
+        life.report = message.report or life.report
+        kept = self._plan.entry_point.checkpoint
+        if not kept and not message.events:
             return self._checkpointed(answer)
         if life.state.lost_attempts:  # it gets on: what it lost before no longer counts as in a row
             life.state = life.state.model_copy(update={"lost_attempts": 0})
 
         def saved(_: Advanced | None) -> None:
-            life.memory, life.node = checkpoint.memory, checkpoint.node
+            if kept:
+                life.memory, life.node = checkpoint.memory, checkpoint.node
             if reply is not None:
                 reply.set(self._checkpointed(answer))
 
         self.advance(
             message.epoch,
             self.host.now(),
-            (),
+            message.events,
             saved,
             lambda error: self._refused(error, reply),
-            checkpoint=checkpoint,
+            checkpoint=checkpoint if kept else None,
             progress=message.progress,
         )
         return LATER
@@ -233,6 +236,7 @@ class ExecutionActor(Hearing):
         self.attempt_began = self.last_sign = None
         if message.progress is not None:
             life.progress = message.progress
+        life.report = message.report or life.report
         match message.how:
             case _ if life.detached:
                 self.finish("cancelled")

@@ -84,7 +84,17 @@ class Finishing(AsyncioActor):
         now = self.host.now()
         life.phase = "writing"
         final = memory if memory is not None else life.memory
-        result = make_result(self._spec, state, status, now, output=output, memory=final, failure=failure, node=node)
+        result = make_result(
+            self._spec,
+            state,
+            status,
+            now,
+            output=output,
+            memory=final,
+            failure=failure,
+            node=node,
+            report=life.report,
+        )
         life.state = ended_state(state, status, now, result, quarantined=quarantined)
         data: Mapping[str, Any] | Payload = attempt_data(state.attempt)
         if status == "cancelled" or failure is not None:

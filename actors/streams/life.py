@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from propolis.messages import ExecutionState, Failure, Payload
+from propolis.messages import ExecutionReport, ExecutionState, Failure, Payload
 
 if TYPE_CHECKING:
     from ..core import Reply
@@ -60,6 +60,7 @@ class Life:
         "pausing",
         "phase",
         "progress",
+        "report",
         "state",
     )
 
@@ -69,6 +70,8 @@ class Life:
         self.phase: Phase = "new"
         self.launched: Launched | None = None
         self.progress: Payload | None = None
+        self.report: ExecutionReport | None = None
+        """Of the last checkpoint, or the end: also what the result says of an attempt that could not say it itself."""
         self.cancel: str | None = None
         """Why, once somebody wants it cancelled."""
         self.detached = False

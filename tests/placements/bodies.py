@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from propolis import Cancelled
+from propolis.messages import ExecutionReport, Pairs
 
 from ..runtime.support import Plain, run_plainly
 
@@ -135,6 +136,20 @@ async def pauses_itself(ctx: Any, data: Any) -> int:
 @both
 async def misuses(ctx: Any, data: Any) -> None:
     await ctx.progress(7.0, "")
+
+
+@both
+async def reports(ctx: Any, data: str) -> None:
+    """Says how it went, up to its end, or up to a checkpoint that is followed by what `data` says."""
+    await ctx.report(ExecutionReport(path=("a",), steps_executed=1, retry_details=Pairs({"a": 2}), total_tokens=7))
+    await ctx.checkpoint("a")
+    if data == "exit":
+        os._exit(3)
+    await ctx.report(ExecutionReport(path=("a", "b"), steps_executed=2, nodes_with_failures=("b",)))
+    if data == "fail":
+        raise LookupError("not there")
+    if data == "pause":
+        await ctx.pause("b")
 
 
 @both

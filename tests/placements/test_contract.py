@@ -77,6 +77,19 @@ def test_events_progress_and_logs_come_out(opened: Opener, runtime: Runtime, cap
     assert ("from within", result.execution_id) == (record.getMessage(), record.__dict__["execution_id"])
 
 
+@pytest.mark.parametrize(("data", "status"), [("", "completed"), ("fail", "failed"), ("pause", "paused")])
+def test_what_an_executor_reports_of_its_way_is_in_the_result(opened: Opener, data: str, status: str) -> None:
+    """However it ends; the last word counts."""
+    result = opened("reports").run(data).get(timeout=PATIENCE)
+    assert (status, ("a", "b"), 2, ("b",)) == (
+        result.status,
+        result.path,
+        result.steps_executed,
+        result.nodes_with_failures,
+    )
+    assert (data == "", False) == (result.is_degraded_success, result.is_clean_success)
+
+
 def test_a_pause_ends_it_at_its_next_checkpoint_and_a_resume_goes_on(opened: Opener, gate: Path) -> None:
     """What was checkpointed is there."""
     stream = opened("pauses")

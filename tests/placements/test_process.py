@@ -74,6 +74,12 @@ def test_an_exit_without_a_word_is_no_completion(runtime: Runtime, status: int, 
     assert ("worker_exit", status) == (code, details["exit_status"])
 
 
+def test_a_death_leaves_what_the_last_checkpoint_said_of_the_way(runtime: Runtime) -> None:
+    """The attempt itself has no last word."""
+    result = opened(runtime, bodies.reports).run("exit").get(timeout=PATIENCE)
+    assert ("failed", ("a",), 2, 7) == (result.status, result.path, result.total_retries, result.total_tokens)
+
+
 def test_a_death_is_restarted_by_policy_and_quarantined(runtime: Runtime, quick: RestartPolicy) -> None:
     """Each attempt in another process; replay gives it a new budget."""
     result = opened(runtime, hostile.segfaults, quick).run().get(timeout=PATIENCE)

@@ -46,7 +46,7 @@ class Known:
 
 def learn(message: LearnExecutor) -> Known:
     """Import an executor and the exceptions that its restart policy names. Never raises."""
-    bare = EntryPoint(id=message.entry_point, graph_id=message.graph_id)
+    bare = EntryPoint(id=message.entry_point, graph_id=message.graph_id, entry_node=message.entry_node)
     try:
         policy = RestartPolicy(
             retry_on=tuple(import_name(name) for name in message.retry_on),
@@ -55,7 +55,7 @@ def learn(message: LearnExecutor) -> Known:
         plan = plan_executor(import_name(message.executor, message.file))
     except BaseException as error:  # noqa: BLE001 - a module may raise anything while it is imported, SystemExit too
         return Known(bare, None, Failure.of(error, code="import_failed", retryable=False))
-    return Known(EntryPoint(id=message.entry_point, graph_id=message.graph_id, restart=policy), plan)
+    return Known(bare.model_copy(update={"restart": policy}), plan)
 
 
 class _Child:

@@ -80,6 +80,7 @@ class ProcessPlacement:
             file=file_of(executor),
             entry_point=entry_point.id,
             graph_id=entry_point.graph_id,
+            entry_node=entry_point.entry_node,
             retry_on=tuple(name_of_import(kind) for kind in restart.retry_on),
             never_on=tuple(name_of_import(kind) for kind in restart.never_on),
         )
