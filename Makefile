@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format types bench soak clean
+.PHONY: help install demo test coverage lint format types bench soak chaos clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -67,6 +67,9 @@ bench: $(DEV) ## run the benchmarks side by side with their peers
 
 soak: $(DEV) ## a million executions: memory has to stay flat
 	$(BIN)/python -m benchmarks.soak
+
+chaos: $(DEV) ## the tests at full size that try to break it: hostile workers, kills (tests marked `chaos`)
+	$(BIN)/python -m pytest -m chaos -s -o faulthandler_timeout=1200 $(PYTEST_ARGS)
 
 clean: ## remove the venv, caches and build results
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-__all__ = ["unmeasured"]
+__all__ = ["ROOT", "is_gone", "unmeasured"]
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def unmeasured() -> dict[str, str]:
@@ -13,3 +16,11 @@ def unmeasured() -> dict[str, str]:
     Measuring makes a process take twice as long, and one that is killed has no time to write down what was measured.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no process of that number runs; a zombie that its new parent has yet to bury does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True

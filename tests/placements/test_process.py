@@ -18,11 +18,10 @@ import pytest
 from propolis import EntryPoint, Placement, RestartPolicy, Runtime, Stream
 from propolis.messages import ExecutionResult, ExecutorNotImportable, InvalidInput
 
-from ..processes import unmeasured
+from ..processes import ROOT, is_gone, unmeasured
 from ..runtime.support import PATIENCE, Recorder, until
 from . import bodies, hostile
 
-ROOT = Path(__file__).resolve().parents[2]
 NEVER = RestartPolicy(max_restarts=0)
 
 
@@ -39,14 +38,6 @@ def failed(stream: Stream, data: Any = None) -> tuple[str, dict[str, Any]]:
     assert "failed" == result.status
     assert result.failure is not None
     return result.failure.code, result.failure.details.value() if result.failure.details is not None else {}
-
-
-def is_gone(pid: int) -> bool:
-    """Whether no process of that number runs; a zombie that its new parent has yet to bury does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
