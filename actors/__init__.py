@@ -1,7 +1,21 @@
 """The machinery: actors on one event loop, supervision, streams and executions, placements, stores."""
 
 from .config import RuntimeConfig
-from .core import LATER, ActorLoop, AsyncioActor, Handlers, Ref, Reply, ask, default_loop, on_actor_loop
+from .core import (
+    LATER,
+    ActorLoop,
+    AsyncioActor,
+    Cell,
+    Envelope,
+    Handlers,
+    Ref,
+    Reply,
+    ask,
+    default_loop,
+    on_actor_loop,
+    wait_by,
+    wait_for,
+)
 from .executors import (
     Cancelled,
     Context,
@@ -13,7 +27,7 @@ from .executors import (
     Unwind,
     is_coroutine_function,
 )
-from .host import Host
+from .host import Fairness, Host, LoopOwner
 from .placements import AsyncioPlacement, Launched, Launcher, ProcessPlacement, ThreadPlacement
 from .records import (
     EventActor,
@@ -39,11 +53,14 @@ __all__ = [
     "Backoff",
     "Books",
     "Cancelled",
+    "Cell",
     "Context",
     "EntryPoint",
+    "Envelope",
     "EventActor",
     "ExecutionActor",
     "Executor",
+    "Fairness",
     "HandlerSubscriber",
     "Handlers",
     "Host",
@@ -51,6 +68,7 @@ __all__ = [
     "LATER",
     "Launched",
     "Launcher",
+    "LoopOwner",
     "Memory",
     "OpenedStream",
     "Paused",
@@ -82,4 +100,6 @@ __all__ = [
     "is_coroutine_function",
     "on_actor_loop",
     "open_store",
+    "wait_by",
+    "wait_for",
 ]

@@ -1,22 +1,25 @@
 """The seam: everything that is not deterministic goes through one Host.
 
-Clock, timers, ids, random numbers, threads, processes and sleeping are read here and nowhere else, so that a test, or a
-simulation of a whole runtime, can hold them still by handing down another Host.
+Clock, timers, ids, random numbers, threads, event loops, processes and sleeping are read here and nowhere else, so that
+a test, or a simulation of a whole runtime, can hold them still by handing down another Host.
 """
 
 from __future__ import annotations
 
 import asyncio
+import queue
 import random
 import subprocess
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import IO, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
-__all__ = ["Host", "Timer"]
+__all__ = ["Fairness", "Host", "LoopOwner", "Timer"]
 
 
 class Timer(Protocol):
@@ -27,8 +30,46 @@ class Timer(Protocol):
         ...
 
 
+class LoopOwner(Protocol):
+    """Whose thread runs an event loop. The real thread runs `main`; a simulated one takes a step at a time."""
+
+    name: str
+
+    @property
+    def event_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop."""
+        ...
+
+    def main(self) -> None:
+        """Run the loop until it is stopped, `inside()`, then `finish()`."""
+        ...
+
+    def inside(self) -> AbstractContextManager[None]:
+        """What holds while the loop's thread runs."""
+        ...
+
+    def came_through(self, error: BaseException) -> None:
+        """A task or callback raised what ends an event loop; this one goes on."""
+        ...
+
+    def finish(self) -> None:
+        """On the thread, inside, when the loop was stopped for good: cancel what is left."""
+        ...
+
+
+class Fairness(NamedTuple):
+    """How long one goes on before another has its turn."""
+
+    messages: int = 64
+    """That one actor handles in a turn."""
+    turns: int = 128
+    """Of actors, before their event loop may look at its timers and sockets."""
+
+
 class Host:
     """The real world. Every method may be called from any thread."""
+
+    fairness = Fairness()
 
     def __init__(self, seed: int | None = None) -> None:
         self._random = random.Random(seed)
@@ -87,6 +128,27 @@ class Host:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread
+
+    def spawn_loop(self, owner: LoopOwner) -> threading.Thread:
+        """Start a daemon thread that runs an event loop, one of `new_event_loop`."""
+        return self.spawn_thread(owner.name, owner.main)
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """One of uvloop's where that is installed, else one of asyncio's."""
+        try:
+            import uvloop  # noqa: PLC0415 - an extra
+        except ImportError:
+            return asyncio.new_event_loop()
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
+
+    def new_queue(self) -> queue.SimpleQueue[Any]:
+        """What a thread waits at for its work."""
+        return queue.SimpleQueue()
+
+    def new_run_queue(self) -> deque[Any]:
+        """The actors that wait for a turn: `popleft` takes who is next."""
+        return deque()
 
     def spawn_process(
         self,

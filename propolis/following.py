@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from propolis.actors import QueueSubscriber, Reply, StoreThreads
+from propolis.actors import QueueSubscriber, Reply, StoreThreads, wait_for
 from propolis.messages import Event, EventFilter, RuntimeStopped
 
 from .calls import Call
@@ -148,7 +148,7 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
             if not self._page:
                 if over:
                     raise StopIteration
-                self._wake.wait(POLL_SECONDS)
+                wait_for(self._wake, POLL_SECONDS)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,12 @@
 
 from .actor import AsyncioActor, Handlers
 from .ask import ask
+from .blocking import wait_by, wait_for
 from .cell import LATER, Cell
 from .defaults import default_loop
 from .future import Reply
-from .loop import ActorLoop, new_event_loop
+from .loop import ActorLoop
+from .mailbox import Envelope
 from .owed import Owed
 from .ref import Ref
 from .waker import Waker, mark_actor_loop, on_actor_loop, waker_of
@@ -14,6 +16,7 @@ __all__ = [
     "ActorLoop",
     "AsyncioActor",
     "Cell",
+    "Envelope",
     "Handlers",
     "LATER",
     "Owed",
@@ -23,7 +26,8 @@ __all__ = [
     "ask",
     "default_loop",
     "mark_actor_loop",
-    "new_event_loop",
     "on_actor_loop",
+    "wait_by",
+    "wait_for",
     "waker_of",
 ]

@@ -24,9 +24,6 @@ LATER: Final = object()
 asking_chain: contextvars.ContextVar[tuple[Asker, ...]] = contextvars.ContextVar("propolis_asking_chain", default=())
 """The handlers that wait in the task at hand; an ask to an actor of theirs could never be answered."""
 
-TURN: Final = 64
-"""Messages that one actor handles before another one has its turn."""
-
 
 class Cell(Life):
     """The lasting part of an actor. Everything but `send*` and `put` runs on the actor loop."""
@@ -71,8 +68,8 @@ class Cell(Life):
     # -- a turn on the loop ------------------------------------------------------------------------------------------
 
     def run(self) -> bool:
-        """Handle up to TURN messages. True when more are waiting and can be handled."""
-        for _ in range(TURN):
+        """Handle some messages. True when more are waiting and can be handled."""
+        for _ in range(self.loop.messages_per_turn):
             if self.busy or self.suspended or self.stopped.on:
                 return False
             envelope = self.pop()

@@ -13,6 +13,7 @@ import pykka
 
 from propolis.messages import Failure, WouldBlock, decode, rebuild
 
+from .blocking import wait_for
 from .waker import on_actor_loop, waker_of
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Reply(pykka.Future[T]):
                 raise WouldBlock(call="Reply.get()")
             ready = threading.Event()
             self.on_done(ready.set)
-            if not ready.wait(self.default_timeout if timeout is None else timeout):
+            if not wait_for(ready, self.default_timeout if timeout is None else timeout):
                 self._forget(ready.set)
                 self._timed_out(timeout)
         return self.result()

@@ -22,26 +22,13 @@ if TYPE_CHECKING:
     from ..host import Host, Timer
     from .actor import AsyncioActor
 
-__all__ = ["ActorLoop", "DeadLetterListener", "new_event_loop"]
+__all__ = ["ActorLoop", "DeadLetterListener"]
 
 logger = logging.getLogger("propolis.actors")
 
 A = TypeVar("A", bound="AsyncioActor")
 
-ROUND = 128
-"""Turns given out before the event loop may look at its timers and sockets."""
-
 DeadLetterListener = Callable[[str, Any, str, str], None]
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """One of uvloop's where that is installed, else one of asyncio's."""
-    try:
-        import uvloop  # noqa: PLC0415 - an extra
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 class ActorLoop:
@@ -61,19 +48,18 @@ class ActorLoop:
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
         self._ident = 0
-        self._ready: deque[Cell] = deque()
+        self._ready: deque[Cell] = host.new_run_queue()
+        self._turns = host.fairness.turns
+        self.messages_per_turn = host.fairness.messages
         self._draining = False
         self._stopping = False
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def start(self) -> ActorLoop:
-        """Start the thread; returns when the loop runs."""
-        loop = self._open(new_event_loop())
-        running = threading.Event()
-        loop.call_soon(running.set)
-        self._thread = self.host.spawn_thread(self.name, self._run)
-        running.wait()
+        """Start the thread."""
+        self._open(self.host.new_event_loop())
+        self._thread = self.host.spawn_loop(self)
         return self
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
@@ -82,7 +68,8 @@ class ActorLoop:
         return loop
 
     @contextlib.contextmanager
-    def _in_this_thread(self) -> Iterator[None]:
+    def inside(self) -> Iterator[None]:
+        """Know the thread at hand for the loop's own."""
         self._ident = threading.get_ident()
         mark_actor_loop(self)
         try:
@@ -91,23 +78,29 @@ class ActorLoop:
             mark_actor_loop(None)
             self._ident = 0
 
-    def _run(self) -> None:
+    def main(self) -> None:
+        """On the thread: run the loop until it is stopped."""
         loop = self.event_loop
         asyncio.set_event_loop(loop)
         try:
-            with self._in_this_thread():
+            with self.inside():
                 while not self._stopping:
                     try:
                         loop.run_forever()
-                    except BaseException:  # fact 3: a SystemExit in a task that a handler started
-                        logger.exception("Something came through the loop of all actors, which goes on")
-                self._cancel_tasks(loop)
+                    except BaseException as error:  # noqa: BLE001
+                        self.came_through(error)
+                self.finish()
         finally:
             asyncio.set_event_loop(None)
             loop.close()
 
-    @staticmethod
-    def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    def came_through(self, error: BaseException) -> None:
+        """Fact 3: a SystemExit in a task that a handler started."""
+        logger.error("Something came through the loop of all actors, which goes on", exc_info=error)
+
+    def finish(self) -> None:
+        """Cancel what handlers have started."""
+        loop = self.event_loop
         pending = asyncio.all_tasks(loop)
         for task in pending:
             task.cancel()
@@ -172,7 +165,7 @@ class ActorLoop:
 
     def _round(self) -> None:
         ready = self._ready
-        for _ in range(ROUND):
+        for _ in range(self._turns):
             if not ready:
                 self._draining = False  # then look again: whoever appended in between saw True and did not post
                 if not ready:

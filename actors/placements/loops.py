@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from propolis.messages import Event
 
+from ..core import wait_for
 from ..host import Host
 from .blockage import LOOK_SECONDS, Fine, Replace, blocked_event, look
 from .user_loop import Sample, UserLoop, Work
@@ -178,7 +179,7 @@ class UserLoops:
         """
         closed = threading.Event()
         self._actors.post(self._close, closed)
-        closed.wait(timeout)
+        wait_for(closed, timeout)
         threads = [home.thread for home in (*self._live, *self._given_up)]
         end = self._host.monotonic() + timeout
         for thread in threads:

@@ -65,7 +65,7 @@ class ThreadPlacement:
     def __init__(self, host: Host, payload_limit: int) -> None:
         self._host = host
         self._limit = payload_limit
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = host.new_queue()
         self._counting = threading.Lock()
         self._idle = 0
         self._threads: set[threading.Thread] = set()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, cast
 
 from propolis.messages import Event
 
-from ..core import mark_actor_loop, new_event_loop, waker_of
+from ..core import mark_actor_loop, waker_of
 from ..host import Host
 from .blockage import Frame, Place, place_of
 
@@ -80,11 +81,11 @@ class UserLoop:
         self.looks = 0
         """So many times in a row the loop was found at this step."""
         self._stopping = False
-        self._loop = new_event_loop()
+        self.event_loop = self._loop = host.new_event_loop()
         if sys.version_info < (3, 12):  # where a task does not tell its context
             self._loop.set_task_factory(_remember_owner)
         self._waker = waker_of(self._loop)
-        self.thread = host.spawn_thread(name, self._main)
+        self.thread = host.spawn_loop(self)
 
     # -- any thread --------------------------------------------------------------------------------------------------
 
@@ -161,24 +162,44 @@ class UserLoop:
         self._stopping = True
         self._loop.stop()
 
-    def _main(self) -> None:
+    def main(self) -> None:
+        """Run the loop until it is stopped."""
         loop = self._loop
         asyncio.set_event_loop(loop)
-        mark_actor_loop(self)  # one executor that blocks here on an answer would hang them all, and maybe for ever
-        while not self._stopping:
-            try:
-                loop.run_forever()
-            except BaseException as error:
-                logger.error("A task of user code raised %r through the event loop; it goes on", error, exc_info=error)
+        try:
+            with self.inside():
+                while not self._stopping:
+                    try:
+                        loop.run_forever()
+                    except BaseException as error:  # noqa: BLE001
+                        self.came_through(error)
+                self.finish()
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Refuse to block: one executor that waits here for an answer would hang them all, and maybe for ever."""
+        mark_actor_loop(self)
+        try:
+            yield
+        finally:
+            mark_actor_loop(None)
+
+    def came_through(self, error: BaseException) -> None:
+        """A SystemExit in a child task, say."""
+        logger.error("A task of user code raised %r through the event loop; it goes on", error, exc_info=error)
+
+    def finish(self) -> None:
+        """Cancel what is left, and give it a moment."""
+        loop = self._loop
         try:
             self._cancel_what_is_left(loop)
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.run_until_complete(loop.shutdown_default_executor())
         except BaseException as error:  # noqa: BLE001
             logger.error("The loop of user code did not end cleanly: %r", error)
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
 
     @staticmethod
     def _cancel_what_is_left(loop: asyncio.AbstractEventLoop) -> None:

@@ -26,7 +26,7 @@ class StoreThread:
     """One thread that runs jobs in order; each job's outcome goes to its `Reply`."""
 
     def __init__(self, host: Host, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Reply[Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Reply[Any]] | None] = host.new_queue()
         self._closing = threading.Lock()
         self._closed = False
         self._thread = host.spawn_thread(name, self._run)

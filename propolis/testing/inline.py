@@ -81,7 +81,7 @@ class InlineLoop(ActorLoop):
         loop = self._loop
         if self.is_here() or not isinstance(loop, _CountingLoop) or loop.is_closed():
             return
-        with self._in_this_thread():
+        with self.inside():
             while self._ready or loop.calls:
                 loop.calls = 0
                 if not loop.step() and not self._ready:
@@ -108,8 +108,8 @@ class InlineLoop(ActorLoop):
         if loop is None or loop.is_closed():
             return
         self.settle()
-        with self._in_this_thread():
-            self._cancel_tasks(loop)
+        with self.inside():
+            self.finish()
         loop.close()
 
     def __enter__(self) -> Self:

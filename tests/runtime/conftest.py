@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from propolis.actors.core import new_event_loop
 
 from propolis import Runtime, RuntimeConfig
+from propolis.actors import Host
 from propolis.testing import ManualHost
 
 from .support import GRACE, PATIENCE, Gate, pass_time_until
@@ -17,7 +17,7 @@ from .support import GRACE, PATIENCE, Gate, pass_time_until
 @pytest.fixture(scope="session", autouse=True)
 def _event_loops_have_been_used() -> None:
     """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
-    new_event_loop().close()
+    Host().new_event_loop().close()
 
 
 @pytest.fixture(params=["asyncio", "thread"])
