@@ -27,7 +27,7 @@ from .executors import (
     Unwind,
     is_coroutine_function,
 )
-from .host import Fairness, Host, LoopOwner
+from .host import Fairness, Host, Job, LoopOwner, Worker
 from .placements import AsyncioPlacement, Launched, Launcher, ProcessPlacement, ThreadPlacement
 from .records import (
     EventActor,
@@ -65,6 +65,7 @@ __all__ = [
     "Handlers",
     "Host",
     "Intensity",
+    "Job",
     "LATER",
     "Launched",
     "Launcher",
@@ -95,6 +96,7 @@ __all__ = [
     "ThreadPlacement",
     "Unwind",
     "WakeupActor",
+    "Worker",
     "ask",
     "default_loop",
     "is_coroutine_function",

@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["Fairness", "Host", "LoopOwner", "Timer"]
+__all__ = ["Fairness", "Host", "Job", "LoopOwner", "Timer", "Worker"]
 
 
 class Timer(Protocol):
@@ -34,6 +34,8 @@ class LoopOwner(Protocol):
     """Whose thread runs an event loop. The real thread runs `main`; a simulated one takes a step at a time."""
 
     name: str
+    stopping: bool
+    """The next stop of the loop is its last."""
 
     @property
     def event_loop(self) -> asyncio.AbstractEventLoop:
@@ -64,6 +66,41 @@ class Fairness(NamedTuple):
     """That one actor handles in a turn."""
     turns: int = 128
     """Of actors, before their event loop may look at its timers and sockets."""
+
+
+Job: TypeAlias = Callable[[], Callable[[], None]]
+"""Something to do; it gives back what is called when it is done, to tell whom it is for."""
+
+
+class Worker:
+    """A thread that does one job after another, in the order in which they came."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._thread = host.spawn_thread(name, self._run)
+
+    def submit(self, job: Job) -> bool:
+        """Queue a job. Any thread. False after `close()`."""
+        with self._closing:  # so that nothing is queued behind the end mark
+            if not self._closed:
+                self._jobs.put(job)
+            return not self._closed
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()()
+            del job  # or what it holds would live until the next one
+
+    def close(self) -> None:
+        """End the thread after the jobs that are queued. Not from the thread itself."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
 
 
 class Host:
@@ -141,6 +178,10 @@ class Host:
             return asyncio.new_event_loop()
         loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         return loop
+
+    def spawn_worker(self, name: str) -> Worker:
+        """Start a daemon thread that does one job after another."""
+        return Worker(self, name)
 
     def new_queue(self) -> queue.SimpleQueue[Any]:
         """What a thread waits at for its work."""

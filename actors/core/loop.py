@@ -52,7 +52,7 @@ class ActorLoop:
         self._turns = host.fairness.turns
         self.messages_per_turn = host.fairness.messages
         self._draining = False
-        self._stopping = False
+        self.stopping = False
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ class ActorLoop:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
         self._loop, self._waker = loop, waker_of(loop)
-        self._stopping = False
+        self.stopping = False
         return loop
 
     @contextlib.contextmanager
@@ -84,7 +84,7 @@ class ActorLoop:
         asyncio.set_event_loop(loop)
         try:
             with self.inside():
-                while not self._stopping:
+                while not self.stopping:
                     try:
                         loop.run_forever()
                     except BaseException as error:  # noqa: BLE001
@@ -116,7 +116,7 @@ class ActorLoop:
         self._thread = None
 
     def _halt(self) -> None:
-        self._stopping = True
+        self.stopping = True
         self.event_loop.stop()
 
     def is_here(self) -> bool:

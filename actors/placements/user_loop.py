@@ -80,7 +80,7 @@ class UserLoop:
         self.step: object = None
         self.looks = 0
         """So many times in a row the loop was found at this step."""
-        self._stopping = False
+        self.stopping = False
         self.event_loop = self._loop = host.new_event_loop()
         if sys.version_info < (3, 12):  # where a task does not tell its context
             self._loop.set_task_factory(_remember_owner)
@@ -159,7 +159,7 @@ class UserLoop:
         self.answered = True
 
     def _stop(self) -> None:
-        self._stopping = True
+        self.stopping = True
         self._loop.stop()
 
     def main(self) -> None:
@@ -168,7 +168,7 @@ class UserLoop:
         asyncio.set_event_loop(loop)
         try:
             with self.inside():
-                while not self._stopping:
+                while not self.stopping:
                     try:
                         loop.run_forever()
                     except BaseException as error:  # noqa: BLE001

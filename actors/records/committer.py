@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from propolis.messages import RuntimeStopped
@@ -26,40 +25,25 @@ class StoreThread:
     """One thread that runs jobs in order; each job's outcome goes to its `Reply`."""
 
     def __init__(self, host: Host, name: str) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Reply[Any]] | None] = host.new_queue()
-        self._closing = threading.Lock()
-        self._closed = False
-        self._thread = host.spawn_thread(name, self._run)
+        self._worker = host.spawn_worker(name)
 
     def submit(self, job: Callable[[], R]) -> Reply[R]:
         """Run `job` on the thread. Any thread may call; the reply gets RuntimeStopped after `close()`."""
         reply: Reply[R] = Reply()
-        with self._closing:  # so that nothing is queued behind the end mark
-            if not self._closed:
-                self._jobs.put((job, reply))
-                return reply
-        reply.set_error(RuntimeStopped())
-        return reply
 
-    def _run(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, reply = item
+        def run() -> Callable[[], None]:
             try:
-                value = job()
+                return partial(reply.set, job())
             except BaseException as error:  # noqa: BLE001 - whoever asked decides; the thread goes on
-                reply.set_error(error)
-            else:
-                reply.set(value)
-            del item, job, reply  # or the last job's closure would live until the next one
+                return partial(reply.set_error, error)
+
+        if not self._worker.submit(run):
+            reply.set_error(RuntimeStopped())
+        return reply
 
     def close(self) -> None:
         """End the thread after the jobs that are queued. Not from the thread itself."""
-        with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-            self._jobs.put(None)
-        self._thread.join()
+        self._worker.close()
 
 
 class StoreThreads:

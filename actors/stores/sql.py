@@ -71,6 +71,10 @@ class SqlStore:
         self._readers = 0
         self._no_readers = threading.Condition()
 
+    def beside(self, host: StoreHost) -> SqlStore:
+        """Another store on the same database in memory, as another process has one on the same file."""
+        return SqlStore(self._engine, self._name, host, file=self._file, read_only=self._read_only)
+
     @property
     def name(self) -> str:
         """The store's URL."""
