@@ -18,6 +18,14 @@ class RuntimeConfig(Validated):
 
     lease_seconds: Seconds = 15.0
     """A runtime whose beat stands still for so long counts as gone, and what it left is taken over (D5, D6)."""
+
+    @property
+    def look_seconds(self) -> float:
+        """How often a runtime looks for what others did: a peer that has died, a row in its inbox. A sixtieth of the
+        lease: four times a second by default.
+        """
+        return self.lease_seconds / 60
+
     mailbox_limit: int = Field(default=10_000, ge=1)
     """Messages that an actor's mailbox holds before an external `tell` raises MailboxFull. Stops and cancels travel
     in a lane of their own, which has no limit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from propolis.messages import (
     AppendEvents,
@@ -16,7 +16,7 @@ from propolis.messages import (
     GetTree,
     LeaseWasLost,
     Payload,
-    RecoverNow,
+    ReadInbox,
     RuntimeStats,
     RuntimeStopped,
     StartStream,
@@ -28,12 +28,13 @@ from propolis.messages import (
 
 from .config import RuntimeConfig
 from .core import LATER, Handlers, Owed, Ref, Reply
+from .membership import Membership, OpenedStream
 from .peers import Peers, my_row
 from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
 from .records import EventActor, SessionActor, StoreThreads
 from .services import Services
 from .stores import Store
-from .streams import Books, StreamActor, StreamPlan
+from .streams import StreamActor, StreamPlan
 from .supervision import Supervisor
 from .wakeup import WakeupActor
 
@@ -46,15 +47,7 @@ FLUSH_SECONDS = 6.0
 """How long an orderly stop waits for the last commits of a store that does not take them (its own retries: 5 s)."""
 
 
-class OpenedStream(NamedTuple):
-    """What the front door needs of a stream."""
-
-    ref: Ref[StreamActor]
-    books: Books
-    plan: StreamPlan
-
-
-class RuntimeActor(Supervisor):
+class RuntimeActor(Membership):
     """The root. Its methods are called through the proxy, by the front door; they carry live objects.
 
     When it fails, or a child of it fails too often, the runtime stops with that as the reason: everything that was
@@ -70,16 +63,10 @@ class RuntimeActor(Supervisor):
         process_placement: ProcessPlacement,
         ready: Reply[Services],
     ) -> None:
-        super().__init__()
+        super().__init__(config, threads)
         self.intensity = config.system_intensity
-        self._config = config
-        self._threads = threads
         self._placements = (asyncio_placement, thread_placement, process_placement)
         self._ready = ready
-        self._services: Services | None = None
-        self._streams: dict[str, OpenedStream] = {}
-        self._peers: Peers | None = None
-        self._stopping = False
         self._owed = Owed()
 
     # -- beginning ---------------------------------------------------------------------------------------------------
@@ -95,7 +82,7 @@ class RuntimeActor(Supervisor):
 
         def register(store: Store) -> tuple[str, ...]:
             store.register(row)
-            return self._forget_gone(store)
+            return self.forget_gone(store)
 
         self.follow(self._threads.write(register), lambda _: self._registered(row.runtime_id), self._not_ready)
 
@@ -117,37 +104,13 @@ class RuntimeActor(Supervisor):
         events.proxy().set_sessions(services.sessions)
         asyncio_placement.announce_by(self._announce)
         self._services = services
-        self._watch_peers()
+        self.watch_peers()
+        self.watch_inbox()
         self._ready.set(services)
 
     def _not_ready(self, error: BaseException) -> None:
         self._ready.offer_error(error)
         self.stop_now()
-
-    # -- peers -------------------------------------------------------------------------------------------------------
-
-    def _forget_gone(self, store: Store) -> tuple[str, ...]:
-        """On the commit thread: declare dead who is, so that what they left is free (D5, D6)."""
-        assert self._peers is not None
-        gone = self._peers.gone(store.runtimes(), self.host.monotonic())
-        if gone:
-            store.forget(gone)
-        return gone
-
-    def _watch_peers(self) -> None:
-        services = self._services
-        if services is not None and not self._stopping:
-            wake = WakeMe(after=self._config.lease_seconds / 3)
-            self.request(services.wakeups, wake, lambda _: self._look_for_gone(), lambda _: None)
-
-    def _look_for_gone(self) -> None:
-        def looked(_: tuple[str, ...]) -> None:
-            for opened in self._streams.values():
-                if opened.ref.is_alive():
-                    opened.ref.tell(RecoverNow())
-            self._watch_peers()
-
-        self.follow(self._threads.write(self._forget_gone), looked, lambda _: self._watch_peers())
 
     def lease_was_lost(self, message: LeaseWasLost) -> None:
         """Nothing can be committed under this name any more: stop; the store's new owners go on."""
@@ -355,4 +318,8 @@ class RuntimeActor(Supervisor):
         if services is not None and services.sessions is not None and services.sessions.is_alive():
             services.sessions.deliver(AppendEvents(events=(event,)))
 
-    handlers: ClassVar[Handlers] = {GetTree: Supervisor.get_tree, LeaseWasLost: lease_was_lost}
+    handlers: ClassVar[Handlers] = {
+        GetTree: Supervisor.get_tree,
+        LeaseWasLost: lease_was_lost,
+        ReadInbox: Membership.read_inbox,
+    }

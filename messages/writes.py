@@ -26,6 +26,7 @@ __all__ = [
     "OpenExecution",
     "Opened",
     "PostToInbox",
+    "ReadInbox",
     "RecoverExecutions",
     "Recovered",
     "RecoveredExecution",
@@ -127,6 +128,8 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     progress: Payload | None = None
     checkpoint: Checkpoint | None = None
     events: tuple[EventDraft, ...] = ()
+    inbox: tuple[int, ...] = ()
+    """Rows of the execution's inbox that this is the effect of: they go in the same transaction."""
 
     @property
     def event_origin(self) -> EventOrigin:
@@ -150,7 +153,12 @@ class AppendEvents(Request[Appended], tag="write.events.v1"):
 
 
 class PostToInbox(Request[Appended], tag="write.inbox.v1"):
-    """Leave a row for the owner of an execution: how anyone but the owner asks for a change."""
+    """Leave a row for the owner of an execution: how anyone but the owner asks for a change.
+
+    `kind` says what is asked: `cancel` (its body a dict with `reason` and `grace`, both optional), `pause`.
+
+    Errors: ExecutionNotFound (there is none, or it has ended).
+    """
 
     execution_id: str
     kind: str
@@ -159,13 +167,19 @@ class PostToInbox(Request[Appended], tag="write.inbox.v1"):
 
 
 class InboxRow(Message, tag="inbox.row.v1"):
-    """A row left for the owner of an execution."""
+    """A row left for the owner of an execution; as a message, to its stream and its ExecutionActor, in order of id."""
 
     id: int
     execution_id: str
     kind: str
     body: Payload | None = None
     created_at: datetime
+    entry_point: str = ""
+    """Of the execution."""
+
+
+class ReadInbox(Message, tag="runtime.read_inbox.v1"):
+    """To the root: this runtime itself has left a row; do not wait for the next look."""
 
 
 class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
@@ -178,6 +192,8 @@ class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
     """Of the session's last checkpoint (at first: its start), which is what a re-run starts from."""
     node: str | None = None
     """Where that checkpoint was made."""
+    inbox: tuple[InboxRow, ...] = ()
+    """What was left for it while nobody read that."""
 
     @property
     def spec(self) -> ExecutionSpec:

@@ -27,6 +27,7 @@ from propolis.messages import (
     PostToInbox,
     PropolisError,
     PublishEvents,
+    ReadInbox,
     RecoverExecutions,
     RuntimeStopped,
     StoreUnavailable,
@@ -156,6 +157,8 @@ class SessionActor(AsyncioActor):
     def _answer(self, batch: Sequence[Pending], outcomes: Sequence[Any]) -> None:
         for (write, reply), outcome in zip(batch, outcomes, strict=True):
             self._keep_turns(write, outcome)
+            if isinstance(write, PostToInbox):
+                self._tell_root(ReadInbox())
             if reply is None:
                 continue
             if type(outcome) is Committed:
@@ -199,9 +202,12 @@ class SessionActor(AsyncioActor):
         for pending in self._ledger.abandon():
             if pending.reply is not None:
                 pending.reply.offer_error(error)
+        self._tell_root(LeaseWasLost(runtime_id=self.runtime_id))
+
+    def _tell_root(self, message: Message) -> None:
         parent = self.actor_inbox.parent
-        if parent is not None:
-            parent.ref.tell(LeaseWasLost(runtime_id=self.runtime_id))
+        if parent is not None and not parent.stopped.on:
+            parent.ref.tell(message)
 
     def _announce(self, kind: str, reason: str = "") -> None:
         self._ledger.add(AppendEvents(events=(self._event(kind, reason),)), None)

@@ -16,6 +16,7 @@ from propolis.messages import (
     ExecutionStatus,
     InboxRow,
     Opened,
+    PostToInbox,
     PropolisError,
     Recovered,
     RuntimeRow,
@@ -112,6 +113,13 @@ class Store(Protocol):
         """
         ...
 
+    def post(self, write: PostToInbox) -> None:
+        """Leave a row for the owner of an execution, in a transaction of its own: who posts need not be a runtime.
+
+        Raises ExecutionNotFound when there is none, or it has ended.
+        """
+        ...
+
     # --- reading ---
 
     def get_session(self, session_id: str) -> SessionRecord | None:
@@ -156,8 +164,8 @@ class Store(Protocol):
         """The `seq` of the last event that was committed; 0 before the first."""
         ...
 
-    def inbox(self, runtime_id: str) -> tuple[InboxRow, ...]:
-        """What was left for executions that this runtime owns, in order."""
+    def inbox(self, runtime_id: str, after: int = 0) -> tuple[InboxRow, ...]:
+        """What was left for executions that this runtime owns, in order, from behind that id on."""
         ...
 
     def count_executions(self, *, stream: str | None = None) -> Mapping[ExecutionStatus, int]:

@@ -13,14 +13,13 @@ from propolis.messages import (
     ExecutionSpec,
     ExecutionState,
     ExecutionStatus,
-    InboxRow,
     RuntimeRow,
     SessionRecord,
     SessionStatus,
 )
 
-from .rows import event_of, inbox_row_of, runtime_of, session_of, spec_of, state_of
-from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, inbox, meta, runtimes, sessions
+from .rows import event_of, runtime_of, session_of, spec_of, state_of
+from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, meta, runtimes, sessions
 from .statements import OWNS_ITS_SESSION, of_session
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "find_session",
     "last_seq",
     "list_executions",
-    "list_inbox",
     "list_runtimes",
     "list_sessions",
 ]
@@ -147,17 +145,6 @@ def list_runtimes(connection: Connection) -> tuple[RuntimeRow, ...]:
     """Every registered runtime."""
     query = select(runtimes).order_by(runtimes.c.started_at, runtimes.c.runtime_id)
     return tuple(runtime_of(row) for row in connection.execute(query).mappings())
-
-
-def list_inbox(connection: Connection, runtime_id: str) -> tuple[InboxRow, ...]:
-    """What was left for executions that this runtime owns."""
-    query = (
-        select(inbox)
-        .join(executions, executions.c.execution_id == inbox.c.execution_id)
-        .where(executions.c.owner == runtime_id)
-        .order_by(inbox.c.id)
-    )
-    return tuple(inbox_row_of(row) for row in connection.execute(query).mappings())
 
 
 def count_executions(connection: Connection, stream: str | None) -> dict[ExecutionStatus, int]:

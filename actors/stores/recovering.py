@@ -9,6 +9,7 @@ from sqlalchemy import Select, and_, case, literal, select, union_all, update
 from propolis.messages import Recovered, RecoveredExecution, RecoverExecutions
 
 from .batch import Batch
+from .posting import inbox_of
 from .rows import as_payload, state_of
 from .schema import UNFINISHED, executions, sessions
 
@@ -75,6 +76,7 @@ def _read(batch: Batch, ids: list[int]) -> list[RecoveredExecution]:
         .where(executions.c.id.in_(ids))
         .order_by(executions.c.id)
     )
+    left = inbox_of(batch.connection, ids)
     recovered = []
     for row in batch.connection.execute(query).mappings():
         its_own = row["execution_id"]
@@ -86,6 +88,7 @@ def _read(batch: Batch, ids: list[int]) -> list[RecoveredExecution]:
                 state=state_of(row),
                 memory=as_payload(row["start"]),
                 node=row["checkpoint_node"] if from_checkpoint else None,
+                inbox=left.get(its_own, ()),
             )
         )
     return recovered

@@ -204,6 +204,7 @@ def inbox_row_of(row: RowMapping) -> InboxRow:
         kind=row["kind"],
         body=as_payload(row["body"]),
         created_at=from_micros(int(row["created_at"])),
+        entry_point=row["entry_point"],
     )
 
 

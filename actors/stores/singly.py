@@ -13,7 +13,6 @@ from propolis.messages import (
     AppendEvents,
     ClearInbox,
     DeleteSession,
-    ExecutionNotFound,
     OpenExecution,
     Payload,
     PostToInbox,
@@ -26,6 +25,7 @@ from propolis.messages import (
 
 from .batch import Batch, advance_row, session_change_row
 from .opening import find_session_to_take, open_execution
+from .posting import clear_inbox, post_to_inbox
 from .protocol import Committed, Outcome
 from .recovering import recover_executions
 from .rows import memory_in, overlaid
@@ -47,9 +47,10 @@ def apply_singly(batch: Batch, write: Write) -> Outcome:
         case RecoverExecutions():
             return recover_executions(batch, write)
         case PostToInbox():
-            return _post(batch, write)
+            post_to_inbox(batch.connection, write)
+            return Appended(first_seq=None)
         case ClearInbox():
-            batch.connection.execute(delete(inbox).where(inbox.c.id.in_(write.ids)))
+            clear_inbox(batch.connection, write.ids)
             return None
         case DeleteSession():
             return _delete(batch, write)
@@ -81,6 +82,8 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
         row = session_change_row(write, batch.now, at)
         if not batch.statements.change_sessions.run(batch.connection, [row]):
             raise SessionNotFound(session_id=write.session_id)
+    if write.inbox:
+        clear_inbox(batch.connection, write.inbox)
     if not write.claim:
         return Committed(first_seq)
     return Advanced(execution_id=execution_id, first_seq=first_seq, memory=memory)
@@ -121,15 +124,6 @@ def _append(batch: Batch, write: AppendEvents) -> Appended:
         if current != write.expected_epoch:
             raise StaleWriter(execution_id=write.execution_id, epoch=write.expected_epoch, current=current)
     return Appended(first_seq=batch.add_events(write.events))
-
-
-def _post(batch: Batch, write: PostToInbox) -> Appended:
-    if _current_epoch(batch, write.execution_id) is None:
-        raise ExecutionNotFound(execution_id=write.execution_id, reason="it is not in this store")
-    body = None if write.body is None else write.body.data
-    row = (write.execution_id, write.kind, body, to_micros(write.created_at))
-    batch.statements.insert_inbox.run(batch.connection, [row])
-    return Appended(first_seq=None)
 
 
 def _delete(batch: Batch, write: DeleteSession) -> bool:

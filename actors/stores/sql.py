@@ -19,6 +19,7 @@ from propolis.messages import (
     InvalidInput,
     LeaseLost,
     MessageError,
+    PostToInbox,
     PropolisError,
     RuntimeRow,
     SessionRecord,
@@ -28,7 +29,7 @@ from propolis.messages import (
     Write,
 )
 
-from . import reading
+from . import posting, reading
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
@@ -164,6 +165,9 @@ class SqlStore:
             )
         return self._landed[2]
 
+    def post(self, write: PostToInbox) -> None:
+        self.run_write(lambda connection: posting.post_to_inbox(connection, write))
+
     def run_write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction of its own and commit it; again from the start while the store is locked."""
         return self._patiently(lambda: self._transact(work))
@@ -287,8 +291,8 @@ class SqlStore:
     def last_seq(self) -> int:
         return self.run_read(reading.last_seq)
 
-    def inbox(self, runtime_id: str) -> tuple[InboxRow, ...]:
-        return self.run_read(lambda connection: reading.list_inbox(connection, runtime_id))
+    def inbox(self, runtime_id: str, after: int = 0) -> tuple[InboxRow, ...]:
+        return self.run_read(lambda connection: posting.list_inbox(connection, runtime_id, after))
 
     def count_executions(self, *, stream: str | None = None) -> dict[ExecutionStatus, int]:
         return self.run_read(lambda connection: reading.count_executions(connection, stream))

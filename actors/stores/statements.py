@@ -25,7 +25,7 @@ from sqlalchemy import (
 from .bulk import Bulk, bulk_insert, bulk_update, given
 from .dialect import insert_or_update
 from .rows import EMPTY, EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
-from .schema import LAST_SEQ, events, executions, inbox, meta, runtimes, sessions
+from .schema import LAST_SEQ, events, executions, meta, runtimes, sessions
 
 __all__ = [
     "BEAT",
@@ -129,7 +129,6 @@ class Statements:
         self.insert_executions: Final = bulk_insert(executions, EXECUTION_COLUMNS)
         self.insert_sessions: Final = bulk_insert(sessions, _FIRST_SESSION_COLUMNS)
         self.insert_events: Final = bulk_insert(events, EVENT_COLUMNS)
-        self.insert_inbox: Final = bulk_insert(inbox, ("execution_id", "kind", "body", "created_at"))
         self.advance_executions: Final = bulk_update(
             executions,
             [

@@ -11,6 +11,7 @@ from typing import Any
 from propolis.messages import AdvanceExecution, Appended, AppendEvents, OpenExecution, Write
 
 from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
+from .posting import clear_inbox
 from .protocol import Committed, Outcome
 from .rows import execution_row
 from .schema import to_micros
@@ -37,6 +38,7 @@ class Run:
         self._advances: list[tuple[Any, ...]] = []
         self._changes: list[tuple[Any, ...]] = []
         self._checks: dict[tuple[str, int], None] = {}  # a set that keeps its order
+        self._applied: list[int] = []
 
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
@@ -95,6 +97,7 @@ class Run:
     def _advance(self, write: AdvanceExecution, *, changes: bool) -> Committed:
         first_seq = self._batch.add_drafts(write)
         self._advances.append(advance_row(self._batch, write))
+        self._applied += write.inbox
         if changes:
             at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
             self._changes.append(session_change_row(write, self._batch.now, at))
@@ -117,4 +120,6 @@ class Run:
             raise Odd
         if self._changes and statements.change_sessions.run(connection, self._changes) != len(self._changes):
             raise Odd
+        if self._applied:
+            clear_inbox(connection, self._applied)
         self._clear()

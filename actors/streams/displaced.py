@@ -5,7 +5,8 @@ from __future__ import annotations
 from propolis.messages import AttemptGivenUp, Failure
 
 from .endings import draft
-from .interrupting import Interrupting, limit_failure
+from .interrupting import limit_failure
+from .obeying import Obeying
 
 __all__ = ["Displaced"]
 
@@ -13,7 +14,7 @@ MAX_LOST_ATTEMPTS = 10
 """Attempts in a row that may be lost with what ran them before nobody tries again (section 5)."""
 
 
-class Displaced(Interrupting):
+class Displaced(Obeying):
     """Charges whoever blocked an event loop, and runs again, at no charge, whoever was on it too."""
 
     def attempt_given_up(self, message: AttemptGivenUp) -> None:

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from propolis.messages import ExecutionSpec, ExecutionState, ExecutionStatus, Payload
+from propolis.messages import ExecutionSpec, ExecutionState, ExecutionStatus, InboxRow, Payload
 
 if TYPE_CHECKING:
     from ..core import Ref, Reply
@@ -19,7 +19,7 @@ Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stoppe
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("buried", "memory", "node", "ref", "spec", "state", "trial")
+    __slots__ = ("buried", "inbox", "memory", "node", "ref", "spec", "state", "trial")
 
     state: ExecutionState
     """Set when its row goes into the store, or comes from there."""
@@ -34,6 +34,8 @@ class Entry:
         self.node = node
         """Where the checkpoint was made that it starts from."""
         self.ref: Ref[Any] | None = None
+        self.inbox: tuple[InboxRow, ...] | None = None
+        """What was left for it while it had no actor."""
         self.trial = False
         """It is the one that a half-open circuit lets through."""
         self.buried = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from propolis.messages import (
     ExecutionSpec,
     ExecutionState,
     Failure,
+    InboxRow,
     Message,
     Payload,
 )
@@ -52,8 +53,9 @@ class Finishing(AsyncioActor):
         memory: Payload | None = None,
         progress: Payload | None = None,
         checkpoint: Checkpoint | None = None,
+        inbox: Sequence[InboxRow] = (),
     ) -> None:
-        """Commit the execution's present state over the row of an expected epoch."""
+        """Commit the execution's present state over the row of an expected epoch, with the rows that this is of."""
         request = make_advance(
             self._spec,
             self._life.state,
@@ -65,6 +67,7 @@ class Finishing(AsyncioActor):
             progress=progress,
             checkpoint=checkpoint,
             claim=claim or None,
+            inbox=tuple(row.id for row in inbox) or None,
         )
         self.request(self._plan.sessions, request, then, failed or self.gone)
 
@@ -116,7 +119,14 @@ class Finishing(AsyncioActor):
             )
             memory = None  # it is in there
         self.advance(
-            state.epoch, now, tuple(events), self._ended, memory=memory, progress=life.progress, checkpoint=point
+            state.epoch,
+            now,
+            tuple(events),
+            self._ended,
+            memory=memory,
+            progress=life.progress,
+            checkpoint=point,
+            inbox=life.inbox or (),
         )
 
     def _ended(self, _: Advanced | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from propolis.messages import AttemptBegan, Event, PublishEvents, ReportOutput, ReportProgress
+from propolis.messages import AttemptBegan, Event, InboxRow, PublishEvents, ReportOutput, ReportProgress
 
 from ..core import Handlers
 from .displaced import Displaced
@@ -47,4 +47,5 @@ class Hearing(Displaced):
         AttemptBegan: attempt_has_begun,
         ReportProgress: report_progress,
         ReportOutput: report_output,
+        InboxRow: Displaced.hear_inbox,
     }

@@ -49,14 +49,19 @@ class Interrupting(Finishing):
             return CancelOutcome(execution_id=self._spec.execution_id, outcome="ended")
         if reply is not None:
             life.cancel_waiters = [*(life.cancel_waiters or ()), reply]
+        self.begin_cancel(message.reason, message.grace)
+        return LATER
+
+    def begin_cancel(self, reason: str, grace: float) -> None:
+        """Interrupt it; after the grace see what became of that."""
+        life = self._life
         if life.cancel is None:
-            life.cancel = message.reason
-        self.interrupt(message.grace)
+            life.cancel = reason
+        self.interrupt(grace)
         if life.phase in ("running", "writing", "claiming"):
             self.keep_alarm(
-                self.request(self._plan.wakeups, WakeMe(after=message.grace), lambda _: self._still_there(), self.gone)
+                self.request(self._plan.wakeups, WakeMe(after=grace), lambda _: self._still_there(), self.gone)
             )
-        return LATER
 
     def interrupt(self, grace: float | None = None) -> None:
         """Have what runs end; end at once what waits; leave to its continuation what is being written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from propolis.messages import ExecutionReport, ExecutionState, Failure, Payload
+from propolis.messages import ExecutionReport, ExecutionState, Failure, InboxRow, Payload
 
 if TYPE_CHECKING:
     from ..core import Reply
@@ -53,6 +53,8 @@ class Life:
         "cancel",
         "cancel_waiters",
         "detached",
+        "heard",
+        "inbox",
         "launched",
         "leaving",
         "memory",
@@ -64,7 +66,13 @@ class Life:
         "state",
     )
 
-    def __init__(self, state: ExecutionState, memory: Payload | None, node: str | None) -> None:
+    def __init__(
+        self,
+        state: ExecutionState,
+        memory: Payload | None,
+        node: str | None,
+        inbox: tuple[InboxRow, ...] | None = None,
+    ) -> None:
         self.state, self.memory, self.node = state, memory, node
         """`memory` and `node` are what a re-run starts from: the last checkpoint's, at first the start's."""
         self.phase: Phase = "new"
@@ -79,3 +87,7 @@ class Life:
         self.pausing = False
         self.leaving = False
         self.cancel_waiters: list[Reply[Any]] | None = None
+        self.inbox = inbox
+        """The rows that were left for it and are not cleared yet, in order."""
+        self.heard = inbox[-1].id if inbox else 0
+        """The id of the last of all rows that it has heard."""

@@ -22,6 +22,7 @@ from .entries import Entry, Opening
 from .leaving import Leaving
 from .life import CLAIM
 from .plan import StreamPlan
+from .posted import order_of
 from .supervising import tell_child
 
 __all__ = ["Recovering"]
@@ -62,6 +63,7 @@ class Recovering(Leaving):
             for found in batch.executions:
                 if found.state.execution_id not in self.books.live:
                     entry = Entry(found.spec, found.state, found.memory, found.node)
+                    entry.inbox = found.inbox or None
                     self.books.live[found.state.execution_id] = entry
                     self._taken.append(entry)
             if batch.more:
@@ -98,6 +100,9 @@ class Recovering(Leaving):
             self.books.left.discard(execution_id)
         else:
             self.books.accepted += 1
+        if entry.inbox and (order := order_of(entry.inbox)) is not None:
+            self.spawn_execution(entry, order)  # somebody wanted that while nobody had it
+            return
         if entry.state.attempt == 0:
             admitted = self.admission.recover(execution_id, entry.spec.priority)
         else:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from propolis.messages import (
     CancelExecution,
-    CancelOutcome,
     CircuitState,
     CloseStream,
     DrainStream,
@@ -22,6 +21,7 @@ from propolis.messages import (
     GetResult,
     GetStats,
     GetTree,
+    InboxRow,
     PauseExecution,
     RecoverNow,
     ReplayExecution,
@@ -43,7 +43,7 @@ from ..core.mailbox import Envelope
 from ..supervision.supervisor import Supervisor
 from .accepting import Accepting
 from .leaving import Leaving
-from .life import Order
+from .reaching import Reaching
 from .recovering import Recovering
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ LAST_WORDS_SECONDS = 5.0
 """How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
 
 
-class StreamActor(Recovering):
+class StreamActor(Reaching):
     """Supervises one ExecutionActor for each execution under way.
 
     Started by a Runtime, or on its own: `StreamActor.start(entry_point, executor, sessions=…, events=…)`. After a
@@ -95,54 +95,6 @@ class StreamActor(Recovering):
             reply.offer_error(stopped)
         self.books.waiters.clear()
         self.books.live.clear()
-
-    # -- cancel and pause --------------------------------------------------------------------------------------------
-
-    def cancel(self, message: CancelExecution) -> object:
-        """End an execution, wherever it is."""
-        execution_id = message.execution_id
-        if self.end_pending(execution_id, Order(kind="end", status="cancelled", reason=message.reason)):
-            return self._reply_when_gone(execution_id)
-        entry = self.books.live.get(execution_id)
-        if entry is None or entry.ref is None:
-            known = self.books.results.get(execution_id, self.host.monotonic()) is not None
-            return CancelOutcome(execution_id=execution_id, outcome="ended" if known else "not_found")
-        return self._forward(entry.ref, message, CancelOutcome(execution_id=execution_id, outcome="ended"))
-
-    def execution_detached(self, message: ExecutionDetached) -> None:
-        """Count it until it ends."""
-        if message.execution_id in self.books.live:
-            self.books.detached.add(message.execution_id)
-
-    def _reply_when_gone(self, execution_id: str) -> object:
-        reply = self.keep_reply()
-        if reply is None:
-            return LATER
-        self.books.owe(reply)
-        gone: Reply[Any] = Reply()
-        self.books.waiters.setdefault(execution_id, []).append(gone)
-        outcome = CancelOutcome(execution_id=execution_id, outcome="cancelled")
-        self.follow(gone, lambda _: reply.set(outcome), reply.offer_error)
-        return LATER
-
-    def pause(self, message: PauseExecution) -> object:
-        """Pause an execution: what has not begun at once."""
-        execution_id = message.execution_id
-        if self.end_pending(execution_id, Order(kind="end", status="paused")):
-            return True
-        entry = self.books.live.get(execution_id)
-        if entry is None or entry.ref is None:
-            return False
-        return self._forward(entry.ref, message, False)
-
-    def _forward(self, ref: Ref[Any], message: Any, otherwise: Any) -> object:
-        reply = self.keep_reply()
-        if reply is None:
-            ref.deliver(message)
-            return LATER
-        self.books.owe(reply)
-        self.request(ref, message, reply.set, lambda _: reply.set(otherwise))
-        return LATER
 
     # -- questions ---------------------------------------------------------------------------------------------------
 
@@ -219,12 +171,13 @@ class StreamActor(Recovering):
         RunExecution: Accepting.run_execution,
         ResumeExecution: Accepting.resume,
         ReplayExecution: Accepting.replay,
-        ExecutionDetached: execution_detached,
+        ExecutionDetached: Reaching.execution_detached,
+        InboxRow: Reaching.hear_inbox,
         ExecutionEnded: Accepting.execution_ended,
         SlotReturned: Accepting.slot_returned,
         SlotWanted: Accepting.slot_wanted,
-        CancelExecution: cancel,
-        PauseExecution: pause,
+        CancelExecution: Reaching.cancel,
+        PauseExecution: Reaching.pause,
         WaitForCompletion: wait,
         GetResult: get_result,
         GetContext: get_context,

@@ -84,11 +84,11 @@ class Supervising(Supervisor):
             ExecutionActor,
             self.plan,
             entry.spec,
-            Life(entry.state, entry.memory, entry.node),
+            Life(entry.state, entry.memory, entry.node, entry.inbox),
             order,
             name=entry.spec.execution_id,
         )
-        entry.memory = None  # the actor has it now
+        entry.memory = entry.inbox = None  # the actor has them now
 
     def make_room(self, freed: Freed) -> None:
         """Slots or places became free: start, or admit, who is next."""

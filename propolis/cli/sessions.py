@@ -1,4 +1,4 @@
-"""`propolis sessions list | show | export`: what a store has recorded, with no runtime needed."""
+"""`propolis sessions`: what a store has recorded, with no runtime needed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from propolis.actors import Store
 from propolis.messages import Event, EventFilter, ExecutionContext, SessionNotFound, SessionRecord, SessionStatus
 
+from .asking import cancel_session, pause_session
 from .options import json_option, limit_option, store_option
 from .plain import iso, json_text, one_line, plain, print_table, when
 from .state import state_of, write_state
@@ -100,6 +101,10 @@ def export_sessions(session_ids: Sequence[str], folder: Path, store: str, limit:
         click.echo(json_text([str(path) for path in written]))
     else:
         click.echo(f"{len(written)} {'session' if len(written) == 1 else 'sessions'} written below {folder}.")
+
+
+sessions.add_command(cancel_session)
+sessions.add_command(pause_session)
 
 
 def _chosen(store: Store, session_ids: Sequence[str], limit: int) -> list[SessionRecord]:

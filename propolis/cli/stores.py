@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from propolis.actors import Host, Store, open_store
 
-__all__ = ["EVERYTHING", "file_of", "reading"]
+__all__ = ["EVERYTHING", "changing", "file_of", "reading"]
 
 EVERYTHING = 2**31 - 1
 """As a limit: none."""
@@ -40,6 +40,18 @@ def reading(url: str) -> Iterator[Store]:
     if path is not None and not path.is_file():
         raise click.ClickException(f"There is no store {url} ({path}). Name another one with --store.")
     store = open_store(url, host=Host(), read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def changing(url: str, host: Host) -> Iterator[Store]:
+    """As `reading`, for a command that leaves something in the store. Never creates one, nor brings one up to date."""
+    with reading(url):
+        pass
+    store = open_store(url, host=host)
     try:
         yield store
     finally:

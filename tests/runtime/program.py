@@ -101,5 +101,27 @@ def submit(store: str, name: str) -> None:
     Path(f"{store.removeprefix('sqlite:///')}.{name}").write_text(told)
 
 
+def deaf(store: str, _: str) -> None:
+    """Run an execution that does not end; print its id, and a word when somebody wants it cancelled."""
+    looked = threading.Event()
+
+    def body(ctx: Any, data: Any) -> None:
+        looked.set()
+        while not ctx.cancelled:
+            threading.Event().wait(0.01)
+        sys.stdout.write("heard\n")
+        sys.stdout.flush()
+        threading.Event().wait()
+
+    runtime = Runtime(store)
+    runtime.start().get()
+    stream = runtime.open_stream(EntryPoint(id="work", placement=Placement.thread()), body).get()
+    execution_id = stream.execute().get()
+    looked.wait()
+    sys.stdout.write(f"{execution_id}\n")
+    sys.stdout.flush()
+    threading.Event().wait()
+
+
 if __name__ == "__main__":
-    {"die": die, "suicides": suicides, "submit": submit}[sys.argv[1]](sys.argv[2], sys.argv[3])
+    {"deaf": deaf, "die": die, "suicides": suicides, "submit": submit}[sys.argv[1]](sys.argv[2], sys.argv[3])

@@ -10,6 +10,7 @@ from propolis.actors.stores import Committed, Store
 
 from propolis.messages import (
     Advanced,
+    AdvanceExecution,
     AppendEvents,
     ClearInbox,
     DeleteSession,
@@ -601,7 +602,51 @@ class HousekeepingContract:
         ]
         assert () == store.inbox("guest")
         assert client.one(ClearInbox(ids=(rows[0].id,))) is None
-        assert rows[1:] == store.inbox("r1")
+        assert rows[1:] == store.inbox("r1") == store.inbox("r1", after=rows[0].id)
+        assert () == store.inbox("r1", after=rows[1].id)
+
+    def test_anybody_may_leave_a_row_without_being_a_runtime(self, store: Store) -> None:
+        """Unless it is for nobody, or for what has ended."""
+        client = Client(store)
+        client.opened(opening("e1"), opening("e2", entry_point="other"))
+        for id in ("e2", "e1"):
+            store.post(PostToInbox(execution_id=id, kind="cancel", created_at=START))
+        assert [("e2", "other", None), ("e1", "hook", None)] == [
+            (row.execution_id, row.entry_point, row.body) for row in store.inbox("r1")
+        ]
+        client.one(advance("e1", "completed"))
+        for id, said in (("e1", "has ended"), ("nobody", "not in this store")):
+            with pytest.raises(ExecutionNotFound, match=said):
+                store.post(PostToInbox(execution_id=id, kind="cancel", created_at=START))
+        assert ["e2"] == [row.execution_id for row in store.inbox("r1")]
+
+    def test_a_row_goes_with_the_change_that_it_led_to(self, store: Store) -> None:
+        """And stays when that is refused; in a batch of many, and alone."""
+        client = Client(store)
+        client.opened(opening("e1"), opening("e2"), opening("e3"))
+        for id in ("e1", "e2", "e3"):
+            store.post(PostToInbox(execution_id=id, kind="k", created_at=START))
+        first, second, third = (row.id for row in store.inbox("r1"))
+
+        def ending(id: str, row: int, epoch: int = 1) -> AdvanceExecution:
+            return advance(id, epoch=epoch).model_copy(update={"inbox": (row,)})
+
+        assert [Committed(None), Committed(None)] == client.commit(ending("e1", first), ending("e3", third))
+        for write in (ending("e2", second, epoch=99), ending("nobody", second)):
+            assert isinstance(client.commit(write)[0], StaleWriter)
+        assert [second] == [row.id for row in store.inbox("r1")]
+
+    def test_what_was_left_for_it_comes_with_a_recovered_execution(self, store: Store) -> None:
+        """In order, with each its own."""
+        client = Client(store)
+        client.opened(opening("e1"), opening("e2"), opening("e3"))
+        for id, kind in (("e1", "a"), ("e3", "b"), ("e1", "c")):
+            store.post(PostToInbox(execution_id=id, kind=kind, created_at=START))
+        store.forget(("r1",))
+        recovered = Client(store, "r2").one(recovery()).executions
+        assert [("e1", ["a", "c"]), ("e2", []), ("e3", ["b"])] == [
+            (found.state.execution_id, [row.kind for row in found.inbox]) for found in recovered
+        ]
 
     def test_a_session_is_deleted_with_all_that_is_its(self, store: Store) -> None:
         """Executions, events (also of the same batch), inbox; nothing of others. Then it is not there."""

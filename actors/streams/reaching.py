@@ -1,0 +1,155 @@
+"""The part of a StreamActor through which others reach an execution: cancel, pause, and rows of the inbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from propolis.messages import (
+    ENDED,
+    CancelExecution,
+    CancelOutcome,
+    ExecutionDetached,
+    ExecutionNotFound,
+    ExecutionRow,
+    ExecutionState,
+    GetExecution,
+    InboxRow,
+    PauseExecution,
+    Payload,
+    PostToInbox,
+    WakeMe,
+)
+
+from ..core import LATER, Ref, Reply
+from .life import Order
+from .posted import cancel_body, cancel_outcome, order_of
+from .recovering import Recovering
+from .supervising import FOREIGN_POLL_SECONDS, tell_child
+
+__all__ = ["Reaching"]
+
+
+class Reaching(Recovering):
+    """Passes on what is asked of an execution: to its actor; or, of one that another runtime has, into its inbox."""
+
+    def cancel(self, message: CancelExecution) -> object:
+        """End an execution, wherever it is."""
+        execution_id = message.execution_id
+        if self.end_pending(execution_id, Order(kind="end", status="cancelled", reason=message.reason)):
+            return self._reply_when_gone(execution_id)
+        entry = self.books.live.get(execution_id)
+        ended = CancelOutcome(execution_id=execution_id, outcome="ended")
+        if entry is not None and entry.ref is not None:
+            return self._forward(entry.ref, message, ended)
+        if self.books.results.get(execution_id, self.host.monotonic()) is not None:
+            return ended
+
+        def came_of(state: ExecutionState | None) -> CancelOutcome:
+            return cancel_outcome(execution_id, state)
+
+        return self._reach(execution_id, "cancel", cancel_body(message.reason, message.grace), message.grace, came_of)
+
+    def pause(self, message: PauseExecution) -> object:
+        """Pause an execution: what has not begun at once."""
+        execution_id = message.execution_id
+        if self.end_pending(execution_id, Order(kind="end", status="paused")):
+            return True
+        entry = self.books.live.get(execution_id)
+        if entry is not None and entry.ref is not None:
+            return self._forward(entry.ref, message, False)
+        if self.books.results.get(execution_id, self.host.monotonic()) is not None:
+            return False
+
+        def came_of(state: ExecutionState | None) -> bool:
+            return state is not None and (state.status == "paused" or state.status not in ENDED)
+
+        return self._reach(execution_id, "pause", None, self.plan.config.grace_seconds, came_of)
+
+    def execution_detached(self, message: ExecutionDetached) -> None:
+        """Count it until it ends."""
+        if message.execution_id in self.books.live:
+            self.books.detached.add(message.execution_id)
+
+    def _reply_when_gone(self, execution_id: str) -> object:
+        reply = self.keep_reply()
+        if reply is None:
+            return LATER
+        self.books.owe(reply)
+        gone: Reply[Any] = Reply()
+        self.books.waiters.setdefault(execution_id, []).append(gone)
+        outcome = CancelOutcome(execution_id=execution_id, outcome="cancelled")
+        self.follow(gone, lambda _: reply.set(outcome), reply.offer_error)
+        return LATER
+
+    def _forward(self, ref: Ref[Any], message: Any, otherwise: Any) -> object:
+        reply = self.keep_reply()
+        if reply is None:
+            ref.deliver(message)
+            return LATER
+        self.books.owe(reply)
+        self.request(ref, message, reply.set, lambda _: reply.set(otherwise))
+        return LATER
+
+    # -- executions of other runtimes --------------------------------------------------------------------------------
+
+    def _reach(
+        self,
+        execution_id: str,
+        kind: str,
+        body: Payload | None,
+        grace: float,
+        came_of: Callable[[ExecutionState | None], object],
+    ) -> object:
+        """Leave a row for whoever owns it, and reply with what came of that within the grace, as the store has it."""
+        reply = self.keep_reply() or Reply()
+        self.books.owe(reply)
+        until = self.host.monotonic() + grace
+
+        def found(row: ExecutionRow | None) -> None:
+            if row is None or row.spec.entry_point != self.stream_id:
+                reply.set(came_of(None))
+            elif row.state.status in ENDED:
+                outcome = came_of(row.state.model_copy(update={"status": "completed"}))  # not by this
+                reply.set(outcome)
+            else:
+                post = PostToInbox(execution_id=execution_id, kind=kind, body=body, created_at=self.host.now())
+                self.request(self.plan.sessions, post, lambda _: look(), refused)
+
+        def refused(error: BaseException) -> None:
+            if isinstance(error, ExecutionNotFound):  # it has ended, or is gone, since we looked
+                look()
+            else:
+                reply.offer_error(error)
+
+        def look() -> None:
+            self.request(self.plan.sessions, GetExecution(execution_id=execution_id), looked, reply.offer_error)
+
+        def looked(row: ExecutionRow | None) -> None:
+            if row is None or row.state.status in ENDED or self.host.monotonic() >= until:
+                reply.set(came_of(None if row is None else row.state))
+            else:
+                again = WakeMe(after=FOREIGN_POLL_SECONDS)
+                self.request(self.plan.wakeups, again, lambda _: look(), reply.offer_error)
+
+        self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, reply.offer_error)
+        return LATER
+
+    def hear_inbox(self, row: InboxRow) -> None:
+        """From the root: a row for an execution of this stream, perhaps not for the first time.
+
+        It goes to the execution's actor; what has none yet keeps it, unless it is to end at once. One that is not in
+        the books (any more, or yet) leaves it in the table, which is read again.
+        """
+        entry = self.books.live.get(row.execution_id)
+        if entry is None:
+            return
+        if entry.ref is not None:
+            tell_child(entry.ref, row)
+            return
+        known = entry.inbox or ()
+        if row.id not in {other.id for other in known}:
+            entry.inbox = (*known, row)
+        order = order_of((row,))
+        if order is not None:
+            self.end_pending(row.execution_id, order)
