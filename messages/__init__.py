@@ -131,6 +131,7 @@ from .workers import (
     WorkerIdle,
     WorkerInfo,
     WorkerReady,
+    WorkerUnfit,
 )
 from .writes import (
     Advanced,
@@ -289,6 +290,7 @@ __all__ = [
     "WorkerIdle",
     "WorkerInfo",
     "WorkerReady",
+    "WorkerUnfit",
     "WouldBlock",
     "Write",
     "decode",

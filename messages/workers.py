@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import Message
+from .failure import Failure
 from .payload import Payload
 from .records import ExecutionSpec
 
@@ -20,6 +21,7 @@ __all__ = [
     "WorkerIdle",
     "WorkerInfo",
     "WorkerReady",
+    "WorkerUnfit",
 ]
 
 
@@ -53,6 +55,12 @@ class WorkerReady(Message, tag="worker.ready.v1"):
     """From a worker: everything is imported; it takes attempts (or, a template, forks)."""
 
     pid: int
+
+
+class WorkerUnfit(Message, tag="worker.unfit.v1"):
+    """From a worker, before it exits: why it can run nothing."""
+
+    failure: Failure
 
 
 class RunAttempt(Message, tag="worker.run.v1"):

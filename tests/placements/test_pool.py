@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from propolis import EntryPoint, Placement, RestartPolicy, Runtime, Stream
 from propolis.actors import Host
 from propolis.messages import ExecutionResult
 
+from ..processes import is_gone
 from ..runtime.support import PATIENCE, until
 from . import bodies, hostile
 
@@ -165,3 +167,61 @@ def test_what_is_printed_between_executions_is_nobodys(runtime: Runtime) -> None
     """And does no harm."""
     stream = opened(runtime, hostile.prints_late)
     assert ["done", "done"] == [stream.run().get(timeout=PATIENCE).output for _ in range(2)]
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_a_worker_that_dies_before_it_reads_of_its_execution_costs_that_nothing(
+    runtime: Runtime, start_method: str
+) -> None:
+    """It was as good as dead when it was chosen, so the execution begins on another; here one that is stopped first."""
+    stream = opened(runtime, hostile.which, start_method=start_method)
+    first = stream.run().get(timeout=PATIENCE).output
+    until(lambda: ["idle"] == [worker.state for worker in runtime.workers()])
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: "T" == state_of(first))
+    run = stream.run()
+    until(lambda: ["busy"] == [worker.state for worker in runtime.workers()])
+    os.kill(first, signal.SIGKILL)
+    result: ExecutionResult = run.get(timeout=PATIENCE)
+    assert ("completed", 0) == (result.status, result.restarts)
+    assert first != result.output
+
+
+def test_a_worker_that_is_dead_already_when_it_is_chosen_costs_nothing(runtime: Runtime) -> None:
+    """The runtime has not heard of it yet."""
+    stream = opened(runtime, hostile.which)
+    first = stream.run().get(timeout=PATIENCE).output
+    until(lambda: ["idle"] == [worker.state for worker in runtime.workers()])
+    deaf, released = threading.Event(), threading.Event()
+    runtime._engine.process_placement._io.post(lambda: (deaf.set(), released.wait(PATIENCE)))  # type: ignore[union-attr]
+    try:
+        assert deaf.wait(PATIENCE)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: is_gone(first))
+        run = stream.run()
+        until(lambda: ["busy"] == [worker.state for worker in runtime.workers()])
+    finally:
+        released.set()
+    result: ExecutionResult = run.get(timeout=PATIENCE)
+    assert ("completed", 0) == (result.status, result.restarts)
+    assert first != result.output
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_a_memory_limit_that_the_imports_do_not_fit_in_is_told_with_the_remedy(
+    runtime: Runtime, start_method: str
+) -> None:
+    """And not retried: no other worker would fare better."""
+    from . import greedy_import
+
+    restart = RestartPolicy(max_restarts=3)
+    stream = opened(runtime, greedy_import.work, restart, memory_mb=64, start_method=start_method)
+    result = stream.run(1).get(timeout=PATIENCE)
+    assert result.failure is not None
+    assert ("failed", "out_of_memory", 0) == (result.status, result.failure.code, result.restarts)
+    assert "memory_mb" in result.failure.message
+
+
+def state_of(pid: int) -> str:
+    """One letter: R, S, T (stopped), ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

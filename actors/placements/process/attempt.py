@@ -38,6 +38,8 @@ class ProcessAttempt:
         "pausing",
         "pool",
         "ref",
+        "told",
+        "unread",
         "waits_for_room",
         "worker",
     )
@@ -55,6 +57,10 @@ class ProcessAttempt:
         self.cancelled = False
         self.pausing = False
         self.ended = False
+        self.told = False
+        """Whether something was sent to its worker after its beginning."""
+        self.unread = 0
+        """Workers that have died before they read of it."""
         self._budget = Budget()
         self._timers: list[Timer] = []
 
@@ -87,6 +93,7 @@ class ProcessAttempt:
         """Have the worker tell the attempt, if one runs it."""
         worker = self.worker
         if worker is not None and not self.ended:
+            self.told = True
             worker.tell(InterruptAttempt(execution_id=self.begin.spec.execution_id, epoch=self.begin.epoch, how=how))
 
     def _climb(self, grace: float) -> None:

@@ -77,6 +77,12 @@ class Channel:
         self._unsent = bytearray()
         self._frames = Frames()
         self._taken = 0
+        self._refused = False
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the other end, which is gone, has not read all that was sent; as far as the system says (Linux)."""
+        return self._refused or bool(self._unsent)
 
     def fileno(self) -> int:
         """Of the socket; -1 when it is closed."""
@@ -106,13 +112,13 @@ class Channel:
             except OSError:
                 return False
 
-    @staticmethod
-    def _try(line: socket.socket, data: bytes | bytearray) -> int:
+    def _try(self, line: socket.socket, data: bytes | bytearray) -> int:
         try:
             return line.send(data)
         except BlockingIOError:
             return 0
         except OSError:  # the worker is gone, of which its end is heard elsewhere
+            self._refused = True
             return len(data)
 
     def _go_on(self) -> None:
@@ -133,7 +139,8 @@ class Channel:
             data = self._line.recv(_READ_BYTES)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError:  # ECONNRESET: there was something to read for it when it went, see unix_release_sock() of Linux
+            self._refused = True
             data = b""
         if not data:
             raise EOFError

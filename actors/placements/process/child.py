@@ -10,6 +10,7 @@ import queue
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from propolis.messages import (
     AttemptEnded,
@@ -22,17 +23,23 @@ from propolis.messages import (
     StopWorker,
     WorkerIdle,
     WorkerReady,
+    WorkerUnfit,
 )
 
 from ...executors import Attempt, Beginning, BlockingRun, Cancelled, ExecutorPlan, plan_executor
 from ...host import Host
 from ...specs import EntryPoint, RestartPolicy
+from .deaths import imports_failure
 from .guard import die_with_parent
 from .importing import import_name
 from .line import Line, LineRef
 from .logs import LineHandler
 
 __all__ = ["Known", "learn", "main", "serve"]
+
+
+WORKING_BYTES = 16 * 1024 * 1024
+"""What a worker needs beyond its imports: the stack of a second thread, and a little to run anything with."""
 
 
 class Known:
@@ -54,7 +61,8 @@ def learn(message: LearnExecutor) -> Known:
         )
         plan = plan_executor(import_name(message.executor, message.file))
     except BaseException as error:  # noqa: BLE001 - a module may raise anything while it is imported, SystemExit too
-        return Known(bare, None, Failure.of(error, code="import_failed", retryable=False))
+        code = "out_of_memory" if isinstance(error, MemoryError) else "import_failed"
+        return Known(bare, None, Failure.of(error, code=code, retryable=False))
     return Known(bare.model_copy(update={"restart": policy}), plan)
 
 
@@ -73,7 +81,8 @@ class _Child:
 
     def serve(self) -> None:
         """On the main thread, until the runtime says stop."""
-        self._limit_memory()
+        if not self._limit_memory():
+            return
         logging.getLogger().addHandler(self._logs)
         logging.getLogger().setLevel(min(self._prepare.log_level, logging.INFO))
         threading.Thread(target=self._listen, name="propolis-line", daemon=True).start()
@@ -143,9 +152,17 @@ class _Child:
         except BaseException as error:  # noqa: BLE001 - isolation: whatever it raises ends this attempt, and no more
             return attempt.ended_by(error, Cancelled, asyncio.CancelledError), False
 
-    def _limit_memory(self) -> None:
-        if self._prepare.memory_bytes is not None:
-            _set_soft_limit(self._prepare.memory_bytes)
+    def _limit_memory(self) -> bool:
+        """Whether there is room to work within the limit."""
+        limit = self._prepare.memory_bytes
+        if limit is None:
+            return True
+        taken = allocated_bytes()
+        if taken is not None and taken + WORKING_BYTES > limit:
+            self._line.send(WorkerUnfit(failure=imports_failure(taken + WORKING_BYTES, limit)))
+            return False
+        _set_soft_limit(limit)
+        return True
 
     def _unlimit_memory(self) -> None:
         _set_soft_limit(None)  # the report of it needs some; this worker runs nothing more
@@ -174,6 +191,14 @@ def _set_soft_limit(number: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+def allocated_bytes() -> int | None:
+    """What counts against that bound, where the system says (Linux; proc(5), /proc/pid/statm, field 6)."""
+    try:
+        return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def _has_children() -> bool:
     """Whether the attempt has left processes behind. Takes nobody's exit status away, if it can be helped."""
     try:
@@ -190,7 +215,11 @@ def serve(line: Line, prepare: PrepareWorker, known: dict[str, Known]) -> None:
     """Be a worker: of a fresh interpreter or forked from a template."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    _Child(line, prepare, known).serve()
+    try:
+        _Child(line, prepare, known).serve()
+    except Exception as error:  # no thread can be started, say; the trace goes to stderr besides
+        line.send(WorkerUnfit(failure=Failure.of(error, code="worker_exit", retryable=True)))
+        raise
 
 
 def main(fd: int) -> None:

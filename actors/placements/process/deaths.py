@@ -6,7 +6,9 @@ import signal
 
 from propolis.messages import Failure, Payload
 
-__all__ = ["death", "memory_failure"]
+__all__ = ["death", "imports_failure", "memory_failure"]
+
+MEGABYTE = 1024 * 1024
 
 
 def death(returncode: int | None, pid: int | None, *, starting: bool = False) -> Failure:
@@ -31,6 +33,18 @@ def memory_failure(rss: int, limit: int) -> Failure:
         message=f"its worker process took {rss >> 20} MB of memory, and the limit is {limit >> 20} MB",
         code="out_of_memory",
         details=Payload.of({"rss_bytes": rss, "limit_bytes": limit}),
+    )
+
+
+def imports_failure(needed: int, limit: int) -> Failure:
+    """Of a worker that could run nothing within its limit: no other would fare better, so it is not retried."""
+    return Failure(
+        kind="WorkerDied",
+        message=f"a worker process needs {-(-needed // MEGABYTE)} MB with what its executors import, and memory_mb is "
+        f"{limit // MEGABYTE}. Give Placement.process(memory_mb=…) more than that, or import less.",
+        code="out_of_memory",
+        retryable=False,
+        details=Payload.of({"needed_bytes": needed, "limit_bytes": limit}),
     )
 
 

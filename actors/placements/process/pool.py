@@ -43,6 +43,8 @@ SLACK_BYTES = 64 * MEGABYTE
 """What a worker may have resident beyond its limit, which bounds what it allocates: libraries are shared, say."""
 USED_UP = 0.75
 """The part of its memory limit that an idle worker is replaced at."""
+MAX_UNREAD = 10
+"""Workers that may die before they have read of the attempt that they were given, until that has failed."""
 LOOK_SECONDS = 0.25
 """How often the memory of busy workers is looked at."""
 
@@ -132,6 +134,7 @@ class Pool:
     def _assign(self, worker: Worker, attempt: ProcessAttempt) -> None:
         """Under the lock."""
         worker.state, worker.attempt, attempt.worker = "busy", attempt, worker
+        worker.heard = attempt.told = False
 
     def _run(self, worker: Worker, attempt: ProcessAttempt) -> None:
         begin = attempt.begin
@@ -219,6 +222,8 @@ class Pool:
             if worker in self._idle:
                 self._idle.remove(worker)
             attempt, worker.attempt = worker.attempt, None
+            if attempt is not None and self._may_begin_elsewhere(worker, attempt):
+                attempt = None
             if starting:
                 self._shy = True
                 if attempt is None and self._queue and not self._closed:
@@ -232,6 +237,15 @@ class Pool:
         if gone:
             self._everybody_is_gone()
         self._serve_queue()
+
+    def _may_begin_elsewhere(self, worker: Worker, attempt: ProcessAttempt) -> bool:
+        """Under the lock. Whether it goes to another worker, uncharged: this one was dead, or as good as, already."""
+        if self._closed or attempt.cancelled or attempt.unread >= MAX_UNREAD or not worker.has_not_begun(attempt):
+            return False
+        attempt.unread += 1
+        attempt.worker, attempt.waits_for_room = None, True
+        self._queue.appendleft(attempt)
+        return True
 
     @staticmethod
     def _tell_death(attempt: ProcessAttempt, failure: Failure) -> None:

@@ -24,6 +24,7 @@ from propolis.messages import (
     StopWorker,
     WorkerIdle,
     WorkerReady,
+    WorkerUnfit,
     decode,
     encode,
 )
@@ -67,7 +68,9 @@ class Worker:
         self.done = 0
         self.pid: int | None = None
         self.verdict: Failure | None = None
-        """Why the runtime has killed it."""
+        """Why the runtime has killed it, or why it cannot work."""
+        self.heard = False
+        """Whether it has said anything since it was given its attempt."""
         self.known: set[str] = set()
         self._io = pool.io
         self._process: subprocess.Popen[bytes] | None = None
@@ -133,6 +136,10 @@ class Worker:
         if self._channel is not None:
             self._channel.send(data)
 
+    def has_not_begun(self, attempt: ProcessAttempt) -> bool:
+        """Whether it, which is dead, has surely not read of the attempt that it was given."""
+        return not (self.heard or attempt.told) and self._channel is not None and self._channel.has_unread
+
     def learn(self, message: LearnExecutor) -> bytes:
         """The frame that makes it know an executor; nothing when it does."""
         if message.key in self.known:
@@ -174,6 +181,7 @@ class Worker:
 
     def _take(self, message: Message, number: int) -> None:
         attempt = self.attempt
+        self.heard = True
         match message:
             case WorkerReady() | WorkerIdle() if self._ending:
                 return
@@ -181,6 +189,8 @@ class Worker:
                 self.pool.is_ready(self)
             case WorkerIdle():
                 self.pool.is_idle(self, dirty=message.dirty)
+            case WorkerUnfit():
+                self.verdict = self.verdict or message.failure
             case _ if attempt is None:
                 return  # of an attempt that has ended
             case Request() if number:
