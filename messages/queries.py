@@ -46,6 +46,8 @@ class StreamStats(Message, tag="stream.stats.v1"):
     restarts: int = 0
     quarantined: int = 0
     detached: int = 0
+    late_calls: int = 0
+    """Calls and reports of attempts that were detached or have lost their place to another: refused, dropped."""
     results_held: int = 0
     circuit: CircuitState = CircuitState()
     latency_ms: Pairs[float] = Pairs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from propolis.messages import (
@@ -42,6 +42,10 @@ MAX_NAME_BYTES: Final = 4_096
 """Of a node, an event's type, a note: what stands beside user data, which has a limit of its own."""
 
 
+def _uncounted() -> None:
+    """Where nobody asks how many there were."""
+
+
 class Beginning(NamedTuple):
     """What an attempt begins with: which it is, under which epoch, and from which memory."""
 
@@ -51,6 +55,8 @@ class Beginning(NamedTuple):
     memory: Payload | None
     resume_from: str | None
     """The node of the checkpoint that the memory is from."""
+    refused: Callable[[], None] = _uncounted
+    """Called, on any thread, for each call of it that comes when nobody listens to it any more."""
 
 
 class Attempt:
@@ -98,8 +104,15 @@ class Attempt:
 
     def check(self) -> None:
         """Refuse the call of one that has been superseded."""
-        if self.superseded or self.finished:
+        if self.is_late():
             raise StaleWriter(execution_id=self.begin.spec.execution_id, epoch=self.begin.epoch)
+
+    def is_late(self) -> bool:
+        """Whether a call comes too late: it has been superseded, or has ended. Such calls are counted."""
+        late = self.superseded or self.finished
+        if late:
+            self.begin.refused()
+        return late
 
     def ask_checkpoint(
         self, node: str | None, memory: Mapping[str, Any] | None, events: tuple[EventDraft, ...] = ()

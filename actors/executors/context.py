@@ -228,8 +228,7 @@ class SyncMemory:
         return removed
 
     def _of(self, scope: str) -> Any:
-        if self._attempt.cancelled:
-            raise Cancelled
+        _look(self._attempt)
         return _scoped(self._attempt, scope)
 
 
@@ -280,8 +279,13 @@ class SyncContext(_Shared):
         raise self._attempt.pause_here(node)
 
     def _look(self) -> None:
-        if self._attempt.cancelled:
-            raise Cancelled
+        _look(self._attempt)
+
+
+def _look(attempt: Attempt) -> None:
+    if attempt.cancelled:
+        attempt.is_late()
+        raise Cancelled
 
 
 def _wait(reply: Reply[R]) -> R:

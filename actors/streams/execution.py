@@ -136,7 +136,7 @@ class ExecutionActor(Hearing):
         if self.settle_early():
             return
         life.phase = "running"
-        begin = Beginning(self._spec, life.state.epoch, life.state.attempt, life.memory, life.node)
+        begin = Beginning(self._spec, life.state.epoch, life.state.attempt, life.memory, life.node, self._plan.late.one)
         plan = self._plan
         life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)
         if life.pausing:
@@ -212,7 +212,7 @@ class ExecutionActor(Hearing):
 
     def _check_epoch(self, epoch: int) -> None:
         life = self._life
-        if epoch != life.state.epoch or life.phase != "running":
+        if not self.hears(epoch):
             raise StaleWriter(execution_id=self._spec.execution_id, epoch=epoch, current=life.state.epoch)
         self.last_sign = self.host.monotonic()
 

@@ -24,7 +24,7 @@ class Hearing(Displaced):
 
     def report_progress(self, message: ReportProgress) -> None:
         """A sign of life; publish it."""
-        if message.epoch != self._life.state.epoch or self._life.phase != "running":
+        if not self.hears(message.epoch):
             return
         self.last_sign = self.host.monotonic()
         if message.fraction is not None or message.note:
@@ -33,7 +33,7 @@ class Hearing(Displaced):
 
     def report_output(self, message: ReportOutput) -> None:
         """Publish what it printed or logged. No sign of life: who is stuck may print for ever."""
-        if message.epoch != self._life.state.epoch or self._life.phase != "running":
+        if not self.hears(message.epoch):
             return
         about = given(stream=message.stream, level=message.level, logger=message.logger)
         events = (self._live_event("node_internal_output", {**about, "line": line}) for line in message.lines)

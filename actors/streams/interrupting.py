@@ -97,6 +97,13 @@ class Interrupting(Finishing):
 
     # -- pause and leave ---------------------------------------------------------------------------------------------
 
+    def hears(self, epoch: int) -> bool:
+        """Whether what an attempt of this epoch says counts; what does not is counted as late."""
+        heard = epoch == self._life.state.epoch and self._life.phase == "running" and not self._life.detached
+        if not heard:
+            self._plan.late.one()
+        return heard
+
     def pause(self, message: PauseExecution) -> bool:
         """Pause: at once what has not begun or waits for a restart, at its next checkpoint or look what runs."""
         life = self._life

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,22 @@ if TYPE_CHECKING:
     from ..records import SessionActor
     from ..specs import EntryPoint
 
-__all__ = ["StreamPlan"]
+__all__ = ["LateCalls", "StreamPlan"]
+
+
+class LateCalls:
+    """How many calls and reports came from attempts that nobody listens to any more. Any thread counts one."""
+
+    __slots__ = ("_lock", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def one(self) -> None:
+        """One more."""
+        with self._lock:
+            self.count += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +45,7 @@ class StreamPlan:
     config: RuntimeConfig
     owner: str
     """The runtime's id, which every row that it owns carries."""
+    late: LateCalls = field(default_factory=LateCalls)
 
     @property
     def has_time_limits(self) -> bool:

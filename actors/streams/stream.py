@@ -155,6 +155,7 @@ class StreamActor(Reaching):
             restarts=books.restarts,
             quarantined=books.quarantined,
             detached=len(books.detached),
+            late_calls=self.plan.late.count,
             results_held=books.results.count(now),
             circuit=CircuitState(
                 state=circuit.state, recent_failures=len(circuit.failures), retry_after=circuit.retry_after(now)

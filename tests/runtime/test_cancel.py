@@ -180,7 +180,8 @@ def test_a_detached_thread_that_comes_back_later_changes_nothing(
     record = runtime.session(result.session_id).get(timeout=PATIENCE)
     assert record is not None
     assert {} == record.memory
-    assert 0 == stream.get_stats().get(timeout=PATIENCE).detached
+    stats = stream.get_stats().get(timeout=PATIENCE)
+    assert (0, 1) == (stats.detached, stats.late_calls)
 
 
 def test_a_coroutine_on_a_thread_is_cancelled_at_its_next_await(runtime: Runtime) -> None:
@@ -227,3 +228,4 @@ def test_a_detached_coroutine_on_a_thread_is_fenced(runtime: Runtime, new_gate: 
     record = runtime.session(result.session_id).get(timeout=PATIENCE)
     assert record is not None
     assert ({}, None) == (record.memory, record.checkpoint_node)
+    assert 2 == stream.get_stats().get(timeout=PATIENCE).late_calls

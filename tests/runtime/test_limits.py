@@ -146,6 +146,35 @@ def test_code_that_ignores_its_limit_is_left_behind(
     record = timed_runtime.session(result.session_id).get(timeout=PATIENCE)
     assert record is not None
     assert (result, None) == (record.result, record.checkpoint_node)
+    assert 1 == stream.get_stats().get(timeout=PATIENCE).late_calls
+
+
+def test_a_thread_that_is_cancelled_then_overruns_its_limit_and_ignores_both_is_detached(
+    timed_runtime: Runtime, clock: ManualHost, gate: Gate
+) -> None:
+    """While it runs nothing is said of it that is not so; then it ends as cancelled, with its session still its own."""
+
+    def deaf(ctx: Any, data: Any) -> str:
+        gate.block()
+        return "late"
+
+    stream = timed_runtime.open_stream(point("thread", timeout=LIMIT), deaf).get(timeout=PATIENCE)
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    gate.wait_for(1)
+    cancel = stream.cancel_execution(execution_id, grace=10 * LIMIT)
+    until(lambda: stream.get_context(execution_id).get(timeout=PATIENCE))  # the cancel stands before it in the mailbox
+    pass_time(clock, LIMIT)
+    pass_time(clock, GRACE)
+    assert "detached" == cancel.get(timeout=PATIENCE).outcome
+    context = stream.get_context(execution_id).get(timeout=PATIENCE)
+    assert context is not None
+    assert "running" == context.status
+    assert (execution_id,) == stream.active_execution_ids
+    assert stream.get_result(execution_id).get(timeout=PATIENCE) is None
+    gate.open()
+    result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert ("cancelled", None, 0) == (result.status, result.output, result.restarts)
 
 
 def test_a_total_timeout_spans_restarts_and_is_not_retried(
