@@ -36,6 +36,7 @@ from .services import Services
 from .stores import Store
 from .streams import StreamActor, StreamPlan
 from .supervision import Supervisor
+from .triggers import TRIGGERS
 from .wakeup import WakeupActor
 
 if TYPE_CHECKING:
@@ -133,11 +134,19 @@ class RuntimeActor(Membership):
         plan.launcher.stream_opened()
 
         def started(_: None) -> None:
+            self._start_trigger(opened)
             if reply is not None:
                 reply.set(opened)
 
         self.request(ref, StartStream(), started, lambda error: reply.offer_error(error) if reply else None)
         return LATER
+
+    def _start_trigger(self, opened: OpenedStream) -> None:
+        """What starts executions by itself stands beside its stream: it lives as long, and outlives its crashes."""
+        point = opened.plan.entry_point
+        trigger = TRIGGERS.get(point.trigger_type)
+        if trigger is not None and opened.ref.is_alive():
+            self.spawn(trigger, opened.plan, opened.ref, self._threads, name=f"trigger:{point.id}")
 
     def close_stream(self, stream_id: str, cancel: bool, grace: float) -> object:
         """Stop a stream and forget it."""
@@ -166,6 +175,9 @@ class RuntimeActor(Membership):
         opened = self._streams.pop(stream_id, None)
         if opened is not None:
             opened.plan.launcher.stream_closed()
+            trigger = self.children().get(f"trigger:{stream_id}")
+            if trigger is not None:
+                trigger.stop(block=False)
 
     def _running(self) -> Services:
         if self._services is None or self._stopping:

@@ -10,6 +10,7 @@ from propolis.messages import InvalidInput
 from .executors import plan_executor
 from .specs import EntryPoint
 from .streams.plan import StreamPlan
+from .triggers import timer_input
 
 if TYPE_CHECKING:
     from .config import RuntimeConfig
@@ -47,6 +48,8 @@ class Services:
                 what="entry_point", reason=f"{entry_point!r} is no EntryPoint", remedy='Pass EntryPoint(id="…").'
             )
         plan = plan_executor(executor)
+        if entry_point.trigger_type == "timer":
+            plan.bind(timer_input(entry_point.trigger_config, self.threads.host.now()))
         placement = entry_point.placement
         kind = placement.kind if placement is not None else ("asyncio" if plan.is_async else "thread")
         if kind == "asyncio" and not plan.is_async:

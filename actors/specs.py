@@ -7,13 +7,13 @@ they are made; a bad or unknown field raises `InvalidInput` with the field's nam
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from propolis.messages import InvalidInput, IsolationLevel, NonRetryable, Pairs, PropolisError, SessionPolicy
 
+from .triggers.config import check_trigger
 from .validated import NotNegative, Seconds, Validated
 
 __all__ = [
@@ -31,9 +31,6 @@ __all__ = [
 TriggerType: TypeAlias = Literal["webhook", "api", "timer", "event", "manual"]
 OnFull: TypeAlias = Literal["reject", "block", "drop_oldest"]
 Strategy: TypeAlias = Literal["transient", "temporary"]
-
-_SCHEDULES = ("cron", "delay", "interval_seconds", "run_at")
-
 
 _MAX_DEPTH = 32
 """How deep a trigger_config may nest; one that contains itself has no end."""
@@ -310,8 +307,9 @@ class EntryPoint(Validated):
     """The node of a graph that an execution starts at; None for the graph's own start, or without a graph."""
     trigger_type: TriggerType = "manual"
     trigger_config: _Frozen = Pairs()
-    """By trigger_type. webhook: `path`. timer: one of `interval_seconds`, `cron`, `run_at` (aware), `delay` (seconds).
-    Frozen on the way in: mappings become Pairs, lists tuples."""
+    """By trigger_type. webhook: `path`. timer: one of `interval_seconds`, `cron` (with `timezone`), `run_at` (aware),
+    `delay` (seconds), and `misfire`, `run_immediately`, `input_data`. event: `event_types`, and filters. See
+    `docs/triggers.md`. Frozen on the way in: mappings become Pairs, lists tuples."""
     isolation_level: IsolationLevel = "isolated"
     priority: int = Field(default=0, ge=-_GREATEST, le=_GREATEST)
     """Of executions that name none; a higher one starts first."""
@@ -352,44 +350,5 @@ class EntryPoint(Validated):
 
     @model_validator(mode="after")
     def _trigger_is_complete(self) -> EntryPoint:
-        match self.trigger_type:
-            case "timer":
-                _check_schedule(self.trigger_config)
-            case "webhook":
-                path = self.trigger_config.get("path")
-                if not isinstance(path, str) or not path.strip():
-                    _refuse_trigger("path", "a webhook needs a path", 'Pass trigger_config={"path": "/hooks/name"}.')
+        check_trigger(self.trigger_type, self.trigger_config)
         return self
-
-
-def _check_schedule(config: Mapping[str, Any]) -> None:
-    """Refuse a timer that could never fire. Whether a cron expression makes sense is for the timer to say."""
-    given = [name for name in _SCHEDULES if config.get(name) is not None]
-    if len(given) != 1:
-        reason = f"a timer has one schedule, not {' and '.join(given)}" if given else "a timer needs a schedule"
-        _refuse_trigger("", reason, f"Pass trigger_config with one of {', '.join(_SCHEDULES)}.")
-    (name,) = given
-    value = config[name]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    match name:
-        case "interval_seconds" if not number or not 0 < value < float("inf"):
-            _refuse_trigger(name, f"{value!r} is no number of seconds above 0", "Pass how often it fires, in seconds.")
-        case "delay" if not number or not 0 <= value < float("inf"):
-            _refuse_trigger(name, f"{value!r} is no number of seconds", "Pass after how many seconds it fires, once.")
-        case "cron" if not isinstance(value, str) or not value.strip():
-            _refuse_trigger(name, f"{value!r} is no cron expression", 'Pass one as text, such as "0 9 * * 1-5".')
-        case "run_at" if not _is_aware(value):
-            _refuse_trigger(name, f"{value!r} is no time with a zone", "Pass an aware datetime, or one in ISO 8601.")
-
-
-def _is_aware(value: Any) -> bool:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        return False
-    return isinstance(moment, datetime) and moment.utcoffset() is not None
-
-
-def _refuse_trigger(name: str, reason: str, remedy: str) -> NoReturn:
-    what = "EntryPoint.trigger_config" + (f".{name}" if name else "")
-    raise InvalidInput(what=what, reason=reason, remedy=remedy)

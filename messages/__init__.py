@@ -19,6 +19,7 @@ from .commands import (
     StopStream,
     StreamEnded,
     WaitForCompletion,
+    WakeAt,
     WakeMe,
     Woken,
 )
@@ -119,6 +120,7 @@ from .supervision import (
     StreamRestarted,
 )
 from .text import is_unicode
+from .triggers import Moved, MoveTrigger, OpenTrigger, TriggerKind, TriggerRow
 from .workers import (
     ForkWorker,
     InterruptAttempt,
@@ -225,9 +227,12 @@ __all__ = [
     "MailboxFull",
     "Message",
     "MessageError",
+    "MoveTrigger",
+    "Moved",
     "NewExecution",
     "NonRetryable",
     "OpenExecution",
+    "OpenTrigger",
     "Opened",
     "Origin",
     "Pairs",
@@ -281,7 +286,10 @@ __all__ = [
     "StreamTripped",
     "SupervisionTree",
     "Timestamps",
+    "TriggerKind",
+    "TriggerRow",
     "WaitForCompletion",
+    "WakeAt",
     "WakeMe",
     "WatchEvents",
     "Woken",

@@ -25,6 +25,7 @@ __all__ = [
     "StopStream",
     "StreamEnded",
     "WaitForCompletion",
+    "WakeAt",
     "WakeMe",
     "Woken",
 ]
@@ -48,6 +49,8 @@ class NewExecution(Message):
     priority: int | None = None
     idempotency_key: str | None = None
     deadline: datetime | None = None
+    ancestry: tuple[str, ...] = ()
+    """Of one that an event started: the entry points that events went through on the way, its own the last."""
 
 
 class StartExecution(NewExecution, Request[Accepted], tag="execution.start.v1"):
@@ -155,3 +158,9 @@ class WakeMe(Request[Woken], tag="wakeup.wake_me.v1"):
     """To the WakeupActor: reply in `after` seconds. Cancelling the reply forgets it."""
 
     after: float
+
+
+class WakeAt(Request[Woken], tag="wakeup.wake_at.v1"):
+    """To the WakeupActor: reply when the wall clock says so, though it be set anew or the machine sleep meanwhile."""
+
+    at: datetime

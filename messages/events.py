@@ -63,7 +63,10 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "stream_stopped",
     "stream_tripped",
     "tool_call_completed",
+    "timer_misfired",
     "tool_call_started",
+    "trigger_loop",
+    "trigger_refused",
     "webhook_received",
 }
 """Every type that Propolis itself emits. `ctx.emit` takes any other name too."""
@@ -72,7 +75,8 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
 LIFECYCLE_EVENTS: Final = frozenset(
     type
     for type in EVENT_TYPES
-    if type.startswith(("execution_", "stream_", "store_")) or type in {"dead_letter", "executor_blocked"}
+    if type.startswith(("execution_", "stream_", "store_", "timer_", "trigger_"))
+    or type in {"dead_letter", "executor_blocked"}
 )
 """What only the machinery says, since it is what happened; `ctx.emit` refuses them."""
 

@@ -63,6 +63,8 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
     accepted_at: datetime
     input_data: Payload
     version: str | None = None
+    ancestry: tuple[str, ...] = ()
+    """Of one that an event started: the entry points that events went through on the way, its own the last."""
 
 
 class ExecutionState(Message, tag="execution.state.v1"):

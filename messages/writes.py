@@ -10,6 +10,7 @@ from .codec import decode_as
 from .events import Event
 from .payload import Payload
 from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
+from .triggers import MoveTrigger, OpenTrigger
 
 __all__ = [
     "AdvanceExecution",
@@ -265,4 +266,14 @@ class RuntimeRow(Message, tag="runtime.row.v1"):
     beat: int = 0
 
 
-Write = OpenExecution | AdvanceExecution | AppendEvents | PostToInbox | RecoverExecutions | ClearInbox | DeleteSession
+Write = (
+    OpenExecution
+    | AdvanceExecution
+    | AppendEvents
+    | PostToInbox
+    | RecoverExecutions
+    | ClearInbox
+    | DeleteSession
+    | OpenTrigger
+    | MoveTrigger
+)

@@ -32,6 +32,7 @@ from propolis.messages import (
     SessionRecord,
     SessionStatus,
     SupervisionTree,
+    TriggerRow,
     WorkerInfo,
 )
 
@@ -167,6 +168,10 @@ class Looking:
             return tuple(ExecutionContext.of(spec, state) for spec, state in rows)
 
         return self._read(read)
+
+    def triggers(self) -> Call[tuple[TriggerRow, ...]]:
+        """The timers and event triggers of the store, by entry point: when each fires next, or what it has seen."""
+        return self._read(lambda store: store.list_triggers())
 
     def delete_session(self, session_id: str) -> Call[bool]:
         """Delete a session with its executions and events. False when there is none.

@@ -50,6 +50,7 @@ class StoreThreads:
     """A store with a thread to write and one to read, so that a long list does not hold up a commit."""
 
     def __init__(self, host: Host, open_store: Callable[[], Store]) -> None:
+        self.host = host
         self.store: Store | None = None
         self._open_store = open_store
         self._writing = StoreThread(host, "propolis-commit")

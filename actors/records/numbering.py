@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from propolis.messages import AdvanceExecution, AppendEvents, Event, OpenExecution, Payload, Write
+from propolis.messages import AdvanceExecution, AppendEvents, Event, MoveTrigger, OpenExecution, Payload, Write
 
 __all__ = ["numbered_events"]
 
@@ -10,7 +10,7 @@ __all__ = ["numbered_events"]
 def numbered_events(write: Write, first: int) -> list[Event]:
     """The events that a write brought, numbered from `first` on."""
     match write:
-        case AppendEvents():
+        case AppendEvents() | MoveTrigger():
             return [event.model_copy(update={"seq": seq}) for seq, event in enumerate(write.events, first)]
         case OpenExecution() | AdvanceExecution():
             return _written_out(write, first)

@@ -15,6 +15,7 @@ from propolis.messages import (
     ExecutionState,
     ExecutionStatus,
     InboxRow,
+    Moved,
     Opened,
     PostToInbox,
     PropolisError,
@@ -22,6 +23,7 @@ from propolis.messages import (
     RuntimeRow,
     SessionRecord,
     SessionStatus,
+    TriggerRow,
     Write,
 )
 
@@ -35,7 +37,9 @@ class Committed(NamedTuple):
     """The number of the first of its events."""
 
 
-Outcome: TypeAlias = Committed | Opened | Advanced | Appended | Recovered | bool | PropolisError | None
+Outcome: TypeAlias = (
+    Committed | Opened | Advanced | Appended | Recovered | TriggerRow | Moved | bool | PropolisError | None
+)
 """What became of one write: its reply, or the error that it alone met. An error means that nothing of it landed."""
 
 
@@ -170,6 +174,14 @@ class Store(Protocol):
 
     def count_executions(self, *, stream: str | None = None) -> Mapping[ExecutionStatus, int]:
         """How many executions there are in each status. Reads every row: for people, not for loops."""
+        ...
+
+    def get_trigger(self, entry_point: str) -> TriggerRow | None:
+        """The timer or event trigger of an entry point; None when it was never opened with one."""
+        ...
+
+    def list_triggers(self) -> tuple[TriggerRow, ...]:
+        """All timers and event triggers, by entry point."""
         ...
 
     def close(self) -> None:

@@ -13,7 +13,9 @@ from propolis.messages import (
     AppendEvents,
     ClearInbox,
     DeleteSession,
+    MoveTrigger,
     OpenExecution,
+    OpenTrigger,
     Payload,
     PostToInbox,
     RecoverExecutions,
@@ -31,6 +33,7 @@ from .recovering import recover_executions
 from .rows import memory_in, overlaid
 from .schema import UNFINISHED, executions, inbox, sessions, to_micros
 from .statements import CURRENT_EPOCH, of_session
+from .triggering import move_trigger, open_trigger
 
 __all__ = ["apply_singly"]
 
@@ -54,6 +57,10 @@ def apply_singly(batch: Batch, write: Write) -> Outcome:
             return None
         case DeleteSession():
             return _delete(batch, write)
+        case OpenTrigger():
+            return open_trigger(batch, write)
+        case MoveTrigger():
+            return move_trigger(batch, write)
         case _:
             assert_never(write)
 

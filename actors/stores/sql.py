@@ -26,6 +26,7 @@ from propolis.messages import (
     SessionStatus,
     StoreCorrupt,
     StoreUnavailable,
+    TriggerRow,
     Write,
 )
 
@@ -37,6 +38,7 @@ from .protocol import Outcome, StoreHost
 from .schema import UNFINISHED, executions, runtimes, to_micros
 from .statements import BEAT, Statements
 from .together import Odd
+from .triggering import find_trigger, list_triggers
 from .writing import apply_apart, apply_together, count_events
 
 __all__ = ["SqlStore"]
@@ -296,6 +298,12 @@ class SqlStore:
 
     def count_executions(self, *, stream: str | None = None) -> dict[ExecutionStatus, int]:
         return self.run_read(lambda connection: reading.count_executions(connection, stream))
+
+    def get_trigger(self, entry_point: str) -> TriggerRow | None:
+        return self.run_read(lambda connection: find_trigger(connection, entry_point))
+
+    def list_triggers(self) -> tuple[TriggerRow, ...]:
+        return self.run_read(list_triggers)
 
     def run_read(self, query: Callable[[Connection], T]) -> T:
         """Run a query of one's own, under the rules of every read."""

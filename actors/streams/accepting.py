@@ -97,6 +97,7 @@ class Accepting(Supervising):
                 priority=(message.priority if message.priority is not None else point.priority) or None,
                 origin=None if fresh else "join",
                 version=point.version,
+                ancestry=message.ancestry or None,
             ),
         )
         memory = self._checked_memory(message.memory)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from propolis.actors.wakeup import LOOK_SECONDS
 from pykka.messages import ProxyCall
 
 from propolis.actors import WakeupActor, ask
-from propolis.messages import WakeMe, Woken
+from propolis.messages import WakeAt, WakeMe, Woken
 from propolis.testing import InlineLoop, ManualHost
 
 from .actors import Boss
@@ -107,3 +109,49 @@ def test_an_alarm_that_nobody_would_hear_is_not_kept(inline: InlineLoop) -> None
     ref.tell(WakeMe(after=1.0))
     inline.settle()
     assert [] == ref.actor_inbox.kept["heap"]
+
+
+def at(ref: Any, clock: ManualHost, seconds: float) -> Any:
+    """An alarm for a time of day, so many seconds from now."""
+    return ask(ref, WakeAt(at=clock.now() + timedelta(seconds=seconds)), timeout=None)
+
+
+def test_an_alarm_for_a_time_of_day_rings_then(inline: InlineLoop) -> None:
+    """Among those that wait for so many seconds."""
+    ref, clock = inline.spawn(WakeupActor), clock_of(inline)
+    alarm = at(ref, clock, 3_600.0)
+    clock.advance(3_599.999)
+    assert not alarm.done()
+    clock.advance(0.002)
+    assert isinstance(alarm.result(), Woken)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -5.0])
+def test_a_time_of_day_that_has_passed_rings_at_once(inline: InlineLoop, seconds: float) -> None:
+    """There is nothing to wait for."""
+    ref, clock = inline.spawn(WakeupActor), clock_of(inline)
+    alarm = at(ref, clock, seconds)
+    inline.settle()
+    assert alarm.done()
+
+
+def test_a_wall_clock_that_is_set_forward_rings_soon_after(inline: InlineLoop) -> None:
+    """Also when a machine slept: its monotonic clock stood still, and no timer noticed."""
+    ref, clock = inline.spawn(WakeupActor), clock_of(inline)
+    alarm, other = at(ref, clock, 3_600.0), alarms(ref, 3_600.0)[0]
+    inline.settle()
+    clock.jump(7_200.0)
+    clock.advance(LOOK_SECONDS)
+    assert (True, False) == (alarm.done(), other.done())
+
+
+def test_a_wall_clock_that_is_set_back_makes_it_wait_longer(inline: InlineLoop) -> None:
+    """It never rings early."""
+    ref, clock = inline.spawn(WakeupActor), clock_of(inline)
+    alarm = at(ref, clock, 60.0)
+    inline.settle()
+    clock.jump(-30.0)
+    clock.advance(89.9)
+    assert not alarm.done()
+    clock.advance(0.2)
+    assert alarm.done()

@@ -47,6 +47,20 @@ def test_timers_fire_in_order_each_at_its_own_moment() -> None:
     assert (5.0, None) == (host.monotonic(), host.until_next)
 
 
+def test_a_jump_sets_the_wall_clock_and_no_timer_notices() -> None:
+    """Forward and back."""
+    host, fired = ManualHost(), []
+    before = host.now()
+    with InlineLoop(host) as loop:
+        loop.call_later(10.0, lambda: fired.append(1))
+        host.jump(3_600.0)
+        assert (timedelta(hours=1), 0.0, []) == (host.now() - before, host.monotonic(), fired)
+        host.jump(-7_200.0)
+        host.advance(10.0)
+    assert [1] == fired
+    assert timedelta(hours=-1, seconds=10) == host.now() - before
+
+
 def test_a_cancelled_timer_does_not_fire() -> None:
     """Nor counts as the next one."""
     host = ManualHost()

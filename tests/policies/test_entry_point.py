@@ -236,9 +236,45 @@ def test_a_webhook_with_a_path_is_accepted() -> None:
     assert "/x" == EntryPoint(id="w", trigger_type="webhook", trigger_config={"path": "/x"}).trigger_config["path"]
 
 
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ({"cron": "61 * * * *"}, ".cron"),
+        ({"cron": "0 0 30 2 *"}, ".cron"),
+        ({"cron": "every day"}, ".cron"),
+        ({"delay": 1, "timezone": "Mars/Olympus"}, ".timezone"),
+        ({"delay": 1, "timezone": 3}, ".timezone"),
+        ({"delay": 1, "misfire": "twice"}, ".misfire"),
+        ({"delay": 1, "run_immediately": 1}, ".run_immediately"),
+        ({"delay": 1, "input_data": 5}, ".input_data"),
+        ({"delay": 1, "input_data": {"due_at": 5}}, ".input_data.due_at"),
+        ({"delay": 1, "misfires": "once"}, ".misfires"),
+        ({"delay": 1e300}, ".delay"),
+        ({"interval_seconds": 1e-9}, ".interval_seconds"),
+        ({"run_at": "0001-01-01T00:00:00+23:59"}, ".run_at"),
+    ],
+)
+def test_what_else_a_timer_is_told_is_looked_at_too(more: dict[str, object], name: str) -> None:
+    """Bad expressions, zones, policies, inputs."""
+    error = refusal(trigger_type="timer", trigger_config=more)
+    assert f"EntryPoint.trigger_config{name}" == error.what
+    assert error.remedy
+
+
+def test_what_a_timer_passes_on_must_be_fit_to_travel() -> None:
+    """The path of what is not, from the name that the user gave it."""
+    with pytest.raises(InvalidInput, match=r"trigger_config\.input_data\.socket"):
+        EntryPoint(id="t", trigger_type="timer", trigger_config={"delay": 1, "input_data": {"socket": object()}})
+
+
+def test_a_misspelled_field_of_a_timer_is_told_the_right_one() -> None:
+    """As one of the entry point itself."""
+    assert "Did you mean misfire?" == refusal(trigger_type="timer", trigger_config={"delay": 1, "misfre": 1}).remedy
+
+
 def test_a_schedule_is_looked_at_for_timers_only() -> None:
     """trigger_config is the trigger's own otherwise."""
-    assert "?" == EntryPoint(id="e", trigger_type="event", trigger_config={"cron": "?"}).trigger_config["cron"]
+    assert "?" == EntryPoint(id="e", trigger_config={"cron": "?"}).trigger_config["cron"]
 
 
 def test_placements_are_values() -> None:

@@ -10,9 +10,10 @@ from propolis.actors.stores import SqlStore, open_store
 
 from .builders import StillHost
 from .contract import StoreContract
+from .contract_triggers import TriggersContract
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, TriggersContract):
     """SQLite in memory."""
 
     @pytest.fixture
@@ -23,7 +24,7 @@ class TestMemoryStore(StoreContract):
         store.close()
 
 
-class TestFileStore(StoreContract):
+class TestFileStore(StoreContract, TriggersContract):
     """SQLite in a file."""
 
     @pytest.fixture

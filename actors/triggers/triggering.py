@@ -1,0 +1,129 @@
+"""What timers and event triggers have in common: a row in the store, and a stream that takes what they start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import pykka
+
+from propolis.messages import (
+    Event,
+    LeaseLost,
+    MoveTrigger,
+    OpenTrigger,
+    Payload,
+    PropolisError,
+    RuntimeStopped,
+    SessionBusy,
+    StreamTripped,
+    TriggerRow,
+    WakeMe,
+)
+
+from ..core import AsyncioActor, Ref, Reply
+
+if TYPE_CHECKING:
+    from ..records import StoreThreads
+    from ..streams.plan import StreamPlan
+
+__all__ = ["ENDS", "Triggering", "retry_after"]
+
+_FIRST, _LONGEST = 0.1, 5.0
+"""Seconds between attempts to start what the stream does not take now."""
+
+ENDS: Final = (RuntimeStopped, LeaseLost, pykka.ActorDeadError)
+"""What is heard in a runtime, or of a stream, that ends: there is nothing more to do."""
+
+
+def retry_after(error: BaseException, tries: int) -> float | None:
+    """Seconds to wait before what was refused is tried again; None when it would be refused for ever. Pure.
+
+    Raises the error when it is none that a stream replies with: it is a bug.
+    """
+    if not isinstance(error, PropolisError):
+        raise error
+    if isinstance(error, SessionBusy) or not error.retryable:
+        return None
+    wait = min(_LONGEST, _FIRST * 2.0 ** min(tries, 10))
+    return max(wait, error.retry_after) if isinstance(error, StreamTripped) else wait
+
+
+class Triggering(AsyncioActor):
+    """Supervised by the root, beside the stream that it starts executions on. Ends with it.
+
+    A crash loses nothing: how far it is stands in the store, and everything that it starts has an idempotency key.
+    """
+
+    def __init__(self, plan: StreamPlan, stream: Ref[Any], threads: StoreThreads) -> None:
+        super().__init__()
+        self.plan = plan
+        self.entry_point = plan.entry_point.id
+        self.stream = stream
+        self._threads = threads
+
+    def open_row(self, request: OpenTrigger, then: Callable[[TriggerRow], object]) -> None:
+        """Begin, or go on with what is there."""
+        self.request(self.plan.sessions, request, then, self.leave_or_crash)
+
+    def read_row(self, then: Callable[[TriggerRow | None], object]) -> None:
+        """The row as it is now: another runtime may have moved it."""
+        self.read(lambda store: store.get_trigger(self.entry_point), then)
+
+    def read(self, job: Callable[[Any], Any], then: Callable[[Any], object]) -> None:
+        """Read the store, on its thread; a store that cannot be read now is read again."""
+
+        def failed(error: BaseException) -> None:
+            if not isinstance(error, ENDS):
+                wait = retry_after(error, 10)
+                if wait is None:
+                    raise error
+                self.wait(wait, lambda: self.read(job, then))
+
+        self.follow(self._threads.read(job), then, failed)
+
+    def move(
+        self,
+        row: TriggerRow,
+        position: int | None,
+        events: tuple[Event, ...],
+        then: Callable[[TriggerRow], object],
+        lost: Callable[[], object],
+    ) -> None:
+        """Bring the row to a new position; or somebody else was first."""
+        assert row.position is not None
+        now = self.host.now()
+        request = MoveTrigger(
+            entry_point=row.entry_point,
+            shape=row.shape,
+            expected=row.position,
+            position=position,
+            at=now,
+            events=events,
+        )
+        moved = row.model_copy(update={"position": position, "updated_at": now})
+        self.request(
+            self.plan.sessions, request, lambda done: lost() if done is None else then(moved), self.leave_or_crash
+        )
+
+    def wait(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
+        """Go on after a time."""
+        return self.request(self.plan.wakeups, WakeMe(after=seconds), lambda _: then(), lambda _: None)
+
+    def make_event(self, type: str, data: dict[str, Any], **ids: Any) -> Event:
+        """An event of the entry point's own."""
+        payload = Payload.of({"entry_point": self.entry_point, **data})
+        return Event(
+            type=type,
+            stream_id=self.entry_point,
+            graph_id=self.plan.entry_point.graph_id,
+            timestamp=self.host.now(),
+            data_payload=payload,
+            **ids,
+        )
+
+    @staticmethod
+    def leave_or_crash(error: BaseException) -> None:
+        """Nothing more to do in a runtime that ends; everything else is a bug."""
+        if not isinstance(error, ENDS):
+            raise error
