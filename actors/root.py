@@ -133,20 +133,29 @@ class RuntimeActor(Membership):
         self._streams[entry_point.id] = opened
         plan.launcher.stream_opened()
 
-        def started(_: None) -> None:
-            self._start_trigger(opened)
+        def failed(error: BaseException) -> None:
+            if reply is not None:
+                reply.offer_error(error)
+
+        def ready(_: None) -> None:
             if reply is not None:
                 reply.set(opened)
 
-        self.request(ref, StartStream(), started, lambda error: reply.offer_error(error) if reply else None)
+        self.request(ref, StartStream(), lambda _: self._start_trigger(opened, ready, failed), failed)
         return LATER
 
-    def _start_trigger(self, opened: OpenedStream) -> None:
+    def _start_trigger(
+        self, opened: OpenedStream, then: Callable[[None], object], failed: Callable[[BaseException], object]
+    ) -> None:
         """What starts executions by itself stands beside its stream: it lives as long, and outlives its crashes."""
         point = opened.plan.entry_point
         trigger = TRIGGERS.get(point.trigger_type)
-        if trigger is not None and opened.ref.is_alive():
-            self.spawn(trigger, opened.plan, opened.ref, self._threads, name=f"trigger:{point.id}")
+        if trigger is None or not opened.ref.is_alive():
+            then(None)
+            return
+        ready: Reply[None] = Reply()
+        self.spawn(trigger, opened.plan, opened.ref, self._threads, ready, name=f"trigger:{point.id}")
+        self.follow(ready, then, failed)
 
     def close_stream(self, stream_id: str, cancel: bool, grace: float) -> object:
         """Stop a stream and forget it."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from .reacting import EventTriggerActor
 from .timer import TimerActor
 from .triggering import Triggering
 
 __all__ = ["TRIGGERS"]
 
-TRIGGERS: Final[Mapping[str, type[Triggering]]] = {"timer": TimerActor}
+TRIGGERS: Final[Mapping[str, type[Triggering]]] = {"event": EventTriggerActor, "timer": TimerActor}

@@ -15,7 +15,7 @@ from propolis.messages import (
     WakeAt,
 )
 
-from ..core import Ref
+from ..core import Ref, Reply
 from ..stores.schema import from_micros, to_micros
 from .config import thawed
 from .misfire import Fire, Over, Skip, Wait, look
@@ -45,8 +45,8 @@ class TimerActor(Triggering):
     was asleep does not fire what others have done.
     """
 
-    def __init__(self, plan: StreamPlan, stream: Ref[Any], threads: StoreThreads) -> None:
-        super().__init__(plan, stream, threads)
+    def __init__(self, plan: StreamPlan, stream: Ref[Any], threads: StoreThreads, ready: Reply[None]) -> None:
+        super().__init__(plan, stream, threads, ready)
         self._config = plan.entry_point.trigger_config
         self._schedule = Schedule.of(self._config)
         self._opened_at: datetime = self.kept("opened_at", self.host.now)

@@ -55,16 +55,27 @@ class Triggering(AsyncioActor):
     A crash loses nothing: how far it is stands in the store, and everything that it starts has an idempotency key.
     """
 
-    def __init__(self, plan: StreamPlan, stream: Ref[Any], threads: StoreThreads) -> None:
+    def __init__(self, plan: StreamPlan, stream: Ref[Any], threads: StoreThreads, ready: Reply[None]) -> None:
         super().__init__()
         self.plan = plan
         self.entry_point = plan.entry_point.id
         self.stream = stream
         self._threads = threads
+        self._ready = ready
+
+    def on_stop(self) -> None:
+        """Whoever still waits for it to begin is told that it does not."""
+        self._ready.offer_error(RuntimeStopped(what=f"Stream {self.entry_point!r}"))
 
     def open_row(self, request: OpenTrigger, then: Callable[[TriggerRow], object]) -> None:
-        """Begin, or go on with what is there."""
-        self.request(self.plan.sessions, request, then, self.leave_or_crash)
+        """Begin, or go on with what is there. From then on nothing is missed: the opening of the stream is answered."""
+
+        def opened(row: TriggerRow) -> None:
+            if not self._ready.done():
+                self._ready.set(None)
+            then(row)
+
+        self.request(self.plan.sessions, request, opened, self.leave_or_crash)
 
     def read_row(self, then: Callable[[TriggerRow | None], object]) -> None:
         """The row as it is now: another runtime may have moved it."""

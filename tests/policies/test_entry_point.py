@@ -15,7 +15,7 @@ from propolis.actors.config import RuntimeConfig
 from propolis.actors.specs import Backoff, EntryPoint, Intensity, Placement, RestartPolicy, StreamPolicy
 from pydantic import ValidationError
 
-from propolis.messages import InvalidInput
+from propolis.messages import LIVE_EVENTS, InvalidInput
 
 LETTERS = string.ascii_letters + string.digits
 
@@ -270,6 +270,49 @@ def test_what_a_timer_passes_on_must_be_fit_to_travel() -> None:
 def test_a_misspelled_field_of_a_timer_is_told_the_right_one() -> None:
     """As one of the entry point itself."""
     assert "Did you mean misfire?" == refusal(trigger_type="timer", trigger_config={"delay": 1, "misfre": 1}).remedy
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({}, ".event_types"),
+        ({"event_types": []}, ".event_types"),
+        ({"event_types": 7}, ".event_types"),
+        ({"event_types": [7]}, ".event_types"),
+        ({"event_types": [""]}, ".event_types"),
+        ({"event_types": ["x"], "filter_stream": ""}, ".filter_stream"),
+        ({"event_types": ["x"], "filter_node": 1}, ".filter_node"),
+        ({"event_types": ["x"], "exclude_own_graph": "yes"}, ".exclude_own_graph"),
+        ({"event_types": ["x"], "join_session": 1}, ".join_session"),
+        ({"event_types": ["x"], "from_seq": -1}, ".from_seq"),
+        ({"event_types": ["x"], "from_seq": True}, ".from_seq"),
+        ({"event_types": ["x"], "max_depth": 0}, ".max_depth"),
+        ({"event_types": ["x"], "filter_steam": "a"}, ".filter_steam"),
+    ],
+)
+def test_an_event_trigger_that_could_not_start_anything_is_refused(config: dict[str, object], name: str) -> None:
+    """By the field."""
+    assert f"EntryPoint.trigger_config{name}" == refusal(trigger_type="event", trigger_config=config).what
+
+
+@pytest.mark.parametrize("type", sorted(LIVE_EVENTS))
+def test_events_that_are_never_stored_start_nothing(type: str) -> None:
+    """They could be missed; the error says so, and what to use in place of a trigger."""
+    error = refusal(trigger_type="event", trigger_config={"event_types": ["order", type]})
+    assert f"{type} is live only: it is never stored, so it could be missed" == error.reason
+    assert "runtime.subscribe()" in error.remedy
+
+
+@pytest.mark.parametrize("type", ["trigger_loop", "trigger_refused"])
+def test_what_triggers_say_of_themselves_starts_nothing(type: str) -> None:
+    """It would not end."""
+    assert "starts nothing" in refusal(trigger_type="event", trigger_config={"event_types": type}).reason
+
+
+@pytest.mark.parametrize("types", ["order", ["order"], ("order", "x"), {"order"}])
+def test_one_type_of_events_or_several_are_accepted(types: object) -> None:
+    """As they are written."""
+    EntryPoint(id="e", trigger_type="event", trigger_config={"event_types": types, "from_seq": 0, "max_depth": 1})
 
 
 def test_a_schedule_is_looked_at_for_timers_only() -> None:
