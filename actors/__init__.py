@@ -1,5 +1,6 @@
 """The machinery: actors on one event loop, supervision, streams and executions, placements, stores."""
 
+from .checkpointing import CheckpointConfig
 from .config import RuntimeConfig
 from .core import (
     LATER,
@@ -19,8 +20,10 @@ from .core import (
 from .executors import (
     Cancelled,
     Context,
+    Done,
     Executor,
     Memory,
+    Parked,
     Paused,
     SyncContext,
     SyncMemory,
@@ -54,7 +57,9 @@ __all__ = [
     "Books",
     "Cancelled",
     "Cell",
+    "CheckpointConfig",
     "Context",
+    "Done",
     "EntryPoint",
     "Envelope",
     "EventActor",
@@ -72,6 +77,7 @@ __all__ = [
     "LoopOwner",
     "Memory",
     "OpenedStream",
+    "Parked",
     "Paused",
     "Placement",
     "ProcessPlacement",

@@ -40,7 +40,6 @@ from .errors import (
     PayloadTooLarge,
     PropolisError,
     RemoteError,
-    ReplayMismatch,
     RuntimeStopped,
     SessionBusy,
     SessionNotFound,
@@ -70,11 +69,14 @@ from .executor import (
     AttemptGivenUp,
     Checkpointed,
     EmitEvents,
+    OpenWait,
+    RecordStep,
     ReportOutput,
     ReportProgress,
     SaveCheckpoint,
 )
 from .failure import Failure
+from .history import GetHistory, RecordedStep, RunHistory, StepKey, StepKind, StepStatus
 from .payload import Payload
 from .queries import (
     ActorNode,
@@ -109,6 +111,7 @@ from .records import (
     Timestamps,
     session_status,
 )
+from .step_errors import ReplayMismatch, StepFailed, StepInDoubt
 from .supervision import (
     ExecutionDetached,
     ExecutionEnded,
@@ -151,6 +154,7 @@ from .writes import (
     OpenExecution,
     PostToInbox,
     ReadInbox,
+    RecordSteps,
     Recovered,
     RecoveredExecution,
     RecoverExecutions,
@@ -207,11 +211,13 @@ __all__ = [
     "GetActive",
     "GetContext",
     "GetExecution",
+    "GetHistory",
     "GetResult",
     "GetSession",
     "GetStats",
     "GetTree",
     "GiveUp",
+    "RunHistory",
     "IdempotencyConflict",
     "InboxRow",
     "InterruptAttempt",
@@ -233,6 +239,7 @@ __all__ = [
     "NonRetryable",
     "OpenExecution",
     "OpenTrigger",
+    "OpenWait",
     "Opened",
     "Origin",
     "Pairs",
@@ -244,6 +251,9 @@ __all__ = [
     "PropolisError",
     "PublishEvents",
     "ReadInbox",
+    "RecordStep",
+    "RecordSteps",
+    "RecordedStep",
     "RecoverExecutions",
     "RecoverNow",
     "Recovered",
@@ -272,6 +282,11 @@ __all__ = [
     "StaleWriter",
     "StartExecution",
     "StartStream",
+    "StepFailed",
+    "StepInDoubt",
+    "StepKey",
+    "StepKind",
+    "StepStatus",
     "StopStream",
     "StopWorker",
     "StoreCorrupt",

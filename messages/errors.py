@@ -26,7 +26,6 @@ __all__ = [
     "PayloadTooLarge",
     "PropolisError",
     "RemoteError",
-    "ReplayMismatch",
     "RuntimeStopped",
     "SessionBusy",
     "SessionNotFound",
@@ -363,15 +362,6 @@ class StoreCorrupt(PropolisError):
     sentence = "The store {store} cannot be read: {reason}. Restore it from a backup, or name another store."
     store: str
     reason: str
-
-
-@dataclass(eq=False, kw_only=True)
-class ReplayMismatch(PropolisError):
-    """A re-run called a recorded step with other arguments than the run that recorded it."""
-
-    sentence = "Step {step!r} of {execution_id!r} was recorded with other arguments. Give it another name."
-    execution_id: str
-    step: str
 
 
 @dataclass(eq=False, kw_only=True)

@@ -35,6 +35,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "execution_cancelled",
     "execution_completed",
     "execution_failed",
+    "execution_parked",
     "execution_paused",
     "execution_quarantined",
     "execution_queued",
@@ -42,6 +43,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "execution_restarted",
     "execution_resumed",
     "execution_started",
+    "execution_unparked",
     "executor_blocked",
     "goal_achieved",
     "goal_progress",
@@ -56,6 +58,9 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "output_key_set",
     "state_changed",
     "state_conflict",
+    "step_completed",
+    "step_failed",
+    "step_in_doubt",
     "store_available",
     "store_unavailable",
     "stream_recovered",
@@ -75,7 +80,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
 LIFECYCLE_EVENTS: Final = frozenset(
     type
     for type in EVENT_TYPES
-    if type.startswith(("execution_", "stream_", "store_", "timer_", "trigger_"))
+    if type.startswith(("execution_", "step_", "stream_", "store_", "timer_", "trigger_"))
     or type in {"dead_letter", "executor_blocked"}
 )
 """What only the machinery says, since it is what happened; `ctx.emit` refuses them."""

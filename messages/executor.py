@@ -8,6 +8,7 @@ from typing import Literal
 from .base import Message, Request
 from .events import Event
 from .failure import Failure
+from .history import RecordedStep
 from .payload import Payload
 from .records import Checkpoint, ExecutionReport
 from .writes import EventDraft
@@ -18,6 +19,8 @@ __all__ = [
     "AttemptGivenUp",
     "Checkpointed",
     "EmitEvents",
+    "OpenWait",
+    "RecordStep",
     "ReportOutput",
     "ReportProgress",
     "SaveCheckpoint",
@@ -34,13 +37,19 @@ class AttemptEnded(Message, tag="executor.ended.v1"):
     """From a placement, once an attempt: how it ended. Exactly one of output and failure for returned and failed."""
 
     epoch: int
-    how: Literal["returned", "failed", "cancelled", "paused"]
+    how: Literal["returned", "failed", "cancelled", "paused", "parked"]
     output: Payload | None = None
     failure: Failure | None = None
     memory: Payload | None = None
     node: str | None = None
     progress: Payload | None = None
     report: ExecutionReport | None = None
+    ordinal: int = 0
+    """paused: which checkpoint of the run this is."""
+    waits: tuple[RecordedStep, ...] = ()
+    """parked: what it waits for; it is to run again when one of them is over."""
+    forget: tuple[tuple[int, str, str, int], ...] = ()
+    """failed: keys of the recorded steps whose failure this is. They are to run again with it."""
 
 
 class AttemptGivenUp(Message, tag="executor.given_up.v1"):
@@ -100,3 +109,20 @@ class ReportOutput(Message, tag="executor.output.v1"):
     lines: tuple[str, ...]
     level: str | None = None
     logger: str | None = None
+
+
+class RecordStep(Request[None], tag="executor.step.v1"):
+    """From an executor: commit this step before I go on (D4). Errors: StaleWriter."""
+
+    epoch: int
+    step: RecordedStep
+
+
+class OpenWait(Request[RecordedStep], tag="executor.wait.v1"):
+    """From an executor that keeps its stack: commit that I wait for this, reply with how it ended.
+
+    Errors: StaleWriter.
+    """
+
+    epoch: int
+    step: RecordedStep

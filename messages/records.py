@@ -32,7 +32,7 @@ ExecutionStatus: TypeAlias = Literal[
 SessionStatus: TypeAlias = Literal["active", "paused", "completed", "failed", "cancelled"]
 IsolationLevel: TypeAlias = Literal["isolated", "shared", "synchronized"]
 SessionPolicy: TypeAlias = Literal["queue", "reject", "parallel"]
-Origin: TypeAlias = Literal["fresh", "join", "resume"]
+Origin: TypeAlias = Literal["fresh", "join", "resume", "fork"]
 Quality: TypeAlias = Literal["clean", "degraded", "failed"]
 
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled", "paused"})
@@ -65,6 +65,13 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
     version: str | None = None
     ancestry: tuple[str, ...] = ()
     """Of one that an event started: the entry points that events went through on the way, its own the last."""
+    run: str | None = None
+    """The run of the session that it goes on with (a resume): whose steps it has behind it. None: its own."""
+
+    @property
+    def run_id(self) -> str:
+        """What its steps and checkpoints are kept under: the id of the execution that began the run."""
+        return self.run or self.execution_id
 
 
 class ExecutionState(Message, tag="execution.state.v1"):
@@ -107,6 +114,15 @@ class Checkpoint(Message, tag="checkpoint.v1"):
     node: str | None = None
     created_at: datetime
     memory: Payload
+    run: str | None = None
+    """The run that made it; None: that of its execution."""
+    ordinal: int = 0
+    """Which checkpoint of its run it is, counted from 1. (0: of a version that did not count.)"""
+
+    @staticmethod
+    def id_of(run: str, ordinal: int) -> str:
+        """The id of a run's checkpoint."""
+        return f"{run}.{ordinal}"
 
 
 class Timestamps(Message, tag="timestamps.v1"):
@@ -252,6 +268,8 @@ class SessionRecord(Message, tag="session.record.v1"):
     checkpoint_id: str | None = None
     checkpoint_node: str | None = None
     version: str | None = None
+    run: str | None = None
+    """The run of the owning execution, which a resume goes on with."""
 
     @property
     def input_data(self) -> Any:

@@ -37,9 +37,10 @@ class ExecutionDetached(Message, tag="supervision.detached.v1"):
 
 
 class SlotReturned(Message, tag="supervision.slot_returned.v1"):
-    """From an execution: I wait for something else and need no slot."""
+    """From an execution: I wait for something else and need no slot. `parked`: for as long as that may take."""
 
     execution_id: str
+    parked: bool = False
 
 
 class SlotWanted(Message, tag="supervision.slot_wanted.v1"):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from .base import Message
 from .failure import Failure
+from .history import RunHistory
 from .payload import Payload
 from .records import ExecutionSpec
 
@@ -72,6 +73,7 @@ class RunAttempt(Message, tag="worker.run.v1"):
     attempt: int
     memory: Payload | None = None
     resume_from: str | None = None
+    history: RunHistory | None = None
 
 
 class InterruptAttempt(Message, tag="worker.interrupt.v1"):

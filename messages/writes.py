@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from .base import Message, Request
 from .codec import decode_as
 from .events import Event
+from .history import RecordedStep
 from .payload import Payload
 from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
 from .triggers import MoveTrigger, OpenTrigger
@@ -28,6 +29,7 @@ __all__ = [
     "Opened",
     "PostToInbox",
     "ReadInbox",
+    "RecordSteps",
     "RecoverExecutions",
     "Recovered",
     "RecoveredExecution",
@@ -71,6 +73,9 @@ class Opened(Message, tag="write.opened.v1"):
 class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     """Insert an execution, and by `spec.origin` open (`fresh`), join or take over (`resume`) its session.
 
+    `fork` opens a session that begins where another one (`source`) stood at a checkpoint. A `resume` whose spec names
+    no run begins one likewise.
+
     With `started_at` its first attempt is counted in the same commit (D2), else it is pending. None is the reply to a
     `fresh` one that is committed just as it was asked for.
 
@@ -83,6 +88,9 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     memory: Payload | None = None
     """fresh: the initial memory. join, resume: pairs to put on top of the session's."""
     checkpoint_id: str | None = None
+    """resume, fork: None is the last one."""
+    source: str | None = None
+    """fork: the other session."""
     session_policy: SessionPolicy = "queue"
     graph_id: str | None = None
     events: tuple[EventDraft, ...] = ()
@@ -128,6 +136,15 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     memory: Payload | None = None
     progress: Payload | None = None
     checkpoint: Checkpoint | None = None
+    steps: tuple[RecordedStep, ...] = ()
+    forget: tuple[tuple[int, str, str, int], ...] = ()
+    """Keys of steps that are to run again."""
+    run: str | None = None
+    """Whose steps these are; None: the execution's own."""
+    keep_checkpoints: int | None = None
+    """Drop the checkpoints of the run beyond so many."""
+    drop_checkpoints_before: datetime | None = None
+    """With `keep_checkpoints`: and those from before."""
     events: tuple[EventDraft, ...] = ()
     inbox: tuple[int, ...] = ()
     """Rows of the execution's inbox that this is the effect of: they go in the same transaction."""
@@ -143,6 +160,27 @@ class Appended(Message, tag="write.appended.v1"):
     """The events are committed, numbered from `first_seq` on."""
 
     first_seq: int | None
+
+
+class RecordSteps(Request[Appended], tag="write.steps.v1"):
+    """Record steps of a run, if the execution that made them is still at this epoch. Errors: StaleWriter."""
+
+    execution_id: str
+    expected_epoch: int
+    at: datetime
+    session_id: str
+    stream_id: str
+    correlation_id: str
+    graph_id: str | None = None
+    run: str
+    steps: tuple[RecordedStep, ...]
+    events: tuple[EventDraft, ...] = ()
+
+    @property
+    def event_origin(self) -> EventOrigin:
+        """For its events."""
+        ids = (self.execution_id, self.session_id, self.stream_id, self.correlation_id)
+        return EventOrigin(*ids, self.graph_id, self.at)
 
 
 class AppendEvents(Request[Appended], tag="write.events.v1"):
@@ -269,6 +307,7 @@ class RuntimeRow(Message, tag="runtime.row.v1"):
 Write = (
     OpenExecution
     | AdvanceExecution
+    | RecordSteps
     | AppendEvents
     | PostToInbox
     | RecoverExecutions

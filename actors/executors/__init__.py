@@ -3,8 +3,9 @@
 from .attempt import Attempt, Beginning
 from .blocking import BlockingRun
 from .context import Context, Memory, SyncContext, SyncMemory
+from .outcomes import Done
 from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor
-from .signals import Cancelled, Paused, Unwind
+from .signals import Cancelled, Parked, Paused, Unwind
 
 __all__ = [
     "Attempt",
@@ -12,9 +13,11 @@ __all__ = [
     "BlockingRun",
     "Cancelled",
     "Context",
+    "Done",
     "Executor",
     "ExecutorPlan",
     "Memory",
+    "Parked",
     "Paused",
     "SyncContext",
     "SyncMemory",

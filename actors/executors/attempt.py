@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from propolis.messages import (
     LIFECYCLE_EVENTS,
@@ -20,15 +20,20 @@ from propolis.messages import (
     Failure,
     InvalidInput,
     Payload,
+    RecordedStep,
     ReportProgress,
+    RunHistory,
     SaveCheckpoint,
     StaleWriter,
-    is_unicode,
+    StepKey,
 )
 
 from ..core import Ref, Reply, ask
 from .memory import WorkingMemory
-from .signals import Paused
+from .names import check_name, check_text
+from .outcomes import causes
+from .replay import Replay
+from .signals import Parked, Paused
 
 if TYPE_CHECKING:
     from ..host import Host
@@ -37,9 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Beginning"]
 
 _log = logging.getLogger("propolis.execution")
-
-MAX_NAME_BYTES: Final = 4_096
-"""Of a node, an event's type, a note: what stands beside user data, which has a limit of its own."""
 
 
 def _uncounted() -> None:
@@ -57,6 +59,8 @@ class Beginning(NamedTuple):
     """The node of the checkpoint that the memory is from."""
     refused: Callable[[], None] = _uncounted
     """Called, on any thread, for each call of it that comes when nobody listens to it any more."""
+    history: RunHistory | None = None
+    """What the run has recorded, where an earlier attempt may have recorded something."""
 
 
 class Attempt:
@@ -71,16 +75,29 @@ class Attempt:
         "fraction",
         "host",
         "input",
+        "keeps_stack",
         "limit",
         "memory",
         "node",
         "note",
         "pause_requested",
+        "raised",
         "ref",
+        "replay",
         "superseded",
+        "waits",
     )
 
-    def __init__(self, begin: Beginning, ref: Ref[Any], entry_point: EntryPoint, host: Host, limit: int) -> None:
+    def __init__(
+        self,
+        begin: Beginning,
+        ref: Ref[Any],
+        entry_point: EntryPoint,
+        host: Host,
+        limit: int,
+        *,
+        keeps_stack: bool = False,
+    ) -> None:
         self.begin = begin
         self.ref = ref
         self.entry_point = entry_point
@@ -99,13 +116,22 @@ class Attempt:
         self.node: str | None = None
         self.figures: ExecutionReport | None = None
         """What the result is to say of the way to it."""
+        self.replay = Replay(begin.spec.execution_id, begin.history)
+        self.raised: dict[int, tuple[BaseException, StepKey]] = {}
+        """Exceptions of steps that were raised into the executor, by their identity."""
+        self.keeps_stack = keeps_stack
+        """Its code may wait where it is; else a long wait unwinds it, and it is run again when that is over."""
+        self.waits: tuple[RecordedStep, ...] = ()
+        """What it is being unwound for."""
 
     # -- what the contexts do ----------------------------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Refuse the call of one that has been superseded."""
+    def check(self, *, waits: bool = False) -> None:
+        """Refuse the call of one that has been superseded; of one that is being unwound, all but further `waits`."""
         if self.is_late():
             raise StaleWriter(execution_id=self.begin.spec.execution_id, epoch=self.begin.epoch)
+        if self.waits and not waits:
+            raise Parked
 
     def is_late(self) -> bool:
         """Whether a call comes too late: it has been superseded, or has ended. Such calls are counted."""
@@ -117,18 +143,28 @@ class Attempt:
     def ask_checkpoint(
         self, node: str | None, memory: Mapping[str, Any] | None, events: tuple[EventDraft, ...] = ()
     ) -> Reply[Checkpointed]:
-        """Send the memory to be committed, with events of the same moment."""
+        """Send the memory to be committed, with events of the same moment; of a checkpoint that an earlier attempt has
+        made, only say so.
+        """
         self.check()
-        _check_text("node", node)
+        check_text("node", node)
         if memory is not None:
             self.memory.write_batch(memory)
         self.node = node if node is not None else self.node
+        ordinal, replayed = self.replay.pass_checkpoint()
+        checkpoint_id = Checkpoint.id_of(self.begin.spec.run_id, ordinal)
+        if replayed:
+            done: Reply[Checkpointed] = Reply()
+            done.set(Checkpointed(checkpoint_id=checkpoint_id))
+            return done
         checkpoint = Checkpoint(
-            checkpoint_id=self.host.new_id("cp"),
+            checkpoint_id=checkpoint_id,
             execution_id=self.begin.spec.execution_id,
             node=node,
             created_at=self.host.now(),
             memory=self.memory.snapshot(),
+            run=self.begin.spec.run,
+            ordinal=ordinal,
         )
         request = SaveCheckpoint(
             epoch=self.begin.epoch,
@@ -139,17 +175,21 @@ class Attempt:
         )
         return ask(self.ref, request, timeout=None)
 
+    def after_checkpoint(self, saved: Checkpointed) -> str:
+        """It is committed: go on, or pause here when somebody wants that."""
+        if saved.pause_requested:
+            raise Paused(self.node)
+        return saved.checkpoint_id
+
     def ask_emit(self, type: str, data: Mapping[str, Any] | None, node_id: str | None) -> Reply[None]:
         """Send an event to be committed and published."""
         self.check()
-        if not isinstance(type, str) or not type:
-            raise InvalidInput(what="event type", reason=f"{type!r} is no name", remedy="Pass a non-empty str.")
-        _check_text("event type", type)
+        check_name("event type", type)
         if type in LIFECYCLE_EVENTS:
             raise InvalidInput(
                 what="event type", reason=f"{type!r} is for Propolis to say", remedy='Pass another name, or "custom".'
             )
-        _check_text("node_id", node_id)
+        check_text("node_id", node_id)
         if data is not None and not isinstance(data, Mapping):
             raise InvalidInput(what="event.data", reason=f"{data!r:.200} is no mapping", remedy="Pass a dict.")
         event = self.event(type, Payload.of(dict(data or {}), "event.data", self.limit), node_id)
@@ -173,7 +213,7 @@ class Attempt:
     def tell_progress(self, fraction: float | None, note: str) -> None:
         """Say how far it is; also the sign of life that `idle_timeout` looks for."""
         self.check()
-        _check_text("note", note)
+        check_text("note", note)
         if fraction is not None:
             if not isinstance(fraction, (int, float)) or not 0.0 <= fraction <= 1.0:
                 raise InvalidInput(
@@ -190,12 +230,13 @@ class Attempt:
             raise InvalidInput(what="report", reason=f"{report!r:.200} is none", remedy="Pass an ExecutionReport.")
         self.figures = report
 
-    def pause_here(self, node: str | None) -> Paused:
-        """What to raise to pause."""
+    def pause(self, node: str | None) -> None:
+        """Raise Paused, with what is a checkpoint too; by one that an earlier attempt has made it just passes."""
         self.check()
-        _check_text("node", node)
+        check_text("node", node)
         self.node = node if node is not None else self.node
-        return Paused(self.node)
+        if not self.replay.pass_checkpoint().replayed:
+            raise Paused(self.node)
 
     def progress_payload(self) -> Payload | None:
         """What is known of the progress, if anything is."""
@@ -228,6 +269,8 @@ class Attempt:
                     reason="the executor is a plain function that returned a coroutine",
                     remedy="Make it an async def, and await the call.",
                 )
+            if self.waits:  # it has swallowed what was to unwind it
+                return self._parked()
             payload = Payload.of(output, "output", self.limit)
             memory = self._final_memory()
         except Exception as error:  # noqa: BLE001 - a property of a returned model may raise anything
@@ -250,6 +293,8 @@ class Attempt:
 
     def _ended_by(self, error: BaseException, unwinding: tuple[type[BaseException], ...]) -> AttemptEnded:
         kind = type(error)  # and not isinstance(), which asks the exception itself
+        if self.waits and not self.cancelled:
+            return self._parked()
         if issubclass(kind, Paused):
             try:
                 return AttemptEnded(
@@ -259,6 +304,7 @@ class Attempt:
                     memory=self.memory.snapshot(),
                     progress=self.progress_payload(),
                     report=self.figures,
+                    ordinal=self.replay.segment,
                 )
             except Exception as problem:  # noqa: BLE001
                 return self.failed(problem)
@@ -272,12 +318,25 @@ class Attempt:
             retryable = self.entry_point.restart.retryable(error)
         except BaseException:  # noqa: BLE001 - an exception class may have a hostile __class__ or __instancecheck__
             retryable = False
-        return self._failed_as(Failure.of(error, retryable=retryable))
+        try:
+            forget = tuple(tuple(self.raised[id(each)][1]) for each in causes(error) if id(each) in self.raised)
+        except BaseException:  # noqa: BLE001
+            forget = ()
+        return self._failed_as(Failure.of(error, retryable=retryable), forget)
 
-    def _failed_as(self, failure: Failure) -> AttemptEnded:
-        progress = self._last_progress()
+    def _failed_as(self, failure: Failure, forget: tuple[Any, ...] = ()) -> AttemptEnded:
         return AttemptEnded(
-            epoch=self.begin.epoch, how="failed", failure=failure, progress=progress, report=self.figures
+            epoch=self.begin.epoch,
+            how="failed",
+            failure=failure,
+            progress=self._last_progress(),
+            forget=forget,
+            report=self.figures,
+        )
+
+    def _parked(self) -> AttemptEnded:
+        return AttemptEnded(
+            epoch=self.begin.epoch, how="parked", waits=self.waits, progress=self._last_progress(), report=self.figures
         )
 
     def _last_progress(self) -> Payload | None:
@@ -293,15 +352,3 @@ class Attempt:
 
     def _final_memory(self) -> Payload | None:
         return self.memory.snapshot() if self.memory.changed else None
-
-
-def _check_text(what: str, value: str | None) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise InvalidInput(what=what, reason=f"{value!r:.200} is no str", remedy="Pass text.")
-    if not is_unicode(value):
-        raise InvalidInput(what=what, reason=f"{value!r:.200} is not valid Unicode", remedy="Pass text.")
-    size = len(value.encode())
-    if size > MAX_NAME_BYTES:
-        raise InvalidInput(what=what, reason=f"it has {size} bytes, over {MAX_NAME_BYTES}", remedy="Shorten it.")

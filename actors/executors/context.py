@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from propolis.messages import Checkpointed, ExecutionReport, InvalidInput
+from propolis.messages import ExecutionReport, InvalidInput
 
 from ..core import Reply
+from ..specs import Backoff
+from . import steps
 from .attempt import Attempt
+from .calling import AsyncCalling, PlainCalling
 from .signals import Cancelled
+from .steps import OnDoubt, current_step_key, run_plainly
 
 __all__ = ["Context", "Memory", "Scope", "SyncContext", "SyncMemory"]
 
 R = TypeVar("R")
 Scope: TypeAlias = Literal["execution"]
+
+_BACKOFF: Final = Backoff()
 
 
 class _Shared:
@@ -65,6 +71,7 @@ class _Shared:
     @property
     def session_state(self) -> dict[str, Any]:
         """A fresh copy of the whole memory."""
+        self._attempt.replay.look()
         return self._attempt.memory.read_all()
 
     @property
@@ -75,12 +82,20 @@ class _Shared:
     @property
     def resumed_from(self) -> str | None:
         """The node of the checkpoint that this attempt starts from, if it has one."""
+        self._attempt.replay.look()
         return self._attempt.begin.resume_from
 
     @property
     def entry_node(self) -> str | None:
         """The node of a graph that this execution is to start at (`EntryPoint.entry_node`)."""
         return self._attempt.entry_point.entry_node
+
+    @property
+    def step_key(self) -> str | None:
+        """Of the step whose function runs here: the same however often that is run again. For an outside system that
+        can deduplicate. None outside of a step's function.
+        """
+        return current_step_key()
 
     @property
     def cancelled(self) -> bool:
@@ -110,11 +125,11 @@ class Memory:
 
     async def read(self, key: str, default: Any = None, *, scope: Scope = "execution") -> Any:
         """A fresh copy of the value, or the default."""
-        return self._of(scope).read(key, default)
+        return self._of(scope, look=True).read(key, default)
 
     async def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
         """A fresh copy of everything."""
-        everything: dict[str, Any] = self._of(scope).read_all()
+        everything: dict[str, Any] = self._of(scope, look=True).read_all()
         return everything
 
     async def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
@@ -129,15 +144,15 @@ class Memory:
         self, key: str, change: Callable[[Any], Any], *, default: Any = None, scope: Scope = "execution"
     ) -> Any:
         """Set a value to `change(value)`; returns the new one."""
-        return self._of(scope).update(key, change, default)
+        return self._of(scope, look=True).update(key, change, default)
 
     async def delete(self, key: str, *, scope: Scope = "execution") -> bool:
         """Remove a value. False when there was none."""
         removed: bool = self._of(scope).delete(key)
         return removed
 
-    def _of(self, scope: str) -> Any:
-        return _scoped(self._attempt, scope)
+    def _of(self, scope: str, *, look: bool = False) -> Any:
+        return _scoped(self._attempt, scope, look=look)
 
 
 class Context(_Shared):
@@ -163,12 +178,7 @@ class Context(_Shared):
             StaleWriter: another attempt or owner has taken over.
         """
         saved = await self._attempt.ask_checkpoint(node, memory)
-        return self._after_checkpoint(saved, node)
-
-    def _after_checkpoint(self, saved: Checkpointed, node: str | None) -> str:
-        if saved.pause_requested:
-            raise self._attempt.pause_here(node)
-        return saved.checkpoint_id
+        return self._attempt.after_checkpoint(saved)
 
     async def emit(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> None:
         """Publish an event; committed before this returns, except for the live-only types."""
@@ -190,7 +200,49 @@ class Context(_Shared):
 
     async def pause(self, node: str | None = None) -> None:
         """A checkpoint, then the end of this execution as paused; `stream.resume()` goes on from here."""
-        raise self._attempt.pause_here(node)
+        self._attempt.pause(node)
+
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *args: Any,
+        on_doubt: OnDoubt = "rerun",
+        retries: int = 0,
+        backoff: Backoff = _BACKOFF,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call `function(*args)` once in the life of the run, and commit what it gave before the next line runs (D4).
+
+        When the executor is run again, the call returns what was recorded, or raises it. Steps are known by the
+        checkpoints behind them, their name, and which call of that name it is; several may run side by side. An
+        `async def` runs on this event loop, a `def` on a thread of its own. What it gives comes back as plain data.
+
+        `retries`: how often to call it again when it raises what the entry point's `retry_on` names, after `backoff`.
+        `timeout`: seconds for each call; a `def` that takes longer is left behind on its thread. `on_doubt`: of a step
+        that was begun, and whose end a death of the process left unknown: "rerun" calls it again, "fail" raises
+        StepInDoubt, a function gets the arguments and returns `Done(value)`, or anything else to have it called again.
+        With the last two, that the step begins is committed before it does.
+
+        An exception that the executor catches is recorded like a value. One that ends the attempt is forgotten with
+        it: the restart calls the function again.
+
+        Raises:
+            ReplayMismatch: it is recorded with other arguments.
+            StepInDoubt: see `on_doubt`.
+            InvalidInput: a bad argument, or a value that cannot be encoded.
+            StaleWriter: another attempt or owner has taken over.
+        """
+        calling = AsyncCalling(self._attempt.host)
+        options: Any = {"on_doubt": on_doubt, "retries": retries, "backoff": backoff, "timeout": timeout}
+        return await steps.step(self._attempt, calling, name, function, args, **options)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so long, also beyond the end of this process. Slot and worker are given back meanwhile.
+
+        Once begun it is over at that time, however often the executor is run again.
+        """
+        await steps.sleep(self._attempt, AsyncCalling(self._attempt.host), seconds)
 
 
 class SyncMemory:
@@ -203,11 +255,11 @@ class SyncMemory:
 
     def read(self, key: str, default: Any = None, *, scope: Scope = "execution") -> Any:
         """A fresh copy of the value, or the default."""
-        return self._of(scope).read(key, default)
+        return self._of(scope, look=True).read(key, default)
 
     def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
         """A fresh copy of everything."""
-        result: dict[str, Any] = self._of(scope).read_all()
+        result: dict[str, Any] = self._of(scope, look=True).read_all()
         return result
 
     def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
@@ -220,16 +272,16 @@ class SyncMemory:
 
     def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None, scope: Scope = "execution") -> Any:
         """Set a value to `change(value)`; returns the new one."""
-        return self._of(scope).update(key, change, default)
+        return self._of(scope, look=True).update(key, change, default)
 
     def delete(self, key: str, *, scope: Scope = "execution") -> bool:
         """Remove a value. False when there was none."""
         removed: bool = self._of(scope).delete(key)
         return removed
 
-    def _of(self, scope: str) -> Any:
+    def _of(self, scope: str, *, look: bool = False) -> Any:
         _look(self._attempt)
-        return _scoped(self._attempt, scope)
+        return _scoped(self._attempt, scope, look=look)
 
 
 class SyncContext(_Shared):
@@ -249,9 +301,7 @@ class SyncContext(_Shared):
         """As `Context.checkpoint`; blocks until it is committed."""
         self._look()
         saved = _wait(self._attempt.ask_checkpoint(node, memory))
-        if saved.pause_requested:
-            raise self._attempt.pause_here(node)
-        return saved.checkpoint_id
+        return self._attempt.after_checkpoint(saved)
 
     def emit(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> None:
         """As `Context.emit`; blocks until it is committed."""
@@ -276,7 +326,28 @@ class SyncContext(_Shared):
     def pause(self, node: str | None = None) -> None:
         """As `Context.pause`."""
         self._look()
-        raise self._attempt.pause_here(node)
+        self._attempt.pause(node)
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *args: Any,
+        on_doubt: OnDoubt = "rerun",
+        retries: int = 0,
+        backoff: Backoff = _BACKOFF,
+        timeout: float | None = None,
+    ) -> Any:
+        """As `Context.step`; the function runs on this thread, with a `timeout` on one of its own."""
+        self._look()
+        calling = PlainCalling(self._attempt.host)
+        options: Any = {"on_doubt": on_doubt, "retries": retries, "backoff": backoff, "timeout": timeout}
+        return run_plainly(steps.step(self._attempt, calling, name, function, args, **options))
+
+    def sleep(self, seconds: float) -> None:
+        """As `Context.sleep`: unwinds the executor, which is run again when the time is over."""
+        self._look()
+        run_plainly(steps.sleep(self._attempt, PlainCalling(self._attempt.host), seconds))
 
     def _look(self) -> None:
         _look(self._attempt)
@@ -292,8 +363,10 @@ def _wait(reply: Reply[R]) -> R:
     return reply.get()
 
 
-def _scoped(attempt: Attempt, scope: str) -> Any:
+def _scoped(attempt: Attempt, scope: str, *, look: bool) -> Any:
     attempt.check()
+    if look:
+        attempt.replay.look()
     if scope != "execution":
         raise InvalidInput(
             what="memory scope",

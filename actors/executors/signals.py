@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Cancelled", "Paused", "Unwind"]
+__all__ = ["Cancelled", "Parked", "Paused", "Unwind"]
 
 
 class Unwind(BaseException):
@@ -19,3 +19,7 @@ class Paused(Unwind):
 
 class Cancelled(Unwind):
     """Raised by every `ctx` call of a blocking executor once it is cancelled or has been superseded."""
+
+
+class Parked(Unwind):
+    """Raised by a durable wait where the stack is not kept: the executor is run again when the wait is over."""

@@ -175,7 +175,8 @@ class AsyncioPlacement:
 
     def launch(self, plan: ExecutorPlan, entry_point: EntryPoint, begin: Beginning, ref: Ref[Any]) -> _AsyncioAttempt:
         """Begin an attempt as a task."""
-        launched = _AsyncioAttempt(self._loops, Attempt(begin, ref, entry_point, self._host, self._limit), plan)
+        attempt = Attempt(begin, ref, entry_point, self._host, self._limit, keeps_stack=True)
+        launched = _AsyncioAttempt(self._loops, attempt, plan)
         self._loops.on_actor_loop(self._loops.place, launched)
         return launched
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from propolis.messages import AdvanceExecution, AppendEvents, Event, MoveTrigger, OpenExecution, Payload, Write
+from propolis.messages import (
+    AdvanceExecution,
+    AppendEvents,
+    Event,
+    MoveTrigger,
+    OpenExecution,
+    Payload,
+    RecordSteps,
+    Write,
+)
 
 __all__ = ["numbered_events"]
 
@@ -12,13 +21,13 @@ def numbered_events(write: Write, first: int) -> list[Event]:
     match write:
         case AppendEvents() | MoveTrigger():
             return [event.model_copy(update={"seq": seq}) for seq, event in enumerate(write.events, first)]
-        case OpenExecution() | AdvanceExecution():
+        case OpenExecution() | AdvanceExecution() | RecordSteps():
             return _written_out(write, first)
         case _:
             return []
 
 
-def _written_out(write: OpenExecution | AdvanceExecution, first: int) -> list[Event]:
+def _written_out(write: OpenExecution | AdvanceExecution | RecordSteps, first: int) -> list[Event]:
     of = write.event_origin
     return [
         Event(

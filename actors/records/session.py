@@ -17,6 +17,7 @@ from propolis.messages import (
     ExecutionSpec,
     ExecutionState,
     GetExecution,
+    GetHistory,
     GetSession,
     LeaseLost,
     LeaseWasLost,
@@ -30,6 +31,7 @@ from propolis.messages import (
     PropolisError,
     PublishEvents,
     ReadInbox,
+    RecordSteps,
     RecoverExecutions,
     RuntimeStopped,
     StoreUnavailable,
@@ -302,9 +304,18 @@ class SessionActor(AsyncioActor):
             self._threads.read(lambda store: _row(store.get_execution(execution_id))).relay_to(reply)
         return LATER
 
+    def get_history(self, message: GetHistory) -> object:
+        """Read what a run has recorded, on the read thread."""
+        reply = self.keep_reply()
+        run = message.run
+        if reply is not None:
+            self._threads.read(lambda store: store.history(run)).relay_to(reply)
+        return LATER
+
     handlers: ClassVar[Handlers] = {
         OpenExecution: write,
         AdvanceExecution: write,
+        RecordSteps: write,
         AppendEvents: write,
         PostToInbox: write,
         RecoverExecutions: write,
@@ -317,6 +328,7 @@ class SessionActor(AsyncioActor):
         LeaveTurn: leave_turn,
         GetSession: get_session,
         GetExecution: get_execution,
+        GetHistory: get_history,
     }
 
 

@@ -7,7 +7,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete
 
-from propolis.messages import ENDED, AdvanceExecution, Event, ExecutionSpec, ExecutionState, OpenExecution, Payload
+from propolis.messages import (
+    ENDED,
+    AdvanceExecution,
+    Event,
+    ExecutionSpec,
+    ExecutionState,
+    OpenExecution,
+    Payload,
+    RecordSteps,
+)
 
 from .rows import draft_rows, event_row, state_row
 from .schema import events, to_micros
@@ -50,7 +59,7 @@ class Batch:
         self._next += len(new)
         return first
 
-    def add_drafts(self, write: OpenExecution | AdvanceExecution) -> int | None:
+    def add_drafts(self, write: OpenExecution | AdvanceExecution | RecordSteps) -> int | None:
         """Number the events that go with this; the first number, None when there are none."""
         if not write.events:
             return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, func, select, update
 
 from propolis.messages import (
+    Checkpoint,
     ExecutionSpec,
     IdempotencyConflict,
     Opened,
@@ -19,8 +20,9 @@ from propolis.messages import (
 from .batch import Batch, first_session_row, initial_state
 from .protocol import Committed
 from .rows import execution_row, memory_in, overlaid, spec_of
-from .schema import executions, sessions
-from .statements import GIVE_ROW, SESSION_TO_TAKE
+from .schema import checkpoints, executions, sessions
+from .statements import GIVE_ROW, SESSION_TO_TAKE, of_session
+from .stepping import branch, find_checkpoint, runs_of
 
 __all__ = ["find_session_to_take", "open_execution", "same_as"]
 
@@ -37,6 +39,8 @@ def open_execution(batch: Batch, write: OpenExecution) -> Opened | Committed:
             return _join(batch, write)
         case "resume":
             return _resume(batch, write)
+        case "fork":
+            return _fork(batch, write)
 
 
 def _find_earlier(batch: Batch, write: OpenExecution) -> Opened | None:
@@ -108,23 +112,85 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
         )
     if row["held"]:
         raise SessionBusy(session_id=session_id, reason=f"execution {row['holder']!r} has it and has not ended")
-    if write.checkpoint_id is not None and write.checkpoint_id != row["checkpoint_id"]:
-        raise SessionNotFound(session_id=session_id, checkpoint_id=write.checkpoint_id)
+    start = _find_start(batch, write, row)
     if row["owner_status"] == "completed" and write.checkpoint_id is None:
         raise SessionBusy(session_id=session_id, reason="it is completed; name a checkpoint_id to go on from there")
-    memory = overlaid(row["checkpoint_memory"], write.memory)
-    _change(
-        batch,
-        row,
-        {
-            "owner_execution_id": own,
-            "holder": own,
-            "memory": memory,
-            "start_execution_id": own,
-            "start_memory": memory,
-        },
+    memory = overlaid(start.memory, write.memory)
+    changes: dict[str, Any] = {
+        "owner_execution_id": own,
+        "holder": own,
+        "memory": memory,
+        "start_execution_id": own,
+        "start_memory": memory,
+    }
+    if write.spec.run is None:
+        _begin_run(batch, write, start, memory)
+        # What a re-run of it begins with is this, and no longer the checkpoint that the session had.
+        changes |= {
+            "checkpoint_execution_id": own,
+            "checkpoint_id": Checkpoint.id_of(own, start.ordinal) if start.ordinal else row["checkpoint_id"],
+            "checkpoint_node": start.node,
+            "checkpoint_at": batch.now,
+            "checkpoint_memory": memory,
+        }
+    _change(batch, row, changes)
+    return _insert(batch, write, Payload(memory), node=start.node)
+
+
+class _Start(NamedTuple):
+    """Where a run begins that does not begin at the beginning: at a checkpoint of another one (0: its start)."""
+
+    run: str
+    ordinal: int
+    node: str | None
+    memory: bytes
+
+
+def _find_start(batch: Batch, write: OpenExecution, row: RowMapping) -> _Start:
+    """The checkpoint that is named, or the last one. Raises SessionNotFound."""
+    connection, session_id = batch.connection, row["session_id"]
+    if write.checkpoint_id is not None and write.checkpoint_id != row["checkpoint_id"]:
+        named = find_checkpoint(connection, runs_of(of_session(session_id)), write.checkpoint_id)
+        if named is None:
+            raise SessionNotFound(session_id=session_id, checkpoint_id=write.checkpoint_id)
+        return _Start(named.run or named.execution_id, named.ordinal, named.node, named.memory.data)
+    owner = select(executions.c.spec).where(executions.c.execution_id == row["owner_execution_id"])
+    run = spec_of(connection.execute(owner).scalar_one()).run_id
+    last = connection.scalar(select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == run)) or 0
+    return _Start(run, last, row["checkpoint_node"], row["checkpoint_memory"])
+
+
+def _begin_run(batch: Batch, write: OpenExecution, start: _Start, memory: bytes) -> None:
+    own = write.spec.execution_id
+    branch(batch.connection, start.run, start.ordinal, own)
+    if start.ordinal:
+        point = (own, start.ordinal, own, start.node, batch.now, memory)
+        batch.statements.put_checkpoints.run(batch.connection, [point])
+
+
+def _fork(batch: Batch, write: OpenExecution) -> Opened:
+    """A session of its own, which begins where another one stood. That one is only read."""
+    assert write.source is not None
+    start = _find_start(batch, write, find_session_to_take(batch, write.source))
+    memory = Payload(overlaid(start.memory, write.memory))
+    opened = _open_fresh(batch, write.model_copy(update={"memory": memory}))
+    _begin_run(batch, write, start, memory.data)
+    if start.ordinal:
+        _pin(batch, write.spec.session_id, start)
+    spec = write.spec
+    return Opened(
+        execution_id=spec.execution_id,
+        session_id=spec.session_id,
+        memory=memory,
+        node=start.node,
+        first_seq=opened.first_seq,
     )
-    return _insert(batch, write, Payload(memory), node=row["checkpoint_node"])
+
+
+def _pin(batch: Batch, session_id: str, start: _Start) -> None:
+    its = sessions.c.session_id == session_id
+    point = {"checkpoint_id": Checkpoint.id_of(session_id, start.ordinal), "checkpoint_node": start.node}
+    batch.connection.execute(update(sessions).where(its).values(checkpoint_at=batch.now, **point))
 
 
 def find_session_to_take(batch: Batch, session_id: str) -> RowMapping:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from propolis.messages import (
     Advanced,
     Appended,
+    Checkpoint,
     Event,
     EventFilter,
     ExecutionSpec,
@@ -20,6 +21,7 @@ from propolis.messages import (
     PostToInbox,
     PropolisError,
     Recovered,
+    RunHistory,
     RuntimeRow,
     SessionRecord,
     SessionStatus,
@@ -143,6 +145,14 @@ class Store(Protocol):
 
     def get_execution(self, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
         """One execution, None when there is none."""
+        ...
+
+    def history(self, run: str) -> RunHistory:
+        """What a run has recorded; nothing, of one that is unknown."""
+        ...
+
+    def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[Checkpoint, ...]:
+        """The checkpoints of a session that are still kept, over all its runs, the last one first."""
         ...
 
     def list_executions(

@@ -17,6 +17,7 @@ from propolis.messages import (
     InvalidInput,
     OpenExecution,
     Payload,
+    RecordSteps,
     RuntimeRow,
     SessionRecord,
     Timestamps,
@@ -142,7 +143,7 @@ def event_row(seq: int, event: Event) -> tuple[Any, ...]:
     )
 
 
-def draft_rows(seq: int, write: OpenExecution | AdvanceExecution) -> list[tuple[Any, ...]]:
+def draft_rows(seq: int, write: OpenExecution | AdvanceExecution | RecordSteps) -> list[tuple[Any, ...]]:
     """The rows of the events that go with a write, from this number on."""
     execution_id, session_id, stream_id, correlation_id, graph_id, at = write.event_origin
     moment = to_micros(at)
@@ -253,6 +254,7 @@ def session_of(row: RowMapping) -> SessionRecord:
         checkpoint_id=row["checkpoint_id"],
         checkpoint_node=row["checkpoint_node"],
         version=spec.version,
+        run=spec.run_id,
     )
 
 

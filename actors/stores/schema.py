@@ -27,6 +27,7 @@ __all__ = [
     "QUARANTINED",
     "UNFINISHED",
     "VERSION_KEY",
+    "checkpoints",
     "events",
     "executions",
     "from_micros",
@@ -35,6 +36,7 @@ __all__ = [
     "metadata",
     "runtimes",
     "sessions",
+    "steps",
     "to_micros",
     "triggers",
 ]
@@ -151,6 +153,39 @@ sessions: Final = Table(
     Column("checkpoint_node", Text),
     Column("checkpoint_at", BIG),
     Column("checkpoint_memory", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What a run of an executor has recorded. A run has the id of the execution that began it; a resume goes on with it.
+steps: Final = Table(
+    "steps",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("segment", BIG, primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("call", BIG, primary_key=True, autoincrement=False),
+    Column("status", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("due_at", BIG),
+    Column("about", LargeBinary),
+    Column("value", LargeBinary),
+    Column("failure", LargeBinary),  # an encoded Failure
+    Column("inherited", Integer, nullable=False),
+    Column("at", BIG, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The checkpoints of a run by their number, the last one included (which stands in its session's row too).
+checkpoints: Final = Table(
+    "checkpoints",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("ordinal", BIG, primary_key=True, autoincrement=False),
+    Column("execution_id", Text, nullable=False),
+    Column("node", Text),
+    Column("at", BIG, nullable=False),
+    Column("memory", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 

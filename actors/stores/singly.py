@@ -18,6 +18,7 @@ from propolis.messages import (
     OpenTrigger,
     Payload,
     PostToInbox,
+    RecordSteps,
     RecoverExecutions,
     SessionBusy,
     SessionNotFound,
@@ -33,6 +34,7 @@ from .recovering import recover_executions
 from .rows import memory_in, overlaid
 from .schema import UNFINISHED, executions, inbox, sessions, to_micros
 from .statements import CURRENT_EPOCH, of_session
+from .stepping import checkpoint_row, drop_runs, forget_steps, prune_checkpoints, step_rows
 from .triggering import move_trigger, open_trigger
 
 __all__ = ["apply_singly"]
@@ -45,6 +47,8 @@ def apply_singly(batch: Batch, write: Write) -> Outcome:
             return open_execution(batch, write)
         case AdvanceExecution():
             return _advance(batch, write)
+        case RecordSteps():
+            return _record(batch, write)
         case AppendEvents():
             return _append(batch, write)
         case RecoverExecutions():
@@ -74,9 +78,7 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     execution_id = write.state.execution_id
     memory = None
     if write.claim:
-        current = _current_epoch(batch, execution_id)
-        if current != write.expected_epoch:
-            raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+        _check_epoch(batch, execution_id, write.expected_epoch)
         memory = _claim(batch, write)
         if memory is None:
             return Advanced(execution_id=execution_id, claimed=False)
@@ -91,9 +93,25 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
             raise SessionNotFound(session_id=write.session_id)
     if write.inbox:
         clear_inbox(batch.connection, write.inbox)
+    _keep_run(batch, write)
     if not write.claim:
         return Committed(first_seq)
     return Advanced(execution_id=execution_id, first_seq=first_seq, memory=memory)
+
+
+def _keep_run(batch: Batch, write: AdvanceExecution) -> None:
+    """What the run has recorded, and what of it is to go."""
+    connection, run = batch.connection, write.run or write.state.execution_id
+    if write.steps:
+        batch.statements.put_steps.run(connection, step_rows(write))
+    if write.forget:
+        forget_steps(connection, run, write.forget)
+    point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
+    if point is not None:
+        batch.statements.put_checkpoints.run(connection, [point])
+        if write.keep_checkpoints is not None:
+            before = to_micros(write.drop_checkpoints_before)
+            prune_checkpoints(connection, run, point[1], write.keep_checkpoints, before)
 
 
 def _claim(batch: Batch, write: AdvanceExecution) -> Payload | None:
@@ -125,11 +143,21 @@ def _claim(batch: Batch, write: AdvanceExecution) -> Payload | None:
     return Payload(memory)
 
 
+def _record(batch: Batch, write: RecordSteps) -> Committed:
+    _check_epoch(batch, write.execution_id, write.expected_epoch)
+    batch.statements.put_steps.run(batch.connection, step_rows(write))
+    return Committed(batch.add_drafts(write))
+
+
+def _check_epoch(batch: Batch, execution_id: str, epoch: int) -> None:
+    current = _current_epoch(batch, execution_id)
+    if current != epoch:
+        raise StaleWriter(execution_id=execution_id, epoch=epoch, current=current)
+
+
 def _append(batch: Batch, write: AppendEvents) -> Appended:
     if write.execution_id is not None and write.expected_epoch is not None:
-        current = _current_epoch(batch, write.execution_id)
-        if current != write.expected_epoch:
-            raise StaleWriter(execution_id=write.execution_id, epoch=write.expected_epoch, current=current)
+        _check_epoch(batch, write.execution_id, write.expected_epoch)
     return Appended(first_seq=batch.add_events(write.events))
 
 
@@ -145,6 +173,7 @@ def _delete(batch: Batch, write: DeleteSession) -> bool:
     if found:
         batch.drop_events_of(ids, min(first_seq for _, first_seq in found))
     connection.execute(delete(inbox).where(inbox.c.execution_id.in_(ids)))
+    drop_runs(connection, ids)
     connection.execute(delete(executions).where(its))
     connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
     return bool(found)

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, case, delete, insert, select, update
 
 from propolis.messages import (
+    Checkpoint,
     Event,
     EventFilter,
     ExecutionSpec,
@@ -21,6 +22,7 @@ from propolis.messages import (
     MessageError,
     PostToInbox,
     PropolisError,
+    RunHistory,
     RuntimeRow,
     SessionRecord,
     SessionStatus,
@@ -30,13 +32,13 @@ from propolis.messages import (
     Write,
 )
 
-from . import posting, reading
+from . import posting, reading, stepping
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
 from .protocol import Outcome, StoreHost
 from .schema import UNFINISHED, executions, runtimes, to_micros
-from .statements import BEAT, Statements
+from .statements import BEAT, Statements, of_session
 from .together import Odd
 from .triggering import find_trigger, list_triggers
 from .writing import apply_apart, apply_together, count_events
@@ -269,6 +271,13 @@ class SqlStore:
 
     def get_execution(self, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
         return self.run_read(lambda connection: reading.find_execution(connection, execution_id))
+
+    def history(self, run: str) -> RunHistory:
+        return self.run_read(lambda connection: stepping.find_history(connection, run))
+
+    def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[Checkpoint, ...]:
+        runs = stepping.runs_of(of_session(session_id))
+        return self.run_read(lambda connection: stepping.list_checkpoints(connection, runs, limit))
 
     def list_executions(
         self,

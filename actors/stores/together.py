@@ -1,20 +1,21 @@
 """The fast path: runs of writes that do not depend on each other, each run in a handful of statements.
 
-What is opened fresh, advanced without a claim, or only appends events can go together, as long as no execution and no
-session occurs twice. Everything else is applied by itself (`singly.py`), in its place between two runs.
+What is opened fresh, advanced without a claim, records steps, or only appends events can go together, as long as no
+execution and no session occurs twice. Everything else is applied by itself (`singly.py`), between two runs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from propolis.messages import AdvanceExecution, Appended, AppendEvents, OpenExecution, Write
+from propolis.messages import AdvanceExecution, Appended, AppendEvents, OpenExecution, RecordSteps, Write
 
 from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
 from .posting import clear_inbox
 from .protocol import Committed, Outcome
 from .rows import execution_row
 from .schema import to_micros
+from .stepping import checkpoint_row, step_rows
 
 __all__ = ["Odd", "Run"]
 
@@ -37,16 +38,18 @@ class Run:
         self._sessions: list[tuple[Any, ...]] = []
         self._advances: list[tuple[Any, ...]] = []
         self._changes: list[tuple[Any, ...]] = []
+        self._steps: list[tuple[Any, ...]] = []
+        self._points: list[tuple[Any, ...]] = []
         self._checks: dict[tuple[str, int], None] = {}  # a set that keeps its order
         self._applied: list[int] = []
 
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
         if isinstance(write, AdvanceExecution):
-            return not write.claim
+            return not (write.claim or write.forget or write.keep_checkpoints)
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)
-        return isinstance(write, AppendEvents)
+        return isinstance(write, (AppendEvents, RecordSteps))
 
     def add(self, write: Write) -> Outcome:
         """Take in a write that fits, flushing the run first where it must see that; its outcome if nothing is odd."""
@@ -62,13 +65,23 @@ class Run:
             return self._open(write)
         if isinstance(write, AppendEvents):
             return self._append(write)
+        if isinstance(write, RecordSteps):
+            return self._record(write)
         raise TypeError(f"{type(write)} is no write of a run")
+
+    def _record(self, write: RecordSteps) -> Committed:
+        self._check(write.execution_id, write.expected_epoch)
+        self._steps += step_rows(write)
+        return Committed(self._batch.add_drafts(write))
+
+    def _check(self, execution_id: str, epoch: int) -> None:
+        if execution_id in self._touched:
+            self.flush()
+        self._checks[execution_id, epoch] = None
 
     def _append(self, write: AppendEvents) -> Appended:
         if write.execution_id is not None and write.expected_epoch is not None:
-            if write.execution_id in self._touched:
-                self.flush()
-            self._checks[write.execution_id, write.expected_epoch] = None
+            self._check(write.execution_id, write.expected_epoch)
         return Appended(first_seq=self._batch.add_events(write.events))
 
     def _is_taken(self, write: OpenExecution) -> bool:
@@ -98,8 +111,12 @@ class Run:
         first_seq = self._batch.add_drafts(write)
         self._advances.append(advance_row(self._batch, write))
         self._applied += write.inbox
+        self._steps += step_rows(write)
         if changes:
             at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
+            point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
+            if point is not None:
+                self._points.append(point)
             self._changes.append(session_change_row(write, self._batch.now, at))
         return Committed(first_seq)
 
@@ -122,4 +139,8 @@ class Run:
             raise Odd
         if self._applied:
             clear_inbox(connection, self._applied)
+        if self._points:
+            statements.put_checkpoints.run(connection, self._points)
+        if self._steps:
+            statements.put_steps.run(connection, self._steps)
         self._clear()

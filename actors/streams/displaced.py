@@ -6,6 +6,7 @@ from propolis.messages import AttemptGivenUp, Failure
 
 from .endings import draft
 from .interrupting import limit_failure
+from .life import WAITING
 from .obeying import Obeying
 
 __all__ = ["Displaced"]
@@ -20,13 +21,15 @@ class Displaced(Obeying):
     def attempt_given_up(self, message: AttemptGivenUp) -> None:
         """The loop under the running attempt was blocked and has been given up; the attempt is fenced off."""
         life = self._life
-        if message.epoch != life.state.epoch or life.phase != "running" or life.detached:
+        if message.epoch != life.state.epoch or not life.executing or life.detached:
             return
         if message.failure is not None and life.cancel is not None:
             self.detach()  # it still runs, and nobody can stop it
             return
         life.launched = None
         self.attempt_began = self.last_sign = None
+        if life.phase in WAITING:  # it waits on, without its stack
+            return
         passed = self.passed
         if passed is not None and (message.failure is not None or not passed.retryable):
             self.has_failed(limit_failure(passed))

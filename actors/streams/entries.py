@@ -107,6 +107,7 @@ class Books:
         self.opening: dict[str, Opening] = {}
         self.waiters: dict[str, list[Reply[Any]]] = {}
         self.detached: set[str] = set()
+        self.parked: set[str] = set()
         self.left: set[str] = set()
         """Counted as accepted, and let go of unfinished: not to be counted again when they are taken up again."""
         self.owed: dict[Reply[Any], tuple[str, float | None] | None] = {}

@@ -13,7 +13,6 @@ from propolis.messages import (
     AttemptGivenUp,
     AwaitTurn,
     CancelExecution,
-    Checkpointed,
     EmitEvents,
     ExecutionRow,
     ExecutionSpec,
@@ -21,28 +20,28 @@ from propolis.messages import (
     Failure,
     GetContext,
     GetExecution,
+    GetHistory,
     GiveUp,
     LeaveTurn,
     PauseExecution,
     PublishEvents,
-    SaveCheckpoint,
+    RunHistory,
     SlotGranted,
     SlotReturned,
     SlotWanted,
-    StaleWriter,
     StreamRestarted,
     WakeMe,
     decode,
 )
 
-from ..core import LATER, Handlers, Owed, Reply
+from ..core import LATER, Handlers
 from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .displaced import Displaced
 from .endings import draft
-from .hearing import Hearing
 from .interrupting import Interrupting, limit_failure
-from .life import Life, Order
+from .life import WAITING, Life, Order
+from .parking import Parking
 from .plan import StreamPlan
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecutionActor"]
 
 
-class ExecutionActor(Hearing):
+class ExecutionActor(Parking):
     """Drives one execution: takes its session, launches attempts, writes what they say, decides about restarts.
 
     Its stream grants it a slot and hears of its end once that is committed. What an attempt of an earlier epoch says
@@ -63,8 +62,6 @@ class ExecutionActor(Hearing):
     def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
         super().__init__(plan, spec, life)  # a new instance after a crash gets the same Life
         self._order = order
-        self._asked: Owed | None = None
-        """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
 
     def on_start(self) -> None:
         """Begin as ordered; or, a new instance after a crash, find out how things stand."""
@@ -81,6 +78,8 @@ class ExecutionActor(Hearing):
             self._await_turn()
         elif self.too_often_lost():
             self.end_as_lost()
+        elif order.kind == "wait":
+            self.wait_again()
         else:
             self._claim()
 
@@ -95,11 +94,19 @@ class ExecutionActor(Hearing):
         events = [draft("execution_started", data)]
         if before.attempt == 0 and self._spec.origin == "resume":
             events.insert(0, draft("execution_resumed", data))
+        elif before.status == "parked":
+            events.insert(0, draft("execution_unparked", data))
         elif before.attempt > 0 and before.status != "restarting":
             events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
         claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
+        over = tuple(step for step, _ in self.take_over())
         self.advance(
-            before.epoch, self.host.now(), tuple(events), lambda done: self._claimed(before, done), claim=claim
+            before.epoch,
+            self.host.now(),
+            tuple(events),
+            lambda done: self._claimed(before, done),
+            claim=claim,
+            steps=over,
         )
 
     def _claimed(self, before: ExecutionState, done: Advanced | None) -> None:
@@ -127,16 +134,26 @@ class ExecutionActor(Hearing):
 
     def slot_granted(self, message: SlotGranted) -> None:
         """The stream has a slot for what waits."""
-        if self._life.phase == "awaiting_slot":
+        if self._life.phase == "awaiting_slot" and not self.go_on():
             self._claim()
 
     def launch(self) -> None:
-        """Begin the attempt that has been counted, unless it is to end first."""
-        life = self._life
+        """Begin the attempt that has been counted, unless it is to end first; with what its run has recorded."""
         if self.settle_early():
             return
+        if self._life.state.attempt == 1 and self._spec.origin in ("fresh", "join"):
+            self._launch_with(None)
+            return
+        self._life.phase = "writing"
+        self.request(self._plan.sessions, GetHistory(run=self._spec.run_id), self._launch_with, self.gone)
+
+    def _launch_with(self, history: RunHistory | None) -> None:
+        life = self._life
+        if history is not None and self.settle_early():
+            return
         life.phase = "running"
-        begin = Beginning(self._spec, life.state.epoch, life.state.attempt, life.memory, life.node, self._plan.late.one)
+        late, epoch, attempt = self._plan.late.one, life.state.epoch, life.state.attempt
+        begin = Beginning(self._spec, epoch, attempt, life.memory, life.node, late, history)
         plan = self._plan
         life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)
         if life.pausing:
@@ -148,57 +165,13 @@ class ExecutionActor(Hearing):
 
     # -- what a running attempt asks ---------------------------------------------------------------------------------
 
-    def save_checkpoint(self, message: SaveCheckpoint) -> object:
-        """Commit a checkpoint, then answer."""
-        self._check_epoch(message.epoch)
-        life, reply, checkpoint = self._life, self._keep_asked(), message.checkpoint
-        answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
-        life.report = message.report or life.report
-        kept = self._plan.entry_point.checkpoint
-        if not kept and not message.events:
-            return self._checkpointed(answer)
-        if life.state.lost_attempts:  # it gets on: what it lost before no longer counts as in a row
-            life.state = life.state.model_copy(update={"lost_attempts": 0})
-
-        def saved(_: Advanced | None) -> None:
-            if kept:
-                life.memory, life.node = checkpoint.memory, checkpoint.node
-            if reply is not None:
-                reply.set(self._checkpointed(answer))
-
-        self.advance(
-            message.epoch,
-            self.host.now(),
-            message.events,
-            saved,
-            lambda error: self._refused(error, reply),
-            checkpoint=checkpoint if kept else None,
-            progress=message.progress,
-        )
-        return LATER
-
-    def _keep_asked(self) -> Reply[Any] | None:
-        reply = self.keep_reply()
-        if reply is not None:
-            self._asked = self._asked or Owed()
-            self._asked.keep(reply)
-        return reply
-
-    def _refuse_asked(self) -> None:
-        """Answer them, for the instance ends: whatever becomes of the writes, nobody is left to tell the executor."""
-        if self._asked is not None:
-            self._asked.refuse(StaleWriter(execution_id=self._spec.execution_id, epoch=self._life.state.epoch))
-
-    def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
-        return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer
-
     def emit(self, message: EmitEvents) -> object:
         """Commit events, or publish the live ones, then answer."""
-        self._check_epoch(message.epoch)
+        self.check_epoch(message.epoch)
         if all(event.type in LIVE_EVENTS for event in message.events):
             self._plan.events.tell(PublishEvents(events=message.events))
             return None
-        reply = self._keep_asked()
+        reply = self.keep_asked()
 
         def done(_: Any) -> None:
             if reply is not None:
@@ -207,33 +180,19 @@ class ExecutionActor(Hearing):
         request = AppendEvents(
             events=message.events, execution_id=self._spec.execution_id, expected_epoch=message.epoch
         )
-        self.request(self._plan.sessions, request, done, lambda error: self._refused(error, reply))
+        self.request(self._plan.sessions, request, done, lambda error: self.refused(error, reply))
         return LATER
-
-    def _check_epoch(self, epoch: int) -> None:
-        life = self._life
-        if not self.hears(epoch):
-            raise StaleWriter(execution_id=self._spec.execution_id, epoch=epoch, current=life.state.epoch)
-        self.last_sign = self.host.monotonic()
-
-    def _refused(self, error: BaseException, reply: Reply[Any] | None) -> None:
-        if reply is not None:
-            reply.offer_error(error)
-        if isinstance(error, StaleWriter):
-            if self._life.launched is not None:  # a cancel now would take the place of the error in its task
-                self._life.launched.fence()
-                self._life.launched = None
-            self.gone(error)
 
     # -- an attempt ends ---------------------------------------------------------------------------------------------
 
     def attempt_ended(self, message: AttemptEnded) -> None:
         """The one report of an attempt. One of an earlier epoch has nothing to say any more."""
         life = self._life
-        if message.epoch != life.state.epoch or life.phase != "running":
+        if message.epoch != life.state.epoch or not life.executing:
             return
         life.launched = None
         self.attempt_began = self.last_sign = None
+        slotless = life.phase in WAITING
         if message.progress is not None:
             life.progress = message.progress
         life.report = message.report or life.report
@@ -243,17 +202,22 @@ class ExecutionActor(Hearing):
             case "returned":
                 self.finish("completed", output=message.output, memory=message.memory)
             case "paused":
-                self.finish("paused", memory=message.memory, node=message.node, checkpoint=True)
-            case "cancelled" if self.passed is None and life.cancel is not None:
+                self.finish("paused", memory=message.memory, node=message.node, ordinal=message.ordinal)
+            case "parked" if self.passed is None and not life.leaving and life.cancel is None:
+                self.park_unwound(message.waits)
+            case "cancelled" | "parked" if self.passed is None and life.cancel is not None:
                 self.finish("cancelled")
-            case "cancelled" if self.passed is None:
+            case "cancelled" | "parked" if self.passed is None:
                 self.leave()
             case _:
                 failure = message.failure if self.passed is None else limit_failure(self.passed)
-                self.has_failed(failure or Failure(kind="Unknown", message="it gave no reason"))
+                failure = failure or Failure(kind="Unknown", message="it gave no reason")
+                self.has_failed(failure, forget=message.forget, slotless=slotless)
 
-    def has_failed(self, failure: Failure) -> None:
-        """Restart it or end it, as its policy says."""
+    def has_failed(
+        self, failure: Failure, *, forget: tuple[tuple[int, str, str, int], ...] = (), slotless: bool = False
+    ) -> None:
+        """Restart it or end it, as its policy says. `forget`: recorded steps that are to run again with it."""
         life = self._life
         self.passed = None
         if life.leaving:
@@ -271,21 +235,27 @@ class ExecutionActor(Hearing):
         )
         decision = decide(self._plan.entry_point.restart, history, failure, now)
         if isinstance(decision, Restart):
-            self._restart(decision.after, failure)
+            self._restart(decision.after, failure, forget, slotless=slotless)
         else:
             exhausted = isinstance(decision, Stop) and decision.reason == "exhausted"
-            self.finish("failed", failure=failure, quarantined=exhausted)
+            self.finish("failed", failure=failure, quarantined=exhausted, forget=forget)
 
-    def _restart(self, after: float, failure: Failure) -> None:
+    def _restart(
+        self, after: float, failure: Failure, forget: tuple[tuple[int, str, str, int], ...], *, slotless: bool
+    ) -> None:
         """Commit the restart; run at once, on the slot that it has, or give that back and wait."""
         life, before = self._life, self._life.state
-        at_once = after <= 0.0
+        at_once = after <= 0.0 and not slotless
         life.phase = "writing"
         life.state = self.running_state(restarts=before.restarts + 1, counted=at_once)
         data = {"restart": before.restarts + 1, "after": after, "error": f"{failure.kind}: {failure.message}"}
         events = (draft("execution_restarted", data),)
         self.advance(
-            before.epoch, self.host.now(), events, lambda _: self.launch() if at_once else self._back_off(after)
+            before.epoch,
+            self.host.now(),
+            events,
+            lambda _: self.launch() if at_once else self._back_off(after),
+            forget=forget,
         )
 
     def _back_off(self, seconds: float) -> None:
@@ -299,14 +269,15 @@ class ExecutionActor(Hearing):
 
     def stream_restarted(self, message: StreamRestarted) -> None:
         """The stream is a new instance, which takes every execution for a running one: tell it otherwise."""
-        if self._life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
-            self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
+        if self._life.phase in WAITING:
+            parked = self._life.phase == "parked"
+            self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=parked))
         if self._life.phase == "awaiting_slot":
             self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
 
     def on_stop(self) -> None:
         """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
-        self._refuse_asked()
+        self.refuse_asked()
         if self._life.launched is not None:
             self._life.launched.supersede()
         if self._spec.origin != "fresh":
@@ -320,7 +291,7 @@ class ExecutionActor(Hearing):
         traceback: TracebackType | None,
     ) -> None:
         """What the next instance does not know of is answered."""
-        self._refuse_asked()
+        self.refuse_asked()
 
     # -- after a crash of this actor ---------------------------------------------------------------------------------
 
@@ -362,6 +333,10 @@ class ExecutionActor(Hearing):
                 self._await_turn()
             case "backing_off":
                 self._want_slot()  # the wait is cut short; the alarm was the old instance's
+            case "parked":
+                self.wait_again()
+            case "awaiting_slot" if self._life.state.status == "parked":
+                self.wait_again()
             case "awaiting_slot":
                 self.watch_limits()  # the stream's grant is in the mailbox, or will be
             case _:
@@ -369,10 +344,9 @@ class ExecutionActor(Hearing):
         return True
 
     handlers: ClassVar[Handlers] = {
-        **Hearing.handlers,
+        **Parking.handlers,
         AttemptEnded: attempt_ended,
         AttemptGivenUp: Displaced.attempt_given_up,
-        SaveCheckpoint: save_checkpoint,
         EmitEvents: emit,
         SlotGranted: slot_granted,
         StreamRestarted: stream_restarted,

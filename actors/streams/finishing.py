@@ -19,6 +19,7 @@ from propolis.messages import (
     InboxRow,
     Message,
     Payload,
+    RecordedStep,
 )
 
 from ..core import AsyncioActor, Reply
@@ -54,6 +55,9 @@ class Finishing(AsyncioActor):
         progress: Payload | None = None,
         checkpoint: Checkpoint | None = None,
         inbox: Sequence[InboxRow] = (),
+        steps: tuple[RecordedStep, ...] = (),
+        forget: tuple[tuple[int, str, str, int], ...] = (),
+        prune: Mapping[str, Any] = {},
     ) -> None:
         """Commit the execution's present state over the row of an expected epoch, with the rows that this is of."""
         request = make_advance(
@@ -68,6 +72,10 @@ class Finishing(AsyncioActor):
             checkpoint=checkpoint,
             claim=claim or None,
             inbox=tuple(row.id for row in inbox) or None,
+            steps=steps or None,
+            forget=forget or None,
+            run=self._spec.run,
+            **prune,
         )
         self.request(self._plan.sessions, request, then, failed or self.gone)
 
@@ -80,9 +88,10 @@ class Finishing(AsyncioActor):
         failure: Failure | None = None,
         node: str | None = None,
         quarantined: bool = False,
-        checkpoint: bool = False,
+        ordinal: int | None = None,
+        forget: tuple[tuple[int, str, str, int], ...] = (),
     ) -> None:
-        """Commit the end, with `checkpoint` as a point to start from again, then tell it."""
+        """Commit the end, then tell it. With `ordinal` it is that checkpoint of its run, to start from again."""
         life, state = self._life, self._life.state
         now = self.host.now()
         life.phase = "writing"
@@ -109,13 +118,15 @@ class Finishing(AsyncioActor):
         if quarantined:
             events.append(draft("execution_quarantined", data))
         point = None
-        if checkpoint and memory is not None:
+        if ordinal is not None and memory is not None:
             point = Checkpoint(
-                checkpoint_id=self.host.new_id("cp"),
+                checkpoint_id=Checkpoint.id_of(self._spec.run_id, ordinal),
                 execution_id=state.execution_id,
                 node=node,
                 created_at=now,
                 memory=memory,
+                run=self._spec.run,
+                ordinal=ordinal,
             )
             memory = None  # it is in there
         self.advance(
@@ -127,6 +138,7 @@ class Finishing(AsyncioActor):
             progress=life.progress,
             checkpoint=point,
             inbox=life.inbox or (),
+            forget=forget,
         )
 
     def _ended(self, _: Advanced | None) -> None:

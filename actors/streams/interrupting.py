@@ -17,7 +17,7 @@ from propolis.messages import (
 
 from ..core import LATER
 from .finishing import Finishing
-from .life import Life
+from .life import WAITING, Life
 from .limits import Limit, next_limit
 from .plan import StreamPlan
 
@@ -58,7 +58,7 @@ class Interrupting(Finishing):
         if life.cancel is None:
             life.cancel = reason
         self.interrupt(grace)
-        if life.phase in ("running", "writing", "claiming"):
+        if life.executing or life.phase in ("writing", "claiming"):
             self.keep_alarm(
                 self.request(self._plan.wakeups, WakeMe(after=grace), lambda _: self._still_there(), self.gone)
             )
@@ -66,14 +66,14 @@ class Interrupting(Finishing):
     def interrupt(self, grace: float | None = None) -> None:
         """Have what runs end; end at once what waits; leave to its continuation what is being written."""
         life = self._life
-        if life.phase == "running" and life.launched is not None:
+        if life.executing and life.launched is not None:
             life.launched.cancel(self._plan.config.grace_seconds if grace is None else grace)
-        elif life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+        elif life.phase in WAITING:
             self.settle_early()
 
     def _still_there(self, *, patient: bool = True) -> None:
         life = self._life
-        if life.phase != "running" or life.launched is None:
+        if not life.executing or life.launched is None:
             return
         if patient and life.launched.ends_by_force:  # it has been killed; what is missing is the word of it
             alarm = WakeMe(after=FORCE_SECONDS)
@@ -99,7 +99,7 @@ class Interrupting(Finishing):
 
     def hears(self, epoch: int) -> bool:
         """Whether what an attempt of this epoch says counts; what does not is counted as late."""
-        heard = epoch == self._life.state.epoch and self._life.phase == "running" and not self._life.detached
+        heard = epoch == self._life.state.epoch and self._life.executing and not self._life.detached
         if not heard:
             self._plan.late.one()
         return heard
@@ -110,21 +110,24 @@ class Interrupting(Finishing):
         if life.phase == "ended":
             return False
         life.pausing = True
-        if life.phase == "running" and life.launched is not None:
-            life.launched.pause()
-        elif life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+        if life.phase in WAITING:
+            if life.launched is not None:  # parked, with its stack kept: that goes
+                life.launched.supersede()
+                life.launched = None
             self.settle_early()
+        elif life.launched is not None:
+            life.launched.pause()
         return True
 
     def give_up(self, message: GiveUp) -> None:
         """Interrupt what runs and leave; the store keeps the execution as it is, for whoever opens it next."""
         life = self._life
         life.leaving = True
-        if message.now and life.cancel is not None and life.phase == "running" and life.launched is not None:
+        if message.now and life.cancel is not None and life.executing and life.launched is not None:
             life.launched.supersede()  # it was to end as cancelled, and does; whatever still runs is fenced off
             life.launched = None
             self.finish("cancelled")
-        elif message.now or life.phase in ("awaiting_turn", "awaiting_slot", "backing_off"):
+        elif message.now or life.phase in WAITING:
             self.leave()
         else:
             self.interrupt()
@@ -174,7 +177,7 @@ class Interrupting(Finishing):
             self.watch_limits()
             return
         self.passed = limit
-        if life.phase == "running":
+        if life.executing:
             epoch = life.state.epoch
             grace = WakeMe(after=self._plan.config.grace_seconds)
             self.keep_alarm(self.request(self._plan.wakeups, grace, lambda _: self._overdue(epoch), self.gone))
@@ -183,7 +186,7 @@ class Interrupting(Finishing):
     def _overdue(self, epoch: int) -> None:
         """It was interrupted for its time and did not come back: fence it off, and go on without it."""
         life = self._life
-        if life.phase != "running" or life.state.epoch != epoch or life.launched is None or self.passed is None:
+        if not life.executing or life.state.epoch != epoch or life.launched is None or self.passed is None:
             return
         if life.cancel is not None:
             self.detach()  # whatever else is over, what still runs is not said to be cancelled

@@ -104,7 +104,11 @@ class Leaving(Accepting):
             self._end(tuple(self.books.live), "draining")
 
     def look_at_end(self) -> None:
-        """A stop or a drain is through when nothing is under way."""
+        """A stop or a drain is through when nothing is under way; a drain leaves alone what is parked."""
+        if self.mode == "draining" and not self.books.opening and self.books.live.keys() == self.books.parked:
+            for execution_id in self.books.parked:
+                if (ref := self.books.live[execution_id].ref) is not None:
+                    tell_child(ref, GiveUp())
         if self.books.live or self.books.opening:
             return
         if self.mode in ("stopping", "draining"):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..core import Reply
     from ..placements import Launched
 
-__all__ = ["AWAIT_TURN", "CLAIM", "LAUNCH", "EndingStatus", "Life", "Order", "Phase"]
+__all__ = ["AWAIT_TURN", "CLAIM", "LAUNCH", "WAIT", "WAITING", "EndingStatus", "Life", "Order", "Phase"]
 
 EndingStatus: TypeAlias = Literal["completed", "failed", "cancelled", "paused"]
 
@@ -21,10 +21,16 @@ Phase: TypeAlias = Literal[
     "awaiting_turn",
     "awaiting_slot",
     "running",
+    "parked",
+    "unparking",
     "writing",
     "backing_off",
     "ended",
 ]
+
+WAITING: Final[frozenset[Phase]] = frozenset({"awaiting_turn", "awaiting_slot", "backing_off", "parked"})
+"""Nothing is being written, and nothing needs a slot."""
+_WITH_STACK: Final[frozenset[Phase]] = frozenset({"running", "parked", "awaiting_slot", "unparking"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +38,11 @@ class Order:
     """How an execution's actor begins.
 
     `launch`: its first attempt is counted already, in the commit that accepted it. `claim`: count an attempt, take the
-    session, begin. `await_turn`: its session is in use, wait for it first. `end`: it is over before it began.
+    session, begin. `await_turn`: its session is in use, wait for it first. `wait`: it was parked when its last owner
+    left it. `end`: it is over before it began.
     """
 
-    kind: Literal["launch", "claim", "await_turn", "end"]
+    kind: Literal["launch", "claim", "await_turn", "wait", "end"]
     status: EndingStatus = "cancelled"
     reason: str = ""
     failure: Failure | None = None
@@ -44,6 +51,7 @@ class Order:
 LAUNCH: Final = Order(kind="launch")
 CLAIM: Final = Order(kind="claim")
 AWAIT_TURN: Final = Order(kind="await_turn")
+WAIT: Final = Order(kind="wait")
 
 
 class Life:
@@ -91,3 +99,8 @@ class Life:
         """The rows that were left for it and are not cleared yet, in order."""
         self.heard = inbox[-1].id if inbox else 0
         """The id of the last of all rows that it has heard."""
+
+    @property
+    def executing(self) -> bool:
+        """Whether an attempt is under way: it runs, or is parked with its stack kept."""
+        return self.launched is not None and self.phase in _WITH_STACK

@@ -20,7 +20,7 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from .entries import Entry, Opening
 from .leaving import Leaving
-from .life import CLAIM
+from .life import CLAIM, WAIT
 from .plan import StreamPlan
 from .posted import order_of
 from .supervising import tell_child
@@ -103,6 +103,10 @@ class Recovering(Leaving):
         if entry.inbox and (order := order_of(entry.inbox)) is not None:
             self.spawn_execution(entry, order)  # somebody wanted that while nobody had it
             return
+        if entry.state.status == "parked":
+            self.make_room(self.admission.set_aside(execution_id, entry.spec.priority))
+            self.spawn_execution(entry, WAIT)
+            return
         if entry.state.attempt == 0:
             admitted = self.admission.recover(execution_id, entry.spec.priority)
         else:
@@ -147,6 +151,9 @@ class Recovering(Leaving):
                 continue
             if self.mode == "stopping":
                 self.admission.set_aside(execution_id)
+            elif entry.state.status == "parked":
+                self.admission.set_aside(execution_id, entry.spec.priority)
+                self.spawn_execution(entry, WAIT)
             elif self.admission.recover(execution_id, entry.spec.priority).start_now:
                 self.spawn_execution(entry, CLAIM)
             else:

@@ -108,7 +108,14 @@ class _Child:
                 if (begin.spec.execution_id, begin.epoch) == (message.execution_id, message.epoch):
                     _interrupt(running, message.how)
         elif isinstance(message, RunAttempt):
-            begin = Beginning(message.spec, message.epoch, message.attempt, message.memory, message.resume_from)
+            begin = Beginning(
+                message.spec,
+                message.epoch,
+                message.attempt,
+                message.memory,
+                message.resume_from,
+                history=message.history,
+            )
             # made here, so that an interrupt right behind finds it, also while the executor is still being imported
             attempt = Attempt(begin, self._ref, self._nobody, self._host, self._prepare.payload_limit)
             running = self._running = BlockingRun(attempt)

@@ -147,6 +147,7 @@ class Pool:
             attempt=begin.attempt,
             memory=begin.memory,
             resume_from=begin.resume_from,
+            **({} if begin.history is None else {"history": begin.history}),
         )
         data = worker.learn(attempt.executor) + frame(encode(run))
         worker.send(data)

@@ -1,11 +1,11 @@
-"""Version 2: triggers.
+"""Version 2: triggers, recorded steps, and every checkpoint of a run.
 
 A migration is history and never changes, so it has its own description of the tables and imports none of today's.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, MetaData, Table, Text
 
 __all__ = ["upgrade"]
 
@@ -16,6 +16,7 @@ def upgrade(connection: Connection) -> None:
     """Add what is new since version 1. Runs inside the caller's transaction."""
     metadata = MetaData()
     _triggers(metadata)
+    _steps(metadata)
     metadata.create_all(connection, checkfirst=False)
 
 
@@ -29,4 +30,36 @@ def _triggers(metadata: MetaData) -> None:
         Column("began_at", BIG, nullable=False),
         Column("position", BIG),
         Column("updated_at", BIG, nullable=False),
+    )
+
+
+def _steps(metadata: MetaData) -> None:
+    Table(
+        "steps",
+        metadata,
+        Column("run", Text, primary_key=True),
+        Column("segment", BIG, primary_key=True, autoincrement=False),
+        Column("kind", Text, primary_key=True),
+        Column("name", Text, primary_key=True),
+        Column("call", BIG, primary_key=True, autoincrement=False),
+        Column("status", Text, nullable=False),
+        Column("digest", LargeBinary, nullable=False),
+        Column("due_at", BIG),
+        Column("about", LargeBinary),
+        Column("value", LargeBinary),
+        Column("failure", LargeBinary),
+        Column("inherited", Integer, nullable=False),
+        Column("at", BIG, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "checkpoints",
+        metadata,
+        Column("run", Text, primary_key=True),
+        Column("ordinal", BIG, primary_key=True, autoincrement=False),
+        Column("execution_id", Text, nullable=False),
+        Column("node", Text),
+        Column("at", BIG, nullable=False),
+        Column("memory", LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
     )

@@ -1,0 +1,68 @@
+"""Where a re-run of an executor stands among the steps that its run has recorded. Pure.
+
+An executor is run again from its top (section 4). Whether it then calls again what it did before its last checkpoint
+is up to it. One that first looks at what that checkpoint left (its memory, `ctx.resumed_from`) goes on from there, and
+its next step is the first one behind the checkpoint. One that does not look begins at the beginning, finds every step
+recorded, and passes its old checkpoints by.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from propolis.messages import RecordedStep, ReplayMismatch, RunHistory, StepKey, StepKind
+
+__all__ = ["Passed", "Replay"]
+
+
+class Passed(NamedTuple):
+    """A checkpoint that the executor came by."""
+
+    ordinal: int
+    """Which one of its run it is, counted from 1."""
+    replayed: bool
+    """It was made already, by an earlier attempt."""
+
+
+class Replay:
+    """Of one attempt. Keys are drawn in the order of the calls, so steps may run side by side."""
+
+    def __init__(self, execution_id: str, history: RunHistory | None) -> None:
+        self._execution_id = execution_id
+        self._recorded = {step.key: step for step in history.steps} if history is not None else {}
+        self._behind = 0 if history is None else history.segment
+        self.segment = 0
+        """Checkpoints that the executor has come by in this attempt, or begun behind."""
+        self._calls: Counter[tuple[int, StepKind, str]] = Counter()
+        self._begun = False
+
+    def look(self) -> None:
+        """The executor looks at what the last checkpoint left: it goes on from there, unless it has begun otherwise."""
+        if not self._begun:
+            self.segment = self._behind
+
+    def next(self, kind: StepKind, name: str, digest: bytes) -> tuple[StepKey, RecordedStep | None]:
+        """The key of a step that is called now, and what is recorded of it.
+
+        Raises:
+            ReplayMismatch: it is recorded with other arguments.
+        """
+        self._begun = True
+        counted = (self.segment, kind, name)
+        key = StepKey(*counted, self._calls[counted])
+        recorded = self._recorded.get(key)
+        if recorded is not None and recorded.digest != digest:
+            if not recorded.inherited:
+                raise ReplayMismatch(execution_id=self._execution_id, step=name)
+            recorded = None
+        self._calls[counted] += 1
+        return key, recorded
+
+    def pass_checkpoint(self) -> Passed:
+        """The executor comes by a checkpoint: a new segment begins."""
+        self._begun = True
+        self.segment += 1
+        replayed = self.segment <= self._behind
+        self._behind = max(self._behind, self.segment)
+        return Passed(self.segment, replayed)

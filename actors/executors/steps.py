@@ -1,0 +1,207 @@
+"""Recorded steps and durable waits: what `ctx.step()` and `ctx.sleep()` do, one core for both kinds of context.
+
+It is written once, as coroutines over a `Calling`, which says how a function is called and how one waits. For an
+`async` executor these suspend. For a blocking one they never do, so `run_plainly` runs them to their end in one go.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
+
+from propolis.messages import InvalidInput, OpenWait, Payload, RecordedStep, RecordStep, StepInDoubt, StepKey
+
+from ..core import Reply, ask
+from .names import check_name
+from .outcomes import Done, digest_of, failure_of, outcome_of
+from .signals import Parked
+
+if TYPE_CHECKING:
+    from ..specs import Backoff
+    from .attempt import Attempt
+
+__all__ = ["Calling", "OnDoubt", "current_step_key", "begun_step", "run_plainly", "sleep", "step"]
+
+R = TypeVar("R")
+
+OnDoubt: TypeAlias = Literal["rerun", "fail"] | Callable[..., Any]
+
+SHORT_SECONDS: Final = 0.1
+"""A sleep that is no longer keeps its stack and its slot, and is not recorded: both would cost more."""
+
+_current: contextvars.ContextVar[str | None] = contextvars.ContextVar("propolis_step", default=None)
+
+
+class Calling(Protocol):
+    """How a context calls and waits."""
+
+    async def call(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float | None) -> Any:
+        """Call a function of the user's, `async def` or `def`. Raises TimeoutError after `timeout` seconds."""
+        ...
+
+    async def answer(self, reply: Reply[R]) -> R:
+        """Wait for an answer."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, for a short while."""
+        ...
+
+    async def settle(self) -> None:
+        """What came of the call is recorded: raise the cancel that arrived meanwhile, if one did."""
+        ...
+
+
+def run_plainly(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine that never suspends."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        result: R = end.value
+        return result
+    finally:
+        coroutine.close()
+    raise AssertionError("a blocking executor's calls do not suspend")
+
+
+def current_step_key() -> str | None:
+    """The key of the step whose function is running here; None outside of one."""
+    return _current.get()
+
+
+async def step(
+    attempt: Attempt,
+    calling: Calling,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    on_doubt: OnDoubt,
+    retries: int,
+    backoff: Backoff,
+    timeout: float | None,
+) -> Any:
+    """Call the function once in the life of the run, and record what came of it (D4)."""
+    attempt.check()
+    _check_step(name, function, on_doubt, retries, timeout)
+    digest = digest_of(args)
+    key, recorded = attempt.replay.next("step", name, digest)
+    if recorded is not None and recorded.status != "begun":
+        return _replayed(attempt, recorded)
+    begun = begun_step(key, digest)
+    if recorded is not None and on_doubt != "rerun":
+        if on_doubt == "fail":
+            raise StepInDoubt(execution_id=attempt.begin.spec.execution_id, step=name)
+        found = await calling.call(on_doubt, args, timeout)
+        if isinstance(found, Done):
+            return await _record_value(attempt, calling, begun, found.value)
+    elif on_doubt != "rerun":
+        await _record(attempt, calling, begun)
+    token = _current.set(f"{attempt.begin.spec.run_id}:{key.segment}:{name}:{key.call}")
+    try:
+        value = await _call(attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout)
+    except Exception as error:
+        attempt.raised[id(error)] = (error, key)
+        await _record(attempt, calling, begun.model_copy(update={"status": "failed", "failure": failure_of(error)}))
+        await calling.settle()
+        raise
+    finally:
+        _current.reset(token)
+    value = await _record_value(attempt, calling, begun, value)
+    await calling.settle()
+    return value
+
+
+async def _call(
+    attempt: Attempt,
+    calling: Calling,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    retries: int,
+    backoff: Backoff,
+    timeout: float | None,
+) -> Any:
+    tried = 0
+    while True:
+        try:
+            return await calling.call(function, args, timeout)
+        except Exception as error:
+            attempt.check()
+            tried += 1
+            if tried > retries or not attempt.entry_point.restart.retryable(error):
+                raise
+        await calling.pause(backoff.delay(tried, attempt.host.draw()))
+        attempt.check()
+
+
+def _replayed(attempt: Attempt, recorded: RecordedStep) -> Any:
+    try:
+        return outcome_of(attempt.begin.spec.execution_id, recorded)
+    except BaseException as error:
+        attempt.raised[id(error)] = (error, recorded.key)
+        raise
+
+
+async def _record_value(attempt: Attempt, calling: Calling, begun: RecordedStep, value: Any) -> Any:
+    payload = Payload.of(value, f"step {begun.name!r}", attempt.limit)
+    await _record(attempt, calling, begun.model_copy(update={"status": "done", "value": payload}))
+    return payload.value()  # what a re-run gets: the same, and the caller's own
+
+
+async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep) -> None:
+    await calling.answer(ask(attempt.ref, RecordStep(epoch=attempt.begin.epoch, step=recorded), timeout=None))
+
+
+async def sleep(attempt: Attempt, calling: Calling, seconds: float) -> None:
+    """Wait, also beyond the end of the process."""
+    attempt.check(waits=True)
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
+        raise InvalidInput(what="sleep", reason=f"{seconds!r:.200} is no number of seconds", remedy="Pass one from 0.")
+    if seconds <= SHORT_SECONDS:
+        await calling.pause(float(seconds))
+        attempt.check()
+        return
+    digest = digest_of((float(seconds),))
+    key, recorded = attempt.replay.next("sleep", "", digest)
+    due_at = attempt.host.now() + timedelta(seconds=seconds)
+    await wait(attempt, calling, recorded or begun_step(key, digest, due_at=due_at))
+
+
+def begun_step(key: StepKey, digest: bytes, **more: Any) -> RecordedStep:
+    """A step or wait that has begun."""
+    return RecordedStep(
+        segment=key.segment, kind=key.kind, name=key.name, call=key.call, status="begun", digest=digest, **more
+    )
+
+
+async def wait(attempt: Attempt, calling: Calling, waiting: RecordedStep) -> Any:
+    """Wait until this is over: with the stack kept, where the placement can, else by unwinding it."""
+    if waiting.status != "begun":
+        return _replayed(attempt, waiting)
+    if not attempt.keeps_stack:
+        attempt.waits = (*attempt.waits, waiting)
+        raise Parked
+    over = await calling.answer(ask(attempt.ref, OpenWait(epoch=attempt.begin.epoch, step=waiting), timeout=None))
+    return _replayed(attempt, over)
+
+
+def _check_step(
+    name: str, function: Callable[..., Any], on_doubt: OnDoubt, retries: int, timeout: float | None
+) -> None:
+    check_name("step", name)
+    if not callable(function):
+        reason = f"{function!r:.200} is no function"
+        remedy = "Pass the function and its arguments, uncalled: ctx.step(name, function, *args)."
+        raise InvalidInput(what=f"step {name!r}", reason=reason, remedy=remedy)
+    if not (on_doubt in ("rerun", "fail") or callable(on_doubt)):
+        reason = f"on_doubt={on_doubt!r:.200} is none"
+        raise InvalidInput(what=f"step {name!r}", reason=reason, remedy='Pass "rerun", "fail" or a function.')
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        reason = f"retries={retries!r:.200} is no number of them"
+        raise InvalidInput(what=f"step {name!r}", reason=reason, remedy="Pass how many, from 0.")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0):
+        reason = f"timeout={timeout!r:.200} is no number of seconds"
+        raise InvalidInput(what=f"step {name!r}", reason=reason, remedy="Pass one above 0.")

@@ -1,0 +1,201 @@
+"""Recorded steps and checkpoints of a run: rows, and what is done with many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, RowMapping, Subquery, and_, delete, func, insert, literal, literal_column, select
+
+from propolis.messages import (
+    AdvanceExecution,
+    Checkpoint,
+    Failure,
+    RecordedStep,
+    RecordSteps,
+    RunHistory,
+    decode_as,
+    encode,
+)
+
+from .bulk import Bulk, given
+from .dialect import insert_or_update
+from .rows import as_payload
+from .schema import checkpoints, executions, from_micros, steps, to_micros
+
+__all__ = [
+    "branch",
+    "bulk_checkpoints",
+    "bulk_steps",
+    "checkpoint_row",
+    "drop_runs",
+    "find_checkpoint",
+    "find_history",
+    "forget_steps",
+    "list_checkpoints",
+    "prune_checkpoints",
+    "runs_of",
+    "step_rows",
+]
+
+_STEP_COLUMNS: Final = tuple(column.name for column in steps.c)
+_STEP_CHANGES: Final = ("status", "digest", "due_at", "about", "value", "failure", "inherited", "at")
+_ALL: Final = (1 << 63) - 1
+_CHECKPOINT_COLUMNS: Final = tuple(column.name for column in checkpoints.c)
+
+
+def bulk_steps() -> Bulk:
+    """Record steps; what is there under the same key is replaced."""
+    return Bulk([given(column) for column in steps.c], _put_steps)
+
+
+def _put_steps(rows: Subquery) -> Any:
+    put = insert_or_update(steps).from_select(list(_STEP_COLUMNS), _real(rows), include_defaults=False)
+    new = {name: put.excluded[name] for name in _STEP_CHANGES}
+    return put.on_conflict_do_update(index_elements=["run", "segment", "kind", "name", "call"], set_=new)
+
+
+def bulk_checkpoints() -> Bulk:
+    """Keep checkpoints; one that is there under the same number is replaced (a pause, at the checkpoint before it)."""
+    return Bulk([given(column) for column in checkpoints.c], _put_checkpoints)
+
+
+def _put_checkpoints(rows: Subquery) -> Any:
+    put = insert_or_update(checkpoints).from_select(list(_CHECKPOINT_COLUMNS), _real(rows), include_defaults=False)
+    new = {name: put.excluded[name] for name in ("execution_id", "node", "at", "memory")}
+    return put.on_conflict_do_update(index_elements=["run", "ordinal"], set_=new)
+
+
+def _real(rows: Subquery) -> Any:
+    return select(rows).where(rows.c.run != literal_column("''"))
+
+
+def step_rows(write: AdvanceExecution | RecordSteps) -> list[tuple[Any, ...]]:
+    """The rows of the steps that come with a write."""
+    at = to_micros(write.at)
+    run = write.run if isinstance(write, RecordSteps) else write.run or write.state.execution_id
+    return [
+        (
+            run,
+            *step.key,
+            step.status,
+            step.digest,
+            to_micros(step.due_at),
+            None if step.about is None else step.about.data,
+            None if step.value is None else step.value.data,
+            None if step.failure is None else encode(step.failure),
+            1 if step.inherited else 0,
+            at,
+        )
+        for step in write.steps
+    ]
+
+
+def checkpoint_row(checkpoint: Checkpoint) -> tuple[Any, ...] | None:
+    """The row of a checkpoint; None of one that its maker did not count."""
+    if not checkpoint.ordinal:
+        return None
+    own = checkpoint.execution_id
+    at = to_micros(checkpoint.created_at)
+    return (checkpoint.run or own, checkpoint.ordinal, own, checkpoint.node, at, checkpoint.memory.data)
+
+
+def forget_steps(connection: Connection, run: str, keys: Iterable[tuple[int, str, str, int]]) -> None:
+    """Have these steps run again."""
+    for segment, kind, name, call in keys:
+        its = and_(
+            steps.c.run == run,
+            steps.c.segment == segment,
+            steps.c.kind == kind,
+            steps.c.name == name,
+            steps.c.call == call,
+        )
+        connection.execute(delete(steps).where(its))
+
+
+def find_history(connection: Connection, run: str) -> RunHistory:
+    """What a run has behind it."""
+    found = connection.execute(select(steps).where(steps.c.run == run)).mappings()
+    last = connection.scalar(select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == run))
+    return RunHistory(steps=tuple(step_of(row) for row in found), segment=last or 0)
+
+
+def step_of(row: RowMapping) -> RecordedStep:
+    """A recorded step."""
+    return RecordedStep(
+        segment=row["segment"],
+        kind=row["kind"],
+        name=row["name"],
+        call=row["call"],
+        status=row["status"],
+        digest=row["digest"],
+        due_at=from_micros(row["due_at"]),
+        about=as_payload(row["about"]),
+        value=as_payload(row["value"]),
+        failure=None if row["failure"] is None else decode_as(Failure, row["failure"]),
+        inherited=bool(row["inherited"]),
+    )
+
+
+def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[Checkpoint, ...]:
+    """The checkpoints of these runs (a query that gives their ids), the last one first."""
+    query = select(checkpoints).where(checkpoints.c.run.in_(runs)).order_by(checkpoints.c.at.desc()).limit(limit)
+    return tuple(_checkpoint_of(row) for row in connection.execute(query).mappings())
+
+
+def find_checkpoint(connection: Connection, runs: Any, checkpoint_id: str) -> Checkpoint | None:
+    """A checkpoint of one of these runs by its id."""
+    run, _, ordinal = checkpoint_id.rpartition(".")
+    if not run or not ordinal.isdecimal() or len(ordinal) > 18:
+        return None
+    its = and_(checkpoints.c.run == run, checkpoints.c.ordinal == int(ordinal), checkpoints.c.run.in_(runs))
+    row = connection.execute(select(checkpoints).where(its)).mappings().one_or_none()
+    return None if row is None else _checkpoint_of(row)
+
+
+def _checkpoint_of(row: RowMapping) -> Checkpoint:
+    memory = as_payload(row["memory"])
+    assert memory is not None
+    return Checkpoint(
+        checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
+        execution_id=row["execution_id"],
+        node=row["node"],
+        created_at=from_micros(int(row["at"])),
+        memory=memory,
+        run=row["run"],
+        ordinal=row["ordinal"],
+    )
+
+
+def prune_checkpoints(connection: Connection, run: str, last: int, keep: int, before: int | None) -> None:
+    """Drop the checkpoints of a run but the last `keep`, and of those all from `before` (microseconds) but the last."""
+    old = checkpoints.c.ordinal <= last - keep
+    if before is not None:
+        old = old | (checkpoints.c.at < before)
+    connection.execute(delete(checkpoints).where(checkpoints.c.run == run, checkpoints.c.ordinal < last, old))
+
+
+def branch(connection: Connection, source: str, ordinal: int, run: str) -> None:
+    """Have a run begin where another one stood at a checkpoint (0: its start), with the steps that were behind that.
+
+    Where it is the last one of the other run, what that has recorded since comes along.
+    """
+    last = connection.scalar(select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == source)) or 0
+    below = _ALL if ordinal >= last else ordinal
+    names = [column.name for column in steps.c]
+    values = {"run": literal(run), "inherited": literal_column("1")}
+    copied = select(*[values.get(name, steps.c[name]) for name in names]).where(
+        steps.c.run == source, steps.c.segment < below
+    )
+    connection.execute(insert(steps).from_select(names, copied, include_defaults=False))
+
+
+def drop_runs(connection: Connection, runs: Sequence[str]) -> None:
+    """Their steps and checkpoints go."""
+    connection.execute(delete(steps).where(steps.c.run.in_(runs)))
+    connection.execute(delete(checkpoints).where(checkpoints.c.run.in_(runs)))
+
+
+def runs_of(session: Any) -> Any:
+    """The ids of the runs of a session, by the condition that picks its executions."""
+    return select(executions.c.execution_id).where(session)
