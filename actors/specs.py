@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, NoReturn, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
 from propolis.messages import InvalidInput, IsolationLevel, Pairs, SessionPolicy
 
@@ -53,9 +53,16 @@ def _frozen_at(value: Any, depth: int) -> Any:
     return tuple(parts) if isinstance(value, (list, tuple)) else frozenset(parts)
 
 
+def _checkpoint(value: object) -> bool | CheckpointConfig:
+    if not isinstance(value, (bool, CheckpointConfig)):
+        raise ValueError("it is True, False or a CheckpointConfig")
+    return value
+
+
 _GREATEST: Final = 2**63 - 1
 """What a message and a column of the store hold."""
 
+_Checkpoint: TypeAlias = Annotated[bool | CheckpointConfig, PlainValidator(_checkpoint)]
 _Text: TypeAlias = Annotated[str, Field(min_length=1)]
 _Frozen: TypeAlias = Annotated[Mapping[str, Any], AfterValidator(_frozen)]
 
@@ -181,7 +188,7 @@ class EntryPoint(Validated):
     """How long a result is kept in memory."""
     session_policy: SessionPolicy = "queue"
     """What becomes of an execution whose session is in use."""
-    checkpoint: bool | CheckpointConfig = True
+    checkpoint: _Checkpoint = True
     """Keep checkpoints, so that a re-run starts from the last one, and a resume from any; which ones, and for how long.
     False keeps none."""
     graph_id: _Text | None = None
