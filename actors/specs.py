@@ -55,7 +55,7 @@ def _frozen_at(value: Any, depth: int) -> Any:
 
 def _checkpoint(value: object) -> bool | CheckpointConfig:
     if not isinstance(value, (bool, CheckpointConfig)):
-        raise ValueError("it is True, False or a CheckpointConfig")
+        raise ValueError("it is True, False or a CheckpointConfig")  # noqa: TRY004 - what pydantic makes an error of
     return value
 
 

@@ -97,6 +97,7 @@ from .rebuild import rebuild
 from .records import (
     ENDED,
     Checkpoint,
+    CheckpointRecord,
     ExecutionContext,
     ExecutionReport,
     ExecutionResult,
@@ -179,6 +180,7 @@ __all__ = [
     "CancelExecution",
     "CancelOutcome",
     "Checkpoint",
+    "CheckpointRecord",
     "Checkpointed",
     "CircuitState",
     "ClearInbox",

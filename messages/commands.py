@@ -66,12 +66,16 @@ class RunExecution(NewExecution, Request[ExecutionResult], tag="execution.run.v1
 
 
 class ResumeExecution(Request[Accepted], tag="execution.resume.v1"):
-    """To the stream that opened a session: take it over with a new execution, from its last or a named checkpoint."""
+    """To the stream that opened a session: take it over with a new execution, from its last or a named checkpoint.
+
+    With `fork` leave it alone, and open a new session that begins there.
+    """
 
     session_id: str
     input_data: Payload | None = None
     memory: Payload | None = None
     checkpoint_id: str | None = None
+    fork: bool = False
 
 
 class ReplayExecution(Request[Accepted], tag="execution.replay.v1"):

@@ -11,6 +11,7 @@ from .payload import Payload
 
 __all__ = [
     "Checkpoint",
+    "CheckpointRecord",
     "ExecutionContext",
     "ExecutionReport",
     "ExecutionResult",
@@ -123,6 +124,25 @@ class Checkpoint(Message, tag="checkpoint.v1"):
     def id_of(run: str, ordinal: int) -> str:
         """The id of a run's checkpoint."""
         return f"{run}.{ordinal}"
+
+
+class CheckpointRecord(Message, tag="checkpoint.record.v1"):
+    """A checkpoint of a session as the store has it: `stream.resume()` and `stream.fork()` take its id."""
+
+    checkpoint_id: str
+    execution_id: str
+    """The execution that made it."""
+    ordinal: int
+    """Which one of its run it is, counted from 1."""
+    node: str | None = None
+    created_at: datetime
+    memory_payload: Payload
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """A fresh copy of the memory at that point."""
+        value: dict[str, Any] = self.memory_payload.value()
+        return value
 
 
 class Timestamps(Message, tag="timestamps.v1"):

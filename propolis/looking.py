@@ -19,6 +19,7 @@ from propolis.actors import (
     Subscriber,
 )
 from propolis.messages import (
+    CheckpointRecord,
     DeleteSession,
     EventFilter,
     ExecutionContext,
@@ -150,6 +151,13 @@ class Looking:
         """Sessions whose execution failed until its restarts were used up."""
         _check_listing(limit)
         return self._read(lambda store: store.list_sessions(quarantined=True, limit=limit))
+
+    def checkpoints(self, session_id: str, *, limit: int = 100) -> Call[tuple[CheckpointRecord, ...]]:
+        """The checkpoints of a session that are kept (`EntryPoint.checkpoint`), the last one first. None of an unknown
+        session: an empty tuple.
+        """
+        _check_listing(limit, session_id=session_id)
+        return self._read(lambda store: store.list_checkpoints(session_id, limit=limit))
 
     def executions(
         self,

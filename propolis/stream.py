@@ -127,13 +127,44 @@ class Stream:
     ) -> Call[str]:
         """Take a session over with a new execution, from its last checkpoint or a named one; the reply is its id.
 
-        Without `input_data` it gets the input of the session's owner; `memory` goes on top of the checkpoint's.
+        Without `input_data` it gets the input of the session's owner; `memory` goes on top of the checkpoint's. Just as
+        it was, it has all behind it that the session has recorded. With an input, memory or checkpoint of its own it
+        begins a run of its own at that checkpoint, with the steps that were recorded before; one that is then called
+        with other arguments is made anew.
 
         Raises:
             SessionNotFound: no such session, or checkpoint.
             SessionBusy: it is still active, is completed and no checkpoint is named, or another stream opened it.
         """
-        given: dict[str, Any] = {"session_id": session_id}
+        return self._take_up(session_id, input_data, memory, checkpoint_id)
+
+    def fork(
+        self,
+        session_id: str,
+        *,
+        input_data: Any = None,
+        memory: Mapping[str, Any] | None = None,
+        checkpoint_id: str | None = None,
+    ) -> Call[str]:
+        """Open a new session that begins where another one stood, at its last checkpoint or a named one (see
+        `runtime.checkpoints()`); the reply is the id of its execution, and its own. The other is left as it is, in
+        whatever status. As for the rest, as `resume`.
+
+        Raises:
+            SessionNotFound: no such session, or checkpoint.
+            SessionBusy: another stream opened it.
+        """
+        return self._take_up(session_id, input_data, memory, checkpoint_id, fork=True)
+
+    def _take_up(
+        self,
+        session_id: str,
+        input_data: Any,
+        memory: Mapping[str, Any] | None,
+        checkpoint_id: str | None,
+        **given: Any,
+    ) -> Call[str]:
+        given["session_id"] = session_id
         if input_data is not None:
             given["input_data"] = self._input(input_data)
         if memory is not None:

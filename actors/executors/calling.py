@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pykka
@@ -48,17 +49,13 @@ class AsyncCalling:
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float | None) -> Any:
         """Await it, or its thread."""
         if is_coroutine_function(function):
-            return await _bounded(function, args, timeout)
+            return await _bounded(self._host, function(*args), timeout)
         task = asyncio.ensure_future(_await(_start(self._host, function, args)))
         try:
-            done, _ = await asyncio.wait([task], timeout=timeout)
+            await _wait(self._host, task, timeout)
         except asyncio.CancelledError as cancel:
             self._cancel = cancel
             await asyncio.wait([task])
-        else:
-            if not done:
-                task.cancel()
-                raise TimeoutError(f"it took longer than its timeout of {timeout:g} s")
         return task.result()
 
     async def settle(self) -> None:
@@ -71,8 +68,9 @@ class AsyncCalling:
         return await reply
 
     async def pause(self, seconds: float) -> None:
-        """Await it."""
-        await asyncio.sleep(seconds)
+        """Await it, on the host's clock."""
+        with _alarm(self._host, seconds) as rings:
+            await rings
 
 
 async def _await(reply: Reply[Any]) -> Any:
@@ -90,7 +88,7 @@ class PlainCalling:
     async def call(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float | None) -> Any:
         """With a `timeout`, on a thread of its own, which is left behind when the time is over."""
         if is_coroutine_function(function):
-            return asyncio.run(_bounded(function, args, timeout))
+            return asyncio.run(_bounded(self._host, function(*args), timeout))
         if timeout is None:
             return function(*args)
         try:
@@ -110,6 +108,37 @@ class PlainCalling:
         self._host.sleep(seconds)
 
 
-async def _bounded(function: Callable[..., Any], args: tuple[Any, ...], timeout: float | None) -> Any:
-    async with asyncio.timeout(timeout):
-        return await function(*args)
+async def _bounded(host: Host, call: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
+    if timeout is None:
+        return await call
+    task = asyncio.ensure_future(call)
+    try:
+        await _wait(host, task, timeout)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+    return task.result()
+
+
+async def _wait(host: Host, task: asyncio.Future[Any], timeout: float | None) -> None:
+    """Until the task is done. Raises TimeoutError when it is not in time."""
+    if timeout is None:
+        await asyncio.wait([task])
+        return
+    with _alarm(host, timeout) as rings:
+        await asyncio.wait([task, rings], return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        raise TimeoutError(f"it took longer than its timeout of {timeout:g} s")
+
+
+@contextlib.contextmanager
+def _alarm(host: Host, seconds: float) -> Iterator[asyncio.Future[None]]:
+    """A future that is done after so many seconds."""
+    loop = asyncio.get_running_loop()
+    rings: asyncio.Future[None] = loop.create_future()
+    timer = host.call_later(loop, seconds, lambda: None if rings.done() else rings.set_result(None))
+    try:
+        yield rings
+    finally:
+        timer.cancel()

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 from propolis.messages import (
     Advanced,
     Appended,
-    Checkpoint,
+    CheckpointRecord,
     Event,
     EventFilter,
     ExecutionSpec,
@@ -151,7 +151,7 @@ class Store(Protocol):
         """What a run has recorded; nothing, of one that is unknown."""
         ...
 
-    def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[Checkpoint, ...]:
+    def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[CheckpointRecord, ...]:
         """The checkpoints of a session that are still kept, over all its runs, the last one first."""
         ...
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, case, delete, insert, select, update
 
 from propolis.messages import (
-    Checkpoint,
+    CheckpointRecord,
     Event,
     EventFilter,
     ExecutionSpec,
@@ -275,7 +275,7 @@ class SqlStore:
     def history(self, run: str) -> RunHistory:
         return self.run_read(lambda connection: stepping.find_history(connection, run))
 
-    def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[Checkpoint, ...]:
+    def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[CheckpointRecord, ...]:
         runs = stepping.runs_of(of_session(session_id))
         return self.run_read(lambda connection: stepping.list_checkpoints(connection, runs, limit))
 

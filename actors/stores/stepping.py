@@ -10,7 +10,9 @@ from sqlalchemy import Connection, RowMapping, Subquery, and_, delete, func, ins
 from propolis.messages import (
     AdvanceExecution,
     Checkpoint,
+    CheckpointRecord,
     Failure,
+    Payload,
     RecordedStep,
     RecordSteps,
     RunHistory,
@@ -137,10 +139,21 @@ def step_of(row: RowMapping) -> RecordedStep:
     )
 
 
-def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[Checkpoint, ...]:
+def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[CheckpointRecord, ...]:
     """The checkpoints of these runs (a query that gives their ids), the last one first."""
-    query = select(checkpoints).where(checkpoints.c.run.in_(runs)).order_by(checkpoints.c.at.desc()).limit(limit)
-    return tuple(_checkpoint_of(row) for row in connection.execute(query).mappings())
+    latest_first = (checkpoints.c.at.desc(), checkpoints.c.ordinal.desc())
+    query = select(checkpoints).where(checkpoints.c.run.in_(runs)).order_by(*latest_first).limit(limit)
+    return tuple(
+        CheckpointRecord(
+            checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
+            execution_id=row["execution_id"],
+            ordinal=row["ordinal"],
+            node=row["node"],
+            created_at=from_micros(int(row["at"])),
+            memory_payload=Payload(row["memory"]),
+        )
+        for row in connection.execute(query).mappings()
+    )
 
 
 def find_checkpoint(connection: Connection, runs: Any, checkpoint_id: str) -> Checkpoint | None:
@@ -154,14 +167,12 @@ def find_checkpoint(connection: Connection, runs: Any, checkpoint_id: str) -> Ch
 
 
 def _checkpoint_of(row: RowMapping) -> Checkpoint:
-    memory = as_payload(row["memory"])
-    assert memory is not None
     return Checkpoint(
         checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
         execution_id=row["execution_id"],
         node=row["node"],
         created_at=from_micros(int(row["at"])),
-        memory=memory,
+        memory=Payload(row["memory"]),
         run=row["run"],
         ordinal=row["ordinal"],
     )

@@ -133,22 +133,25 @@ class Accepting(Supervising):
         if record.stream_id != self.stream_id:
             reason = f"stream {record.stream_id!r} opened it; resume it there"
             raise SessionBusy(session_id=message.session_id, reason=reason)
-        execution_id = self.host.new_execution_id()
+        execution_id = self.host.new_session_id() if message.fork else self.host.new_execution_id()
+        as_it_was = message.input_data is None and message.memory is None and message.checkpoint_id is None
         spec = ExecutionSpec(
             execution_id=execution_id,
-            session_id=record.session_id,
+            session_id=execution_id if message.fork else record.session_id,
             stream_id=self.stream_id,
             entry_point=self.plan.entry_point.id,
             correlation_id=record.correlation_id,
-            origin="resume",
+            origin="fork" if message.fork else "resume",
             isolation_level=record.isolation_level,
             priority=self.plan.entry_point.priority,
             accepted_at=self.host.now(),
             input_data=message.input_data or record.input_payload,
             version=self.plan.entry_point.version,
+            run=record.run if as_it_was and not message.fork else None,
         )
         trial = self._pass_circuit()
-        return Opening(self._new_entry(spec, memory, trial), reply, False, memory, message.checkpoint_id)
+        source = record.session_id if message.fork else None
+        return Opening(self._new_entry(spec, memory, trial), reply, False, memory, message.checkpoint_id, source)
 
     def replay(self, message: ReplayExecution) -> object:
         """Give a failed execution a new budget and let it run again, under its own id."""
@@ -268,6 +271,7 @@ class Accepting(Supervising):
                 started_at=started_at,
                 memory=opening.memory,
                 checkpoint_id=opening.checkpoint_id,
+                source=opening.source,
                 session_policy=None if spec.origin == "fresh" else point.session_policy,
                 graph_id=point.graph_id,
                 events=STARTED if started_at is not None else None if start_now else QUEUED,
@@ -332,7 +336,7 @@ class Accepting(Supervising):
     def _not_opened(self, opening: Opening, error: BaseException) -> None:
         entry = opening.entry
         self.books.opening.pop(entry.spec.execution_id, None)
-        if isinstance(error, SessionBusy) and error.reason == "id_taken" and entry.spec.origin == "fresh":
+        if isinstance(error, SessionBusy) and error.reason == "id_taken" and entry.spec.origin in ("fresh", "fork"):
             drawn = self.host.new_session_id()
             freed = self.admission.withdraw(entry.spec.execution_id)
             ids = {"execution_id": drawn, "session_id": drawn}

@@ -51,6 +51,8 @@ class Opening(NamedTuple):
     """The reply is the result, not the acceptance."""
     memory: Payload | None
     checkpoint_id: str | None
+    source: str | None = None
+    """Of a fork: the session that it begins from."""
 
 
 class Results:

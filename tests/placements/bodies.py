@@ -101,6 +101,35 @@ async def counts(ctx: Any, data: int) -> list[Any]:
     return [ctx.attempt, packed, ctx.resumed_from]
 
 
+def append(path: str, line: str) -> dict[str, str]:
+    """A step with an effect that can be counted."""
+    with Path(path).open("a") as file:
+        file.write(f"{line}\n")
+    return {"line": line}
+
+
+async def append_async(path: str, line: str) -> dict[str, str]:
+    """The same, awaited."""
+    return append(path, line)
+
+
+def _count(path: str) -> int:
+    return len(Path(path).read_text().split())
+
+
+@both
+async def steps(ctx: Any, data: str) -> list[Any]:
+    """Three steps with a checkpoint, a nap and a failure in between."""
+    one = await ctx.step("one", append, data, "one")
+    await ctx.checkpoint("mid", memory={"one": one})
+    two = await ctx.step("two", append_async, data, "two")
+    await ctx.sleep(0.2)
+    if _count(data) == 2:
+        await ctx.step("mark", append, data, "mark")
+        raise ConnectionError("again")
+    return [one, two, await ctx.step("three", append, data, "three"), ctx.step_key]
+
+
 @both
 async def tells(ctx: Any, data: Any) -> None:
     await ctx.heartbeat()

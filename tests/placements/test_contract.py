@@ -62,6 +62,17 @@ def test_a_restart_goes_on_from_the_last_checkpoint(opened: Opener, quick: Resta
     assert 3 == result.restarts
 
 
+def test_recorded_steps_run_once_and_a_sleep_is_over_once(opened: Opener, quick: RestartPolicy, tmp_path: Path) -> None:
+    """Through a restart, and through the wait, wherever it unwinds the executor."""
+    effects = tmp_path / "effects"
+    stream = opened("steps", restart=quick, max_concurrent=1)
+    result = stream.run(str(effects)).get(timeout=PATIENCE)
+    lines = {name: {"line": name} for name in ("one", "two", "three")}
+    assert [*lines.values(), None] == result.output
+    assert ["one", "two", "mark", "three"] == effects.read_text().split()
+    assert 1 == result.restarts
+
+
 def test_events_progress_and_logs_come_out(opened: Opener, runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     """In their order, with the execution's id."""
     recorder = Recorder()

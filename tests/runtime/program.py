@@ -123,5 +123,67 @@ def deaf(store: str, _: str) -> None:
     threading.Event().wait()
 
 
+def steps(store: str, how: str) -> None:
+    """Take ten steps, each of which writes a line, and kill this process inside the fourth and the seventh one.
+
+    Run it again until it is through; then it tells the result.
+    """
+    kind, _, name = how.partition(",")
+
+    def write(n: int) -> int:
+        with Path(name).open("a") as file:
+            file.write(f"line-{n}\n")
+        if n in (3, 6) and Path(name).read_text().count(f"line-{n}") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n + 1
+
+    def body(ctx: Any, data: Any) -> int:
+        at = 0
+        while at < 10:
+            at = ctx.step("write", write, at)
+        return at
+
+    async def async_body(ctx: Any, data: Any) -> int:
+        at = 0
+        while at < 10:
+            at = await ctx.step("write", write, at)
+        return at
+
+    with Runtime(store) as runtime:
+        entry_point = EntryPoint(id="work", placement=getattr(Placement, kind)())
+        stream = runtime.open_stream(entry_point, async_body if kind == "asyncio" else body).get(timeout=60)
+        known = stream.active_execution_ids or (stream.execute().get(timeout=60),)
+        result = stream.wait_for_completion(known[0]).get(timeout=60)
+        assert result is not None
+        sys.stdout.write(json.dumps({"status": result.status, "output": result.output}))
+
+
+def sleepers(store: str, count: str) -> None:
+    """Have so many executions fall asleep for an hour, then kill this process."""
+
+    async def body(ctx: Any, n: int) -> None:
+        await ctx.sleep(3_600.0)
+
+    runtime = Runtime(store)
+    runtime.start().get()
+    stream = runtime.open_stream(EntryPoint(id="work"), body).get(timeout=60)
+    ids = [stream.execute(n).get(timeout=60) for n in range(int(count))]
+    for id in ids:
+        for event in runtime.events(0, execution=id):
+            if event.type == "execution_parked":
+                break
+    sys.stdout.write(json.dumps(ids))
+    sys.stdout.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    {"deaf": deaf, "die": die, "suicides": suicides, "submit": submit}[sys.argv[1]](sys.argv[2], sys.argv[3])
+    roles = {
+        "deaf": deaf,
+        "die": die,
+        "sleepers": sleepers,
+        "steps": steps,
+        "submit": submit,
+        "suicides": suicides,
+    }
+    roles[sys.argv[1]](sys.argv[2], sys.argv[3])
