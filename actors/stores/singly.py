@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 
@@ -42,31 +43,7 @@ __all__ = ["apply_singly"]
 
 def apply_singly(batch: Batch, write: Write) -> Outcome:
     """Apply one write. What it raises is its outcome; the caller takes back what it had written by then."""
-    match write:
-        case OpenExecution():
-            return open_execution(batch, write)
-        case AdvanceExecution():
-            return _advance(batch, write)
-        case RecordSteps():
-            return _record(batch, write)
-        case AppendEvents():
-            return _append(batch, write)
-        case RecoverExecutions():
-            return recover_executions(batch, write)
-        case PostToInbox():
-            post_to_inbox(batch.connection, write)
-            return Appended(first_seq=None)
-        case ClearInbox():
-            clear_inbox(batch.connection, write.ids)
-            return None
-        case DeleteSession():
-            return _delete(batch, write)
-        case OpenTrigger():
-            return open_trigger(batch, write)
-        case MoveTrigger():
-            return move_trigger(batch, write)
-        case _:
-            assert_never(write)
+    return _APPLY[type(write)](batch, write)
 
 
 def _current_epoch(batch: Batch, execution_id: str) -> int | None:
@@ -177,3 +154,26 @@ def _delete(batch: Batch, write: DeleteSession) -> bool:
     connection.execute(delete(executions).where(its))
     connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
     return bool(found)
+
+
+def _post_to_inbox(batch: Batch, write: PostToInbox) -> Appended:
+    post_to_inbox(batch.connection, write)
+    return Appended(first_seq=None)
+
+
+def _clear_inbox(batch: Batch, write: ClearInbox) -> None:
+    clear_inbox(batch.connection, write.ids)
+
+
+_APPLY: Final[Mapping[type[Any], Callable[[Batch, Any], Outcome]]] = {
+    OpenExecution: open_execution,
+    AdvanceExecution: _advance,
+    RecordSteps: _record,
+    AppendEvents: _append,
+    RecoverExecutions: recover_executions,
+    PostToInbox: _post_to_inbox,
+    ClearInbox: _clear_inbox,
+    DeleteSession: _delete,
+    OpenTrigger: open_trigger,
+    MoveTrigger: move_trigger,
+}
