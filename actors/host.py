@@ -116,6 +116,10 @@ class Host:
         """Seconds on a clock that never goes back."""
         return time.monotonic()
 
+    def uptime(self) -> float:
+        """Seconds on a clock that never goes back and, where the system has one, goes on while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
     def now(self) -> datetime:
         """The wall clock, aware, UTC."""
         return datetime.now(UTC)

@@ -6,12 +6,13 @@ import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from propolis.messages import RuntimeRow
 
 from .host import Host
 
-__all__ = ["Peers", "my_row", "process_started"]
+__all__ = ["Look", "Peers", "my_row", "process_started"]
 
 
 def my_row(runtime_id: str, host: Host) -> RuntimeRow:
@@ -58,33 +59,68 @@ def _started_without_proc(pid: int) -> int | None:
     return 0
 
 
+class _Seen(NamedTuple):
+    """A peer's beat: which it was, since when, and for how long it stood still while this runtime beat."""
+
+    beat: int
+    since: float
+    still: float
+
+
+class Look(NamedTuple):
+    """What became of the peers since the look before."""
+
+    gone: tuple[RuntimeRow, ...]
+    """Dead, or taken for it: nobody has said so in the store yet."""
+    left: bool
+    """One is no longer there that was: what it had is free."""
+
+
 class Peers:
     """Watches the beats of the other runtimes.
 
-    A peer is gone at once when the OS says that its process is; else when its beat has stood still while this one
-    kept beating over a whole lease, measured on this process's own monotonic clock (D5).
+    A peer is gone at once when the OS says that its process is; else when its beat has stood still for a whole lease
+    in which this runtime kept beating (D5). Only the time between two of its own beats counts, and of that never more
+    than half a lease at once: a runtime that was itself stopped, or a store that let nobody commit, says nothing of
+    the others. Measured on this process's own monotonic clock.
     """
 
     def __init__(self, me: RuntimeRow, lease_seconds: float) -> None:
         self._me = me
         self._lease = lease_seconds
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._mine: tuple[int, float] | None = None
+        self._seen: dict[str, _Seen] = {}
 
-    def gone(self, rows: Iterable[RuntimeRow], now: float) -> tuple[str, ...]:
-        """The ids of those that are gone, judged at `now` (monotonic seconds)."""
-        lost = []
-        seen: dict[str, tuple[int, float]] = {}
-        for row in rows:
-            if row.runtime_id == self._me.runtime_id:
-                continue
-            beat, since = self._seen.get(row.runtime_id, (row.beat, now))
-            if beat != row.beat:
-                beat, since = row.beat, now
-            seen[row.runtime_id] = (beat, since)
-            if self._is_dead(row) or now - since > self._lease:
-                lost.append(row.runtime_id)
+    def look(self, rows: Iterable[RuntimeRow], now: float) -> Look:
+        """Judge by the rows that are in the store at `now` (monotonic seconds)."""
+        others = {row.runtime_id: row for row in rows}
+        mine = others.pop(self._me.runtime_id, None)
+        before = self._my_last_beat(mine, now)
+        gone: list[RuntimeRow] = []
+        left = bool(self._seen.keys() - others.keys())
+        seen: dict[str, _Seen] = {}
+        for row in others.values():
+            known = self._seen.get(row.runtime_id)
+            if known is None or known.beat != row.beat:
+                known = _Seen(row.beat, now, 0.0)
+            elif before is not None:
+                counted = min(now - max(before, known.since), self._lease / 2)
+                known = known._replace(still=known.still + counted)
+            seen[row.runtime_id] = known
+            if self._is_dead(row) or known.still > self._lease:
+                gone.append(row)
         self._seen = seen
-        return tuple(lost)
+        return Look(tuple(gone), left)
+
+    def _my_last_beat(self, mine: RuntimeRow | None, now: float) -> float | None:
+        """When this runtime was seen to beat before, if it has beaten since. Then the time in between counts."""
+        if mine is None:  # declared lost itself
+            self._mine = None
+            return None
+        if self._mine is not None and self._mine[0] == mine.beat:
+            return None
+        before, self._mine = self._mine, (mine.beat, now)
+        return None if before is None else before[1]
 
     def _is_dead(self, row: RuntimeRow) -> bool:
         if row.host != self._me.host:

@@ -28,8 +28,8 @@ from propolis.messages import (
 
 from .config import RuntimeConfig
 from .core import LATER, Handlers, Owed, Ref, Reply
+from .lease import Lease
 from .membership import Membership, OpenedStream
-from .peers import Peers, my_row
 from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
 from .records import EventActor, SessionActor, StoreThreads
 from .services import Services
@@ -77,22 +77,15 @@ class RuntimeActor(Membership):
         self.actor_inbox.loop.on_dead_letter = self._on_dead_letter
         self.follow(self._threads.open(), self._opened, self._not_ready)
 
-    def _opened(self, store: Store) -> None:
-        row = my_row(self.host.new_id("rt"), self.host)
-        self._peers = Peers(row, self._config.lease_seconds)
-
-        def register(store: Store) -> tuple[str, ...]:
-            store.register(row)
-            return self.forget_gone(store)
-
-        self.follow(self._threads.write(register), lambda _: self._registered(row.runtime_id), self._not_ready)
+    def _opened(self, _: Store) -> None:
+        self.join(self._registered, self._not_ready)
 
     def _registered(self, runtime_id: str) -> None:
         wakeups = self.spawn(WakeupActor, name="wakeups")
         events = self.spawn(EventActor, name="events")
         asyncio_placement, thread_placement, process_placement = self._placements
         services = Services(
-            owner=runtime_id,
+            lease=Lease(runtime_id, self._config.lease_seconds, self.host),
             config=self._config,
             threads=self._threads,
             asyncio_placement=asyncio_placement,
@@ -103,19 +96,14 @@ class RuntimeActor(Membership):
         )
         services.sessions = self.spawn(SessionActor, services, name="sessions")
         events.proxy().set_sessions(services.sessions)
-        asyncio_placement.announce_by(self._announce)
+        asyncio_placement.announce_by(self._append)
         self._services = services
-        self.watch_peers()
-        self.watch_inbox()
+        self.begin_looking()
         self._ready.set(services)
 
     def _not_ready(self, error: BaseException) -> None:
         self._ready.offer_error(error)
         self.stop_now()
-
-    def lease_was_lost(self, message: LeaseWasLost) -> None:
-        """Nothing can be committed under this name any more: stop; the store's new owners go on."""
-        raise RuntimeError(f"runtime {message.runtime_id} was declared lost by a peer; start a new one")
 
     # -- streams -----------------------------------------------------------------------------------------------------
 
@@ -226,22 +214,6 @@ class RuntimeActor(Membership):
         self.gather([*parts, ledger, subscribers], done)
         return LATER
 
-    def gather(self, replies: list[Reply[Any]], then: Callable[[list[Any]], None]) -> None:
-        """Go on when all of them are there; an error counts as None."""
-        values: list[Any] = [None] * len(replies)
-        left = [len(replies)]
-
-        def arrived(index: int, value: Any) -> None:
-            values[index] = value
-            left[0] -= 1
-            if left[0] == 0:
-                then(values)
-
-        if not replies:
-            then([])
-        for index, reply in enumerate(replies):
-            self.follow(reply, lambda value, i=index: arrived(i, value), lambda _, i=index: arrived(i, None))  # type: ignore[misc]
-
     # -- ending ------------------------------------------------------------------------------------------------------
 
     def shutdown(self, cancel: bool, grace: float) -> object:
@@ -332,15 +304,19 @@ class RuntimeActor(Membership):
             return
         what = getattr(message, "tag", type(message).__name__)
         data = {"actor": path, "message": what, "reason": reason, "detail": detail[:500]}
-        self._announce(Event(type="dead_letter", timestamp=self.host.now(), data_payload=Payload.of(data)))
+        self.announce("dead_letter", data)
 
-    def _announce(self, event: Event) -> None:
+    def announce(self, type: str, data: dict[str, Any]) -> None:
+        """Commit and publish an event of the runtime's own."""
+        self._append(Event(type=type, timestamp=self.host.now(), data_payload=Payload.of(data)))
+
+    def _append(self, event: Event) -> None:
         services = self._services
         if services is not None and services.sessions is not None and services.sessions.is_alive():
             services.sessions.deliver(AppendEvents(events=(event,)))
 
     handlers: ClassVar[Handlers] = {
         GetTree: Supervisor.get_tree,
-        LeaseWasLost: lease_was_lost,
-        ReadInbox: Membership.read_inbox,
+        LeaseWasLost: Membership.lease_was_lost,
+        ReadInbox: Membership.look,
     }

@@ -15,6 +15,7 @@ from .triggers import timer_input
 if TYPE_CHECKING:
     from .config import RuntimeConfig
     from .core import Ref
+    from .lease import Lease
     from .placements import AsyncioPlacement, Launcher, ProcessPlacement, ThreadPlacement
     from .records import StoreThreads
 
@@ -25,8 +26,7 @@ __all__ = ["Services"]
 class Services:
     """Made by the root when its store is open; `sessions` is filled in once that actor is there."""
 
-    owner: str
-    """The runtime's id."""
+    lease: Lease
     config: RuntimeConfig
     threads: StoreThreads
     asyncio_placement: AsyncioPlacement
@@ -35,6 +35,11 @@ class Services:
     wakeups: Ref[Any]
     events: Ref[Any]
     sessions: Ref[Any] | None = None
+
+    @property
+    def owner(self) -> str:
+        """The runtime's id. Another one after it was declared lost, and has joined again."""
+        return self.lease.runtime_id
 
     def plan_stream(self, entry_point: EntryPoint, executor: Any) -> StreamPlan:
         """Look at an executor and decide where it runs. Any thread.
@@ -73,5 +78,5 @@ class Services:
             events=self.events,
             wakeups=self.wakeups,
             config=self.config,
-            owner=self.owner,
+            lease=self.lease,
         )

@@ -159,6 +159,7 @@ from .writes import (
     Recovered,
     RecoveredExecution,
     RecoverExecutions,
+    Rejoined,
     RuntimeRow,
     Write,
 )
@@ -259,6 +260,7 @@ __all__ = [
     "RecoverNow",
     "Recovered",
     "RecoveredExecution",
+    "Rejoined",
     "RemoteError",
     "ReplayExecution",
     "ReplayMismatch",

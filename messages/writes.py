@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 from .base import Message, Request
 from .codec import decode_as
@@ -33,6 +33,7 @@ __all__ = [
     "RecoverExecutions",
     "Recovered",
     "RecoveredExecution",
+    "Rejoined",
     "RuntimeRow",
     "Write",
 ]
@@ -233,6 +234,8 @@ class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
     """Where that checkpoint was made."""
     inbox: tuple[InboxRow, ...] = ()
     """What was left for it while nobody read that."""
+    taken: bool = True
+    """Under a new epoch. False: it was this runtime's already, and stays under the one that it has."""
 
     @property
     def spec(self) -> ExecutionSpec:
@@ -286,8 +289,18 @@ class LeaveTurn(Message, tag="session.leave_turn.v1"):
 
 
 class LeaseWasLost(Message, tag="runtime.lease_lost.v1"):
-    """To the root: a peer has declared this runtime dead; nothing more can be committed under its name."""
+    """To the root: a peer has declared this runtime dead; nothing more can be committed under that name."""
 
+    runtime_id: str
+
+
+class Rejoined(Request[None], tag="runtime.rejoined.v1"):
+    """From the root: this runtime was declared lost, and goes on under another name. It owns nothing any more.
+
+    To a stream, first: let go of all executions, then take back those that are free. To the SessionActor, after: write.
+    """
+
+    control: ClassVar[bool] = True
     runtime_id: str
 
 

@@ -54,6 +54,14 @@ class Ledger:
         self.rows += len(batch)
         return batch
 
+    def put_back(self) -> tuple[Pending, ...]:
+        """The batch was refused as a whole: its writes wait again. Give back those of one that was in doubt before."""
+        doubtful = self.flying if self.attempts else ()
+        if not self.attempts:
+            self.waiting.extendleft(reversed(self.flying))
+        self.flying, self.in_flight = (), False
+        return doubtful
+
     def abandon(self) -> tuple[Pending, ...]:
         """Give back everything, committed or not: it never will be under this name."""
         lost = (*self.flying, *self.waiting)

@@ -33,6 +33,7 @@ from propolis.messages import (
     ReadInbox,
     RecordSteps,
     RecoverExecutions,
+    Rejoined,
     RuntimeStopped,
     StoreUnavailable,
     WakeMe,
@@ -67,7 +68,7 @@ class SessionActor(AsyncioActor):
     def __init__(self, services: Services) -> None:
         super().__init__()
         self.services = services
-        self.runtime_id = services.owner
+        self._lease = services.lease
         self._config = services.config
         self._threads = services.threads
         self._wakeups = services.wakeups
@@ -80,11 +81,13 @@ class SessionActor(AsyncioActor):
         self._available = True
         self._beats = 0
         self._lost = False
+        self._begun = 0.0
         self._polling = False
 
     def on_start(self) -> None:
         """Take up what an earlier instance had in flight; start the beat."""
         if self._ledger.in_flight:
+            self._ledger.attempts += 1  # it may have landed: nobody was there to hear
             self._commit_again()
         elif self._ledger.waiting:
             self._flush()
@@ -100,8 +103,6 @@ class SessionActor(AsyncioActor):
 
     def write(self, message: Write) -> object:
         """Queue a write; the reply comes once it is committed."""
-        if self._lost:
-            raise LeaseLost(runtime_id=self.runtime_id)
         self._ledger.add(message, self.keep_reply())
         self._flush_soon()
         return LATER
@@ -141,7 +142,8 @@ class SessionActor(AsyncioActor):
         self._ledger.flying = tuple(map(in_turn, flying))
 
     def _submit(self, writes: Sequence[Write]) -> None:
-        reply = self._threads.commit(self.runtime_id, self._ledger.batch, writes)
+        self._begun = self._lease.now()
+        reply = self._threads.commit(self._lease.runtime_id, self._ledger.batch, writes)
         self.follow(reply, self._landed, self._not_committed)
 
     def _commit_again(self) -> None:
@@ -149,6 +151,7 @@ class SessionActor(AsyncioActor):
             self._submit([pending.write for pending in self._ledger.flying])
 
     def _landed(self, outcomes: list[Any]) -> None:
+        self._lease.renew(self._begun)
         if not self._available:
             self._available = True
             self._announce("store_available")
@@ -202,11 +205,21 @@ class SessionActor(AsyncioActor):
         self.request(self._wakeups, WakeMe(after=wait), lambda _: self._commit_again())
 
     def _give_up(self, error: LeaseLost) -> None:
+        """A peer has declared this runtime lost. Hold what is to be written, until the root has joined again.
+
+        Nothing of it landed, and under the new name it is as good as before: what concerns an execution carries an
+        epoch, which a takeover has raised. Only a batch that was in doubt already is given up.
+        """
         self._lost = True
-        for pending in self._ledger.abandon():
+        for pending in self._ledger.put_back():
             if pending.reply is not None:
                 pending.reply.offer_error(error)
-        self._tell_root(LeaseWasLost(runtime_id=self.runtime_id))
+        self._tell_root(LeaseWasLost(runtime_id=error.runtime_id))
+
+    def rejoined(self, message: Rejoined) -> None:
+        """From the root: this runtime has a row again, under a new name."""
+        self._lost = False
+        self._flush_soon()
 
     def _tell_root(self, message: Message) -> None:
         parent = self.actor_inbox.parent
@@ -227,9 +240,7 @@ class SessionActor(AsyncioActor):
         self.request(self._wakeups, WakeMe(after=self._config.lease_seconds / 3), lambda _: self._beat())
 
     def _beat(self) -> None:
-        if self._lost:
-            return
-        if not self._ledger.in_flight and self._ledger.commits == self._beats:
+        if not self._lost and not self._ledger.in_flight and self._ledger.commits == self._beats:
             self._submit(self._ledger.take(self._config.commit_batch_max))
         self._beats = self._ledger.commits
         self._schedule_beat()
@@ -329,6 +340,7 @@ class SessionActor(AsyncioActor):
         GetSession: get_session,
         GetExecution: get_execution,
         GetHistory: get_history,
+        Rejoined: rejoined,
     }
 
 

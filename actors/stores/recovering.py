@@ -42,8 +42,7 @@ def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
                 lost_attempts=executions.c.lost_attempts + case((was_running, 1), else_=0),
             )
         )
-    ids = sorted(taken + mine)
-    return Recovered(executions=tuple(_read(batch, ids)), more=more)
+    return Recovered(executions=tuple(_read(batch, sorted(taken + mine), set(taken))), more=more)
 
 
 def _owned(write: RecoverExecutions, owner: str | None) -> Select[Any]:
@@ -62,7 +61,7 @@ def _find(write: RecoverExecutions, owners: tuple[str | None, ...]) -> Select[An
     return select(either.c.id).order_by(either.c.id).limit(literal(write.limit + 1))
 
 
-def _read(batch: Batch, ids: list[int]) -> list[RecoveredExecution]:
+def _read(batch: Batch, ids: list[int], taken: set[int]) -> list[RecoveredExecution]:
     own = executions.c.execution_id
     start = case(
         (sessions.c.checkpoint_execution_id == own, sessions.c.checkpoint_memory),
@@ -89,6 +88,7 @@ def _read(batch: Batch, ids: list[int]) -> list[RecoveredExecution]:
                 memory=as_payload(row["start"]),
                 node=row["checkpoint_node"] if from_checkpoint else None,
                 inbox=left.get(its_own, ()),
+                taken=row["id"] in taken,
             )
         )
     return recovered

@@ -296,6 +296,8 @@ class Accepting(Supervising):
             return
         if opened is not None and opened.memory is not None:
             entry.memory, entry.node = opened.memory, opened.node
+        if entry.state.owner != self.plan.owner:  # it was declared lost while this waited to be written
+            entry.state = entry.state.model_copy(update={"owner": self.plan.owner})
         self.books.live[execution_id] = entry
         self.books.accepted += 1
         if opening.wait and reply is not None:

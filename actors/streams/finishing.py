@@ -13,6 +13,7 @@ from propolis.messages import (
     Checkpoint,
     EventDraft,
     ExecutionEnded,
+    ExecutionNotFound,
     ExecutionSpec,
     ExecutionState,
     Failure,
@@ -165,14 +166,14 @@ class Finishing(AsyncioActor):
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None
-        self._depart(ExecutionEnded(execution_id=self._spec.execution_id), "ended")
+        self._depart(ExecutionEnded(execution_id=self._spec.execution_id), None)
 
     def gone(self, error: BaseException) -> None:
         """A write was refused, or nobody is left to write: this actor has no say in the execution any more."""
         logger.info("%s leaves: %s", self.actor_inbox.path, error)
         self.leave()
 
-    def _depart(self, ended: ExecutionEnded, outcome: Literal["cancelled", "ended"]) -> None:
+    def _depart(self, ended: ExecutionEnded, outcome: Literal["cancelled", "ended"] | None) -> None:
         self._life.phase = "ended"
         for alarm in self._alarms:
             alarm.abandoned = True
@@ -184,11 +185,15 @@ class Finishing(AsyncioActor):
         """Something that is to call this actor later, and need not once it has ended."""
         self._alarms = (*(known for known in self._alarms if not known.done()), alarm)
 
-    def answer_cancels(self, outcome: Literal["cancelled", "cancelling", "detached", "ended"]) -> None:
-        """Tell everybody who asked for a cancel what became of it."""
+    def answer_cancels(self, outcome: Literal["cancelled", "cancelling", "detached", "ended"] | None) -> None:
+        """Tell everybody who asked for a cancel what became of it; None: it left, and the stream has to find out."""
+        execution_id = self._spec.execution_id
         waiters, self._life.cancel_waiters = self._life.cancel_waiters or (), None
         for reply in waiters:
-            reply.set(CancelOutcome(execution_id=self._spec.execution_id, outcome=outcome))
+            if outcome is None:
+                reply.offer_error(ExecutionNotFound(execution_id=execution_id, reason="it has left this runtime"))
+            else:
+                reply.set(CancelOutcome(execution_id=execution_id, outcome=outcome))
 
     def tell_stream(self, message: Message) -> None:
         """Tell the supervisor, if it is there."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from propolis.messages import AttemptBegan, Event, InboxRow, PublishEvents, ReportOutput, ReportProgress
+from propolis.messages import (
+    AppendEvents,
+    AttemptBegan,
+    Event,
+    InboxRow,
+    PublishEvents,
+    ReportOutput,
+    ReportProgress,
+)
 
-from ..core import Handlers
+from ..core import LATER, Handlers, Reply
 from .displaced import Displaced
 from .endings import given, make_event
 
@@ -15,6 +23,29 @@ __all__ = ["Hearing"]
 
 class Hearing(Displaced):
     """Publishes live what the running attempt tells; what one of an earlier epoch tells is dropped."""
+
+    def on_receive(self, message: Any) -> Any:
+        """As every actor; but while a peer may have declared this runtime lost, what an executor asks waits for a
+        commit that says otherwise (D5): not every answer has one of its own.
+        """
+        current = self.actor_inbox.current
+        if self._plan.lease.is_trusted() or current is None or current.reply_to is None:
+            return super().on_receive(message)
+        epoch = getattr(message, "epoch", None)
+        if epoch is None or epoch != self._life.state.epoch:
+            return super().on_receive(message)
+
+        def still_ours(_: Any) -> None:
+            self.actor_inbox.push(current)
+            self.actor_inbox.wake()
+
+        fence = AppendEvents(events=(), execution_id=self._spec.execution_id, expected_epoch=epoch)
+        self.request(self._plan.sessions, fence, still_ours, lambda error: self.refused(error, current.reply_to))
+        return LATER
+
+    def refused(self, error: BaseException, reply: Reply[Any] | None) -> None:
+        """The store did not take what the executor asked."""
+        raise AssertionError("the part that records decides")
 
     def attempt_has_begun(self, message: AttemptBegan) -> None:
         """It had to wait for a worker, and runs now: what limits an attempt counts from here."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..config import RuntimeConfig
     from ..core import Ref
     from ..executors import ExecutorPlan
+    from ..lease import Lease
     from ..placements import Launcher
     from ..records import SessionActor
     from ..specs import EntryPoint
@@ -43,9 +44,13 @@ class StreamPlan:
     events: Ref[Any]
     wakeups: Ref[Any]
     config: RuntimeConfig
-    owner: str
-    """The runtime's id, which every row that it owns carries."""
+    lease: Lease
     late: LateCalls = field(default_factory=LateCalls)
+
+    @property
+    def owner(self) -> str:
+        """The runtime's id, which every row that it owns carries."""
+        return self.lease.runtime_id
 
     @property
     def has_time_limits(self) -> bool:

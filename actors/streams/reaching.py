@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from propolis.messages import (
     ENDED,
@@ -18,16 +18,30 @@ from propolis.messages import (
     PauseExecution,
     Payload,
     PostToInbox,
+    Request,
     WakeMe,
 )
 
-from ..core import LATER, Ref, Reply
+from ..core import LATER, Reply
 from .life import Order
 from .posted import cancel_body, cancel_outcome, order_of
 from .recovering import Recovering
 from .supervising import FOREIGN_POLL_SECONDS, tell_child
 
 __all__ = ["Reaching"]
+
+
+class Foreign(NamedTuple):
+    """How to ask the same of another runtime."""
+
+    kind: str
+    body: Payload | None
+    grace: float
+    """Seconds to wait for what comes of it."""
+    ended: Any
+    """The answer when it had ended before."""
+    came_of: Callable[[ExecutionState | None], Any]
+    """The answer by how the execution stands in the end; None: there is none of this stream's."""
 
 
 class Reaching(Recovering):
@@ -38,33 +52,43 @@ class Reaching(Recovering):
         execution_id = message.execution_id
         if self.end_pending(execution_id, Order(kind="end", status="cancelled", reason=message.reason)):
             return self._reply_when_gone(execution_id)
-        entry = self.books.live.get(execution_id)
-        ended = CancelOutcome(execution_id=execution_id, outcome="ended")
-        if entry is not None and entry.ref is not None:
-            return self._forward(entry.ref, message, ended)
-        if self.books.results.get(execution_id, self.host.monotonic()) is not None:
-            return ended
 
         def came_of(state: ExecutionState | None) -> CancelOutcome:
             return cancel_outcome(execution_id, state)
 
-        return self._reach(execution_id, "cancel", cancel_body(message.reason, message.grace), message.grace, came_of)
+        ended = CancelOutcome(execution_id=execution_id, outcome="ended")
+        body = cancel_body(message.reason, message.grace)
+        return self._pass_on(execution_id, message, Foreign("cancel", body, message.grace, ended, came_of))
 
     def pause(self, message: PauseExecution) -> object:
         """Pause an execution: what has not begun at once."""
-        execution_id = message.execution_id
-        if self.end_pending(execution_id, Order(kind="end", status="paused")):
+        if self.end_pending(message.execution_id, Order(kind="end", status="paused")):
             return True
-        entry = self.books.live.get(execution_id)
-        if entry is not None and entry.ref is not None:
-            return self._forward(entry.ref, message, False)
-        if self.books.results.get(execution_id, self.host.monotonic()) is not None:
-            return False
 
         def came_of(state: ExecutionState | None) -> bool:
             return state is not None and (state.status == "paused" or state.status not in ENDED)
 
-        return self._reach(execution_id, "pause", None, self.plan.config.grace_seconds, came_of)
+        asked = Foreign("pause", None, self.plan.config.grace_seconds, False, came_of)
+        return self._pass_on(message.execution_id, message, asked)
+
+    def _pass_on(self, execution_id: str, message: Request[Any], foreign: Foreign) -> object:
+        entry = self.books.live.get(execution_id)
+        if entry is None and self.books.results.get(execution_id, self.host.monotonic()) is not None:
+            return foreign.ended
+        reply = self.keep_reply() or Reply()
+        self.books.owe(reply)
+        if entry is None or entry.ref is None:
+            self._reach(execution_id, foreign, reply)
+            return LATER
+
+        def has_left(_: BaseException) -> None:
+            if self.mode in ("running", "draining"):
+                self._reach(execution_id, foreign, reply)
+            else:
+                reply.set(foreign.ended)
+
+        self.request(entry.ref, message, reply.set, has_left)
+        return LATER
 
     def execution_detached(self, message: ExecutionDetached) -> None:
         """Count it until it ends."""
@@ -82,38 +106,21 @@ class Reaching(Recovering):
         self.follow(gone, lambda _: reply.set(outcome), reply.offer_error)
         return LATER
 
-    def _forward(self, ref: Ref[Any], message: Any, otherwise: Any) -> object:
-        reply = self.keep_reply()
-        if reply is None:
-            ref.deliver(message)
-            return LATER
-        self.books.owe(reply)
-        self.request(ref, message, reply.set, lambda _: reply.set(otherwise))
-        return LATER
-
     # -- executions of other runtimes --------------------------------------------------------------------------------
 
-    def _reach(
-        self,
-        execution_id: str,
-        kind: str,
-        body: Payload | None,
-        grace: float,
-        came_of: Callable[[ExecutionState | None], object],
-    ) -> object:
+    def _reach(self, execution_id: str, foreign: Foreign, reply: Reply[Any]) -> None:
         """Leave a row for whoever owns it, and reply with what came of that within the grace, as the store has it."""
-        reply = self.keep_reply() or Reply()
-        self.books.owe(reply)
-        until = self.host.monotonic() + grace
+        came_of = foreign.came_of
+        until = self.host.monotonic() + foreign.grace
 
         def found(row: ExecutionRow | None) -> None:
             if row is None or row.spec.entry_point != self.stream_id:
                 reply.set(came_of(None))
             elif row.state.status in ENDED:
-                outcome = came_of(row.state.model_copy(update={"status": "completed"}))  # not by this
-                reply.set(outcome)
+                reply.set(foreign.ended)
             else:
-                post = PostToInbox(execution_id=execution_id, kind=kind, body=body, created_at=self.host.now())
+                now = self.host.now()
+                post = PostToInbox(execution_id=execution_id, kind=foreign.kind, body=foreign.body, created_at=now)
                 self.request(self.plan.sessions, post, lambda _: look(), refused)
 
         def refused(error: BaseException) -> None:
@@ -133,7 +140,6 @@ class Reaching(Recovering):
                 self.request(self.plan.wakeups, again, lambda _: look(), reply.offer_error)
 
         self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, reply.offer_error)
-        return LATER
 
     def hear_inbox(self, row: InboxRow) -> None:
         """From the root: a row for an execution of this stream, perhaps not for the first time.

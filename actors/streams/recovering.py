@@ -8,11 +8,15 @@ from propolis.messages import (
     Accepted,
     ActorRestarted,
     AppendEvents,
+    ExecutionEnded,
     ExecutionRow,
     GetExecution,
+    GiveUp,
     Recovered,
+    RecoveredExecution,
     RecoverExecutions,
     RecoverNow,
+    Rejoined,
     StartStream,
     StreamRestarted,
 )
@@ -38,36 +42,33 @@ class Recovering(Leaving):
         super().__init__(plan)
         self._taken: list[Entry] = []
         """Taken over and in the books, with no place yet. (After a crash: an entry without a place is given one.)"""
+        self._successors: dict[str, Entry] = self.kept("successors", dict)
+        """Taken over while an actor of theirs from before was still there: they begin when that one has left."""
 
     def on_start(self) -> None:
         """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
         if self.mode == "starting":  # also after a crash in the middle of it
             self._find_places()
-            self._recover(first=True)
+            self._recover(mine=not self.books.live and not self.books.opening)
         else:
             self._rebuild()
 
     # -- recovery ----------------------------------------------------------------------------------------------------
 
-    def _recover(self, *, first: bool) -> None:
-        """Take over unfinished executions that nobody owns. Work is admitted when the first round is through."""
+    def _recover(self, *, mine: bool = False) -> None:
+        """Take over unfinished executions that nobody owns. Work is admitted when the first round is through.
+
+        With `mine`, those too that this runtime owns and that are in no book: a crash of this actor lost them.
+        """
         request = RecoverExecutions(
-            entry_point=self.plan.entry_point.id,
-            stream_id=self.stream_id,
-            limit=1_000,
-            at=self.host.now(),
-            mine=first and not self.books.live and not self.books.opening,
+            entry_point=self.plan.entry_point.id, stream_id=self.stream_id, limit=1_000, at=self.host.now(), mine=mine
         )
 
         def recovered(batch: Recovered) -> None:
             for found in batch.executions:
-                if found.state.execution_id not in self.books.live:
-                    entry = Entry(found.spec, found.state, found.memory, found.node)
-                    entry.inbox = found.inbox or None
-                    self.books.live[found.state.execution_id] = entry
-                    self._taken.append(entry)
+                self._found(found)
             if batch.more:
-                self._recover(first=first)
+                self._recover()
                 return
             taken, self._taken = self._taken, []
             for entry in taken:  # only now: the commits that start the first would hold up the taking of the last
@@ -77,6 +78,29 @@ class Recovering(Leaving):
                 self._begin_running()
 
         self.request(self.plan.sessions, request, recovered, self._not_recovered)
+
+    def _found(self, found: RecoveredExecution) -> None:
+        execution_id = found.state.execution_id
+        known = self.books.live.get(execution_id)
+        if not found.taken and (known is not None or execution_id in self.books.opening):
+            return  # it is in the books
+        entry = Entry(found.spec, found.state, found.memory, found.node)
+        entry.inbox = found.inbox or None
+        if known is not None and known.ref is not None:  # it was taken from us, and back, before its actor knew
+            self._successors[execution_id] = entry
+            tell_child(known.ref, GiveUp(now=True))
+            return
+        if known is not None:
+            self.leave_pending(execution_id)
+        self.books.live[execution_id] = entry
+        self._taken.append(entry)
+
+    def execution_ended(self, message: ExecutionEnded) -> None:
+        """As ever; and who was to follow it begins."""
+        super().execution_ended(message)
+        successor = self._successors.pop(message.execution_id, None)
+        if successor is not None and message.execution_id not in self.books.live:
+            self._take_in(successor)
 
     def _not_recovered(self, error: BaseException) -> None:
         if self.plan.sessions.is_alive() and self.mode == "starting":
@@ -132,6 +156,8 @@ class Recovering(Leaving):
 
         def fenced(_: Any) -> None:
             self._find_opened(lost)
+            if self.mode == "running":
+                self._recover(mine=True)  # what a takeover under way has brought
             self.look_at_end()
 
         self.request(self.plan.sessions, AppendEvents(events=()), fenced, lambda _: None)
@@ -203,7 +229,16 @@ class Recovering(Leaving):
     def recover_now(self, message: RecoverNow) -> None:
         """A peer is gone."""
         if self.mode == "running":
-            self._recover(first=False)
+            self._recover()
+
+    def rejoined(self, message: Rejoined) -> None:
+        """A peer declared this runtime lost, so it owns nothing any more: let go of all, take back what is free."""
+        for execution_id, entry in list(self.books.live.items()):
+            if entry.ref is None:
+                self.leave_pending(execution_id)
+            else:
+                tell_child(entry.ref, GiveUp(now=True))
+        self.recover_now(RecoverNow())
 
     def start_stream(self, message: StartStream) -> object:
         """Reply when work is admitted."""
@@ -214,5 +249,5 @@ class Recovering(Leaving):
             self.kept("starters", list[Reply[Any]]).append(reply)
         if self.mode in ("stopped", "draining"):
             self.mode = "starting"
-            self._recover(first=True)
+            self._recover(mine=True)
         return LATER

@@ -24,6 +24,7 @@ from propolis.messages import (
     InboxRow,
     PauseExecution,
     RecoverNow,
+    Rejoined,
     ReplayExecution,
     ResumeExecution,
     RunExecution,
@@ -174,7 +175,7 @@ class StreamActor(Reaching):
         ReplayExecution: Accepting.replay,
         ExecutionDetached: Reaching.execution_detached,
         InboxRow: Reaching.hear_inbox,
-        ExecutionEnded: Accepting.execution_ended,
+        ExecutionEnded: Recovering.execution_ended,
         SlotReturned: Accepting.slot_returned,
         SlotWanted: Accepting.slot_wanted,
         CancelExecution: Reaching.cancel,
@@ -190,4 +191,5 @@ class StreamActor(Reaching):
         CloseStream: Leaving.stop_stream,
         DrainStream: Leaving.drain,
         RecoverNow: Recovering.recover_now,
+        Rejoined: Recovering.rejoined,
     }

@@ -60,6 +60,10 @@ class ManualHost(Host):
         """Seconds that the test has let pass."""
         return self._elapsed
 
+    def uptime(self) -> float:
+        """The same."""
+        return self._elapsed
+
     def now(self) -> datetime:
         """`start`, and the seconds that the test has let pass."""
         return self._start + timedelta(seconds=self._elapsed)

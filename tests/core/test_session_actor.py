@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from propolis.actors.lease import Lease
 from pykka.messages import ProxyCall
 
 from propolis.actors import (
@@ -24,6 +25,7 @@ from propolis.messages import (
     LeaseLost,
     LeaseWasLost,
     PublishEvents,
+    Rejoined,
     RuntimeStopped,
     StaleWriter,
     StoreUnavailable,
@@ -59,7 +61,7 @@ class Desk:
         self.events = Probe(lambda _: self.order.append("event"))
         self.root = loop.spawn(Root)
         self.services = Services(
-            owner="r1",
+            lease=Lease("r1", 3000.0, self.clock),
             config=RuntimeConfig(lease_seconds=3000.0, store_retry=RETRY, commit_batch_max=batch),
             threads=self.threads,
             asyncio_placement=None,  # type: ignore[arg-type] # no executions here
@@ -91,6 +93,12 @@ class Desk:
         """A bug in the SessionActor."""
         self.sessions.ask(ProxyCall(("no_such_method",), (), {}), block=False)
         self.loop.settle()
+
+    def join_again(self, name: str) -> None:
+        """As the root does."""
+        self.threads.write(lambda store: store.register(runtime_row(name))).get(timeout=5)
+        self.services.lease.runtime_id = name
+        self.sessions.tell(Rejoined(runtime_id=name))
 
     def told(self) -> list[str]:
         """The types of the events that were published."""
@@ -223,17 +231,56 @@ def test_a_store_that_is_away_is_told_once_retried_with_backoff_and_all_is_ackno
     desk.loop.settle_until(lambda: "store_available" in desk.told())
 
 
-def test_a_lost_lease_answers_everybody_tells_the_parent_and_takes_nothing_more(desk: Desk) -> None:
-    """D5: nothing lands under this name any more."""
+def test_after_a_lost_lease_what_waits_is_held_and_written_under_the_new_name(desk: Desk) -> None:
+    """D5: nothing lands under the old one. What was in flight, what waited and what came meanwhile does, once."""
     desk.threads.write(lambda store: store.forget(("r1",))).get(timeout=5)
-    replies = desk.open("e1", "e2")
+    with desk.failing.hold_commit() as held:
+        replies = desk.open("e1", "e2")
+        desk.loop.settle()
+        held.wait_reached()
+        replies += desk.open("e3")
+    desk.loop.settle_until(lambda: [-1] == desk.root.actor_inbox.kept["seen"])
+    late = desk.open("e4")
+    desk.loop.settle()
+    assert ([], 1) == (desk.stored(), len(desk.failing.batches))
+    desk.join_again("r2")
+    desk.settle(replies + late)
+    assert [None] * 4 == [reply.result() for reply in replies + late]
+    assert ["e1", "e2", "e3", "e4"] == desk.stored()
+    assert {"r2"} == {state.owner for _, state in desk.store.list_executions()}
+
+
+def test_a_batch_in_doubt_is_given_up_when_the_lease_is_lost_before_it_is_known(desk: Desk) -> None:
+    """It did land: to write it again would be to do it twice. Who waits is told, and what waited behind it lands."""
+    desk.failing.next_commit(AWAY, landed=True)
+    doubtful = desk.open("e1")
+    desk.loop.settle_until(lambda: "store_unavailable" in desk.told())
+    behind = desk.open("e2")
+    desk.threads.write(lambda store: store.forget(("r1",))).get(timeout=5)
+    desk.clock.advance(1.0)
+    desk.settle(doubtful)
+    with pytest.raises(LeaseLost):
+        doubtful[0].result()
+    desk.join_again("r2")
+    desk.settle(behind)
+    assert ["e1", "e2"] == desk.stored()
+
+
+def test_the_lease_is_trusted_from_the_beginning_of_the_last_commit_on(desk: Desk) -> None:
+    """A commit that took long says nothing of the time it took."""
+    lease = desk.services.lease
+    with desk.failing.hold_commit() as held:
+        replies = desk.open("e1")
+        desk.loop.settle()
+        held.wait_reached()
+        desk.failing.next_commit(AWAY, times=1_000)
+        desk.clock.advance(2_000.0)
+        assert lease.is_trusted()
     desk.settle(replies)
-    late = desk.open("e3")
-    desk.settle(late)
-    for reply in replies + late:
-        with pytest.raises(LeaseLost):
-            reply.result()
-    assert ([], [-1]) == (desk.stored(), desk.root.actor_inbox.kept["seen"])
+    desk.clock.advance(999.0)
+    assert lease.is_trusted()
+    desk.clock.advance(1.0)
+    assert not lease.is_trusted()
 
 
 def test_a_stop_tells_whoever_waits_for_a_commit(desk: Desk) -> None:

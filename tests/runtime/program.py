@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from propolis import EntryPoint, Placement, RestartPolicy, Runtime
+from propolis import EntryPoint, Placement, RestartPolicy, Runtime, RuntimeConfig
+from propolis.messages import StaleWriter
 
 
 def die(store: str, placement: str) -> None:
@@ -123,6 +125,49 @@ def deaf(store: str, _: str) -> None:
     threading.Event().wait()
 
 
+def zombie(store: str, _: str) -> None:
+    """Run an execution until this process has been stopped and let go on, then say what its late writes met."""
+    arrived = threading.Event()
+    told = threading.Lock()
+
+    def say(text: str) -> None:
+        with told:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+
+    async def body(ctx: Any, data: str) -> str:
+        import asyncio
+
+        if data == "again":
+            return data
+        arrived.set()
+        clock = asyncio.get_running_loop().time
+        last = clock()
+        while (now := clock()) - last < 0.9:  # until this process was stopped for longer than its lease
+            last = now
+            with contextlib.suppress(asyncio.CancelledError):  # a stubborn one
+                await asyncio.sleep(0.02)
+        while True:
+            try:
+                await ctx.memory.write("by", "zombie")
+                await ctx.checkpoint("late")
+                say(f"attempt {ctx.attempt}: not refused")
+            except asyncio.CancelledError:
+                continue
+            except StaleWriter:
+                say(f"attempt {ctx.attempt}: StaleWriter")
+                raise
+
+    with Runtime(store, config=RuntimeConfig(lease_seconds=1.0)) as runtime:
+        stream = runtime.open_stream(EntryPoint(id="work"), body).get()
+        execution_id = stream.execute("x").get()
+        arrived.wait()
+        say(execution_id)
+        result = stream.wait_for_completion(execution_id).get()
+        say(f"heir's result: {result.output}")  # type: ignore[union-attr]
+        say(f"goes on: {stream.run('again').get().output}")
+
+
 def steps(store: str, how: str) -> None:
     """Take ten steps, each of which writes a line, and kill this process inside the fourth and the seventh one.
 
@@ -185,5 +230,6 @@ if __name__ == "__main__":
         "steps": steps,
         "submit": submit,
         "suicides": suicides,
+        "zombie": zombie,
     }
     roles[sys.argv[1]](sys.argv[2], sys.argv[3])

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,8 @@ from propolis.messages import (
     EmitEvents,
     Event,
     ExecutionState,
-    LeaseLost,
     Payload,
     ReportProgress,
-    RuntimeStopped,
     SaveCheckpoint,
     StaleWriter,
     StoreUnavailable,
@@ -113,7 +110,9 @@ def test_two_processes_on_one_file_run_each_key_once(file_store: str) -> None:
     assert list(range(1_000)) == sorted(one["ran"] + two["ran"])
 
 
-def held(runtime: Runtime, gate: Gate, log: list[Any], id: str = "work") -> Stream:
+def held(
+    runtime: Runtime, gate: Gate, log: list[Any], id: str = "work", placement: str = "asyncio", **fields: Any
+) -> Stream:
     """A stream whose executions wait at a gate."""
 
     async def body(ctx: Any, data: Any) -> Any:
@@ -126,7 +125,8 @@ def held(runtime: Runtime, gate: Gate, log: list[Any], id: str = "work") -> Stre
             raise
         return data
 
-    return runtime.open_stream(point("asyncio", id), body).get(timeout=PATIENCE)
+    entry_point = point(placement, id, **fields)
+    return runtime.open_stream(entry_point, executor_for(placement, body)).get(timeout=PATIENCE)
 
 
 def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: Gate) -> None:
@@ -150,46 +150,6 @@ def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: 
         record = runtime.session(context.session_id).get(timeout=PATIENCE)
         assert record is not None
         assert ("active", None, {}) == (record.status, record.checkpoint_node, record.memory)
-
-
-def test_who_does_not_beat_is_declared_lost_and_taken_over_while_running_and_stops(
-    file_store: str, new_gate: Callable[[], Gate]
-) -> None:
-    """D5, D6: the peer has less patience than this one's beat needs. What the lost one still does never lands."""
-    gate, opened = new_gate(), new_gate()
-    opened.open()
-    log: list[Any] = []
-    lost = Runtime(file_store)
-    lost.start().get(timeout=PATIENCE)
-    stream = held(lost, gate, log)
-    execution_id = stream.execute("x").get(timeout=PATIENCE)
-    gate.wait_for(1)
-    waiting = stream.wait_for_completion(execution_id)
-    with Runtime(file_store, config=RuntimeConfig(lease_seconds=0.2)) as peer:
-        heir = held(peer, opened, log)
-        result = heir.wait_for_completion(execution_id).get(timeout=PATIENCE)
-        assert result is not None
-        assert ("completed", "x") == (result.status, result.output)
-        assert sorted(set(log)) == log
-        gate.open()
-        with pytest.raises((LeaseLost, RuntimeStopped)):
-            stream.execute("y").get(timeout=PATIENCE)
-        with pytest.raises((LeaseLost, RuntimeStopped)):
-            waiting.get(timeout=PATIENCE)
-
-        def why() -> str:
-            try:
-                lost.check_usable()
-            except RuntimeStopped as error:
-                return error.reason
-            return ""
-
-        until(lambda: "declared lost" in why())
-        lost.stop().get(timeout=PATIENCE)
-        (record,) = peer.sessions().get(timeout=PATIENCE)
-        assert ("completed", 2, 0) == (record.status, record.attempt, record.restarts)
-        assert 0 == record.lost_attempts  # it has got on: a checkpoint ends the row of attempts that were lost
-        assert result == record.result
 
 
 def test_an_attempt_that_swallows_its_refusal_is_refused_again(file_store: str, gate: Gate) -> None:
