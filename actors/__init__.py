@@ -17,6 +17,7 @@ from .core import (
     wait_by,
     wait_for,
 )
+from .crash_points import CRASH_POINTS, CrashPoint
 from .executors import (
     Cancelled,
     Context,
@@ -55,10 +56,12 @@ __all__ = [
     "AsyncioPlacement",
     "Backoff",
     "Books",
+    "CRASH_POINTS",
     "Cancelled",
     "Cell",
     "CheckpointConfig",
     "Context",
+    "CrashPoint",
     "Done",
     "EntryPoint",
     "Envelope",

@@ -19,6 +19,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 
+from .crash_points import CrashPoint
+
 __all__ = ["Fairness", "Host", "Job", "LoopOwner", "Timer", "Worker"]
 
 
@@ -148,6 +150,9 @@ class Host:
     def new_id(self, prefix: str) -> str:
         """`prefix_` and 16 hex digits."""
         return f"{prefix}_{self._random.getrandbits(64):016x}"
+
+    def reach(self, point: CrashPoint) -> None:
+        """The code is at a moment at which a test may end the process. Nothing, here."""
 
     def sleep(self, seconds: float) -> None:
         """Block the calling thread."""

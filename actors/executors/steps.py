@@ -102,6 +102,7 @@ async def step(
     token = _current.set(f"{attempt.begin.spec.run_id}:{key.segment}:{name}:{key.call}")
     try:
         value = await _call(attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout)
+        attempt.host.reach("step.called")
     except Exception as error:
         attempt.raised[id(error)] = (error, key)
         await _record(attempt, calling, begun.model_copy(update={"status": "failed", "failure": failure_of(error)}))
@@ -153,6 +154,7 @@ async def _record_value(attempt: Attempt, calling: Calling, begun: RecordedStep,
 
 async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep) -> None:
     await calling.answer(ask(attempt.ref, RecordStep(epoch=attempt.begin.epoch, step=recorded), timeout=None))
+    attempt.host.reach("step.answered")
 
 
 async def sleep(attempt: Attempt, calling: Calling, seconds: float) -> None:

@@ -67,11 +67,25 @@ class StoreThreads:
 
     def write(self, job: Callable[[Store], R]) -> Reply[R]:
         """Run a job that may write, in order with the commits."""
-        return self._writing.submit(lambda: job(self._opened()))
+
+        def write() -> R:
+            self.host.reach("runtimes.before")
+            done = job(self._opened())
+            self.host.reach("runtimes.after")
+            return done
+
+        return self._writing.submit(write)
 
     def commit(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> Reply[list[Any]]:
         """Commit a batch."""
-        return self._writing.submit(lambda: self._opened().commit(runtime_id, batch, writes))
+
+        def write() -> list[Any]:
+            self.host.reach("commit.before")
+            outcomes = self._opened().commit(runtime_id, batch, writes)
+            self.host.reach("commit.after")
+            return outcomes
+
+        return self._writing.submit(write)
 
     def read(self, job: Callable[[Store], R]) -> Reply[R]:
         """Run a job that only reads."""

@@ -155,9 +155,11 @@ class SessionActor(AsyncioActor):
         if not self._available:
             self._available = True
             self._announce("store_available")
+        self.host.reach("commit.landed")
         batch = self._ledger.landed()
         self._flush_soon()
         self._answer(batch, outcomes)
+        self.host.reach("commit.answered")
         if self._watched["on"]:
             self._publish(batch, outcomes)
 
@@ -165,6 +167,7 @@ class SessionActor(AsyncioActor):
         for (write, reply), outcome in zip(batch, outcomes, strict=True):
             self._keep_turns(write, outcome)
             if isinstance(write, PostToInbox):
+                self.host.reach("inbox.posted")
                 self._tell_root(ReadInbox())
             if reply is None:
                 continue
@@ -241,6 +244,7 @@ class SessionActor(AsyncioActor):
 
     def _beat(self) -> None:
         if not self._lost and not self._ledger.in_flight and self._ledger.commits == self._beats:
+            self.host.reach("beat.before")
             self._submit(self._ledger.take(self._config.commit_batch_max))
         self._beats = self._ledger.commits
         self._schedule_beat()

@@ -263,6 +263,7 @@ class Accepting(Supervising):
         spec = entry.spec
         started_at = self.host.now() if start_now and spec.origin == "fresh" else None
         entry.state = ExecutionState.accepted(spec, self.plan.owner, started_at)
+        self.host.reach("accept.before")
         self.books.opening[spec.execution_id] = opening
         point = self.plan.entry_point
         request = OpenExecution(
@@ -287,6 +288,7 @@ class Accepting(Supervising):
     def _opened(self, opening: Opening, opened: Opened | None) -> None:
         entry, reply = opening.entry, opening.reply
         execution_id = entry.spec.execution_id
+        self.host.reach("accept.committed")
         self.books.opening.pop(execution_id, None)
         if opened is not None and opened.duplicate:
             self._abandon_trial(entry)
@@ -304,6 +306,7 @@ class Accepting(Supervising):
             self.books.waiters.setdefault(execution_id, []).append(reply)
         else:
             self._acknowledge(opening, opened)
+            self.host.reach("accept.acknowledged")
         self._begin(entry, may_start=opened is None or opened.may_start)
 
     def _begin(self, entry: Entry, *, may_start: bool) -> None:

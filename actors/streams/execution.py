@@ -100,6 +100,7 @@ class ExecutionActor(Parking):
             events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
         claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
         over = tuple(step for step, _ in self.take_over())
+        self.host.reach("claim.before")
         self.advance(
             before.epoch,
             self.host.now(),
@@ -110,6 +111,7 @@ class ExecutionActor(Parking):
         )
 
     def _claimed(self, before: ExecutionState, done: Advanced | None) -> None:
+        self.host.reach("claim.committed")
         life = self._life
         if done is not None and not done.claimed:
             life.state = before
@@ -155,7 +157,9 @@ class ExecutionActor(Parking):
         late, epoch, attempt = self._plan.late.one, life.state.epoch, life.state.attempt
         begin = Beginning(self._spec, epoch, attempt, life.memory, life.node, late, history)
         plan = self._plan
+        self.host.reach("launch.before")
         life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)
+        self.host.reach("launch.after")
         if life.pausing:
             life.launched.pause()
         if plan.has_time_limits or self._spec.deadline is not None:
@@ -172,8 +176,10 @@ class ExecutionActor(Parking):
             self._plan.events.tell(PublishEvents(events=message.events))
             return None
         reply = self.keep_asked()
+        self.host.reach("emit.before")
 
         def done(_: Any) -> None:
+            self.host.reach("emit.committed")
             if reply is not None:
                 reply.set(None)
 
@@ -190,6 +196,7 @@ class ExecutionActor(Parking):
         life = self._life
         if message.epoch != life.state.epoch or not life.executing:
             return
+        self.host.reach("attempt.ended")
         life.launched = None
         self.attempt_began = self.last_sign = None
         slotless = life.phase in WAITING
@@ -250,13 +257,16 @@ class ExecutionActor(Parking):
         life.state = self.running_state(restarts=before.restarts + 1, counted=at_once)
         data = {"restart": before.restarts + 1, "after": after, "error": f"{failure.kind}: {failure.message}"}
         events = (draft("execution_restarted", data),)
-        self.advance(
-            before.epoch,
-            self.host.now(),
-            events,
-            lambda _: self.launch() if at_once else self._back_off(after),
-            forget=forget,
-        )
+
+        def committed(_: Advanced | None) -> None:
+            self.host.reach("restart.committed")
+            if at_once:
+                self.launch()
+            else:
+                self._back_off(after)
+
+        self.host.reach("restart.before")
+        self.advance(before.epoch, self.host.now(), events, committed, forget=forget)
 
     def _back_off(self, seconds: float) -> None:
         self._life.phase = "backing_off"

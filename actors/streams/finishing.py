@@ -130,6 +130,7 @@ class Finishing(AsyncioActor):
                 ordinal=ordinal,
             )
             memory = None  # it is in there
+        self.host.reach("end.before")
         self.advance(
             state.epoch,
             now,
@@ -143,6 +144,7 @@ class Finishing(AsyncioActor):
         )
 
     def _ended(self, _: Advanced | None) -> None:
+        self.host.reach("end.committed")
         self.tell_end()
 
     def tell_end(self) -> None:

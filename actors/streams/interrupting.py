@@ -57,6 +57,7 @@ class Interrupting(Finishing):
         life = self._life
         if life.cancel is None:
             life.cancel = reason
+        self.host.reach("cancel.begun")
         self.interrupt(grace)
         if life.executing or life.phase in ("writing", "claiming"):
             self.keep_alarm(

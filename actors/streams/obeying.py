@@ -24,6 +24,7 @@ class Obeying(Interrupting):
         life = self._life
         if life.phase == "ended" or row.id <= life.heard:
             return
+        self.host.reach("inbox.heard")
         obey = self.obeyed.get(row.kind)
         before, life.inbox = life.inbox, (*(life.inbox or ()), row)
         try:

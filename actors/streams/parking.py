@@ -103,6 +103,7 @@ class Parking(Hearing):
         self._gets_on()
 
         def saved(_: Advanced | None) -> None:
+            self.host.reach("checkpoint.committed")
             if config is not None:
                 life.memory, life.node = checkpoint.memory, checkpoint.node
             if reply is not None:
@@ -114,6 +115,7 @@ class Parking(Hearing):
             age = config.max_age_seconds
             before = None if age is None else now - timedelta(seconds=age)
             prune = {"keep_checkpoints": config.keep, "drop_checkpoints_before": before}
+        self.host.reach("checkpoint.before")
         self.advance(
             message.epoch,
             now,
@@ -133,8 +135,10 @@ class Parking(Hearing):
         """Commit a step, then answer (D4)."""
         self.check_epoch(message.epoch)
         reply = self.keep_asked()
+        self.host.reach("step.before")
 
         def done(_: Any) -> None:
+            self.host.reach("step.committed")
             if reply is not None:
                 reply.set(None)
 
@@ -189,6 +193,7 @@ class Parking(Hearing):
         events = tuple(draft("execution_parked", _about(wait)) for wait in waits)
 
         def parked(_: Any) -> None:
+            self.host.reach("park.committed")
             self._waits = self._waits or {}
             for wait in waits:
                 self._waits[wait.key] = (wait, reply)
@@ -197,6 +202,7 @@ class Parking(Hearing):
             for wait in waits:
                 self._watch(wait)
 
+        self.host.reach("park.before")
         self.advance(
             life.state.epoch, self.host.now(), events, parked, lambda error: self.refused(error, reply), steps=waits
         )
@@ -210,6 +216,7 @@ class Parking(Hearing):
         if (life.launched is None or life.leaving or life.pausing) and self._settle_parked():
             return
         self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=True))
+        self.host.reach("park.slot_returned")
         self.watch_limits()
 
     def _settle_parked(self) -> bool:
@@ -240,6 +247,7 @@ class Parking(Hearing):
             return
         if any(known.key == ended.key for known in self._over or ()):
             return
+        self.host.reach("wait.over")
         self._over = [*(self._over or ()), ended]
         if life.phase == "parked":
             life.phase = "awaiting_slot"
@@ -261,10 +269,12 @@ class Parking(Hearing):
         over = self.take_over()
         events = (draft("execution_unparked", {"attempt": life.state.attempt}),)
         steps = tuple(step for step, _ in over)
+        self.host.reach("unpark.before")
         self.advance(life.state.epoch, self.host.now(), events, lambda _: self._running_again(over), steps=steps)
         return True
 
     def _running_again(self, over: list[tuple[RecordedStep, Reply[Any] | None]]) -> None:
+        self.host.reach("unpark.committed")
         if self._life.phase == "unparking":
             self._life.phase = "running"
         _answer(over)

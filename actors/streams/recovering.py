@@ -64,7 +64,10 @@ class Recovering(Leaving):
             entry_point=self.plan.entry_point.id, stream_id=self.stream_id, limit=1_000, at=self.host.now(), mine=mine
         )
 
+        self.host.reach("takeover.before")
+
         def recovered(batch: Recovered) -> None:
+            self.host.reach("takeover.committed")
             for found in batch.executions:
                 self._found(found)
             if batch.more:
@@ -74,6 +77,7 @@ class Recovering(Leaving):
             for entry in taken:  # only now: the commits that start the first would hold up the taking of the last
                 if self.books.live.get(entry.spec.execution_id) is entry:
                     self._take_in(entry)
+            self.host.reach("takeover.placed")
             if self.mode == "starting":
                 self._begin_running()
 

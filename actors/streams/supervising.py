@@ -89,6 +89,7 @@ class Supervising(Supervisor):
             name=entry.spec.execution_id,
         )
         entry.memory = entry.inbox = None  # the actor has them now
+        self.host.reach("execution.spawned")
 
     def make_room(self, freed: Freed) -> None:
         """Slots or places became free: start, or admit, who is next."""
@@ -170,6 +171,7 @@ class Supervising(Supervisor):
 
     def execution_ended(self, message: ExecutionEnded) -> None:
         """Its end is committed, or it left without one."""
+        self.host.reach("end.heard")
         entry = self.books.live.pop(message.execution_id, None)
         if entry is None:
             return
@@ -185,6 +187,7 @@ class Supervising(Supervisor):
             self._tell_circuit(entry, message.status)
             for reply in self.books.waiters.pop(message.execution_id, ()):
                 send_reply(reply, Encoded(message.result, ours=True), encoded=True)
+            self.host.reach("end.told")
         self.make_room(self.admission.withdraw(message.execution_id))
         self.look_at_end()
 

@@ -144,6 +144,7 @@ class EventTriggerActor(Triggering):
         left = [len(starts)]
 
         def settled(note: Event | None) -> None:
+            self.host.reach("trigger.started")
             if note is not None:
                 notes.append(note)
             left[0] -= 1
@@ -174,6 +175,7 @@ class EventTriggerActor(Triggering):
         self, event: Event, request: StartExecution, tries: int, settled: Callable[[Event | None], None]
     ) -> None:
         """Have it accepted, however long that takes; or refused for good."""
+        self.host.reach("trigger.before")
 
         def refused(error: BaseException) -> None:
             if isinstance(error, ENDS):

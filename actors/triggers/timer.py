@@ -92,7 +92,10 @@ class TimerActor(Triggering):
     def _fire(self, row: TriggerRow, due: datetime) -> None:
         request = StartExecution(input_data=timer_input(self._config, due), idempotency_key=f"timer:{due.isoformat()}")
 
+        self.host.reach("trigger.before")
+
         def started(_: object) -> None:
+            self.host.reach("trigger.started")
             self._tries = 0
             self._move(row, self._schedule.after(due, row.began_at), ())
 

@@ -113,9 +113,15 @@ class Triggering(AsyncioActor):
             events=events,
         )
         moved = row.model_copy(update={"position": position, "updated_at": now})
-        self.request(
-            self.plan.sessions, request, lambda done: lost() if done is None else then(moved), self.leave_or_crash
-        )
+
+        def answered(done: object) -> None:
+            self.host.reach("trigger.moved")
+            if done is None:
+                lost()
+            else:
+                then(moved)
+
+        self.request(self.plan.sessions, request, answered, self.leave_or_crash)
 
     def wait(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
         """Go on after a time."""

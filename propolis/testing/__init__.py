@@ -1,6 +1,7 @@
-"""For tests, ours and yours: a clock held still, actors without threads, probes, stores that fail, leak checks."""
+"""For tests, ours and yours: a clock held still, inline actors, probes, failing stores, crashes, leak checks."""
 
 from .clock import ManualHost
+from .crashing import crash_at
 from .failing import FailingStore, HeldCommit
 from .inline import InlineLoop
 from .leaks import Leaked, no_leaks
@@ -13,5 +14,6 @@ __all__ = [
     "Leaked",
     "ManualHost",
     "Probe",
+    "crash_at",
     "no_leaks",
 ]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
+import subprocess
+import sys
+import tempfile
 import textwrap
 from typing import Any
 
@@ -20,10 +24,10 @@ def example_of(thing: Any) -> str:
     return textwrap.dedent(max(blocks, key=len, default=""))
 
 
-@pytest.mark.parametrize("name", ["FailingStore", "InlineLoop", "ManualHost", "Probe", "no_leaks"])
+@pytest.mark.parametrize("name", ["FailingStore", "InlineLoop", "ManualHost", "Probe", "crash_at", "no_leaks"])
 def test_the_example_runs(name: str) -> None:
     """With what `propolis`, its actors, messages and test kit export."""
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {module.__name__: module for module in (signal, subprocess, sys, tempfile)}
     for module in (propolis.actors, messages, testing, propolis):
         known |= {public: getattr(module, public) for public in module.__all__}
     example = example_of(getattr(testing, name))
