@@ -6,6 +6,7 @@ from .failing import FailingStore, HeldCommit
 from .inline import InlineLoop
 from .leaks import Leaked, no_leaks
 from .probe import Probe
+from .replaying import check_replay
 
 __all__ = [
     "FailingStore",
@@ -14,6 +15,7 @@ __all__ = [
     "Leaked",
     "ManualHost",
     "Probe",
+    "check_replay",
     "crash_at",
     "no_leaks",
 ]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from typing import Any
 
 import pytest
@@ -24,10 +25,12 @@ def example_of(thing: Any) -> str:
     return textwrap.dedent(max(blocks, key=len, default=""))
 
 
-@pytest.mark.parametrize("name", ["FailingStore", "InlineLoop", "ManualHost", "Probe", "crash_at", "no_leaks"])
+@pytest.mark.parametrize(
+    "name", ["FailingStore", "InlineLoop", "ManualHost", "Probe", "check_replay", "crash_at", "no_leaks"]
+)
 def test_the_example_runs(name: str) -> None:
     """With what `propolis`, its actors, messages and test kit export."""
-    known: dict[str, Any] = {module.__name__: module for module in (signal, subprocess, sys, tempfile)}
+    known: dict[str, Any] = {module.__name__: module for module in (signal, subprocess, sys, tempfile, time)}
     for module in (propolis.actors, messages, testing, propolis):
         known |= {public: getattr(module, public) for public in module.__all__}
     example = example_of(getattr(testing, name))
