@@ -32,6 +32,9 @@ R = TypeVar("R")
 TICK: Final = 0.002
 """Seconds between two looks at how far a run is; so much passes on its clock, too."""
 
+_STOP_SECONDS: Final = 30.0
+"""How long the end of a runtime may take, also when a run has taken too long."""
+
 _CONFIG: Final = RuntimeConfig(lease_seconds=1e7, grace_seconds=1.0)
 
 
@@ -134,7 +137,7 @@ def _run(
                     assert result is not None
                     return _Run(result, tuple(store.recorded))
             finally:
-                wait.for_(runtime.stop(grace=0.0))
+                _Waiting(host, store, _STOP_SECONDS).for_(runtime.stop(grace=0.0))
             crash, due = None, store.due
     finally:
         inner.close()
