@@ -44,5 +44,8 @@ class RuntimeConfig(Validated):
     """Writes in one transaction. More wait for the next one."""
     store_retry: Backoff = Backoff(initial=0.02, maximum=2.0, jitter=0.5, immediate_first=False)
     """Waits, in seconds, between attempts on a store that is locked, full or away. There is no last attempt (D7)."""
+    max_waiting_for_store: int = Field(default=20_000, ge=0)
+    """Writes that wait, at most, while the store takes none; of new executions, those beyond raise StoreUnavailable at
+    once. What is below waits, like its caller. 0: no new execution waits for a store that is away."""
     system_intensity: Intensity = Intensity()
     """How often one of our own actors may crash before its supervisor gives up."""

@@ -26,6 +26,7 @@ from propolis.messages import (
     WakeMe,
 )
 
+from .backlog import Backlog
 from .config import RuntimeConfig
 from .core import LATER, Handlers, Owed, Ref, Reply
 from .lease import Lease
@@ -84,8 +85,10 @@ class RuntimeActor(Membership):
         wakeups = self.spawn(WakeupActor, name="wakeups")
         events = self.spawn(EventActor, name="events")
         asyncio_placement, thread_placement, process_placement = self._placements
+        store = self._threads.store
         services = Services(
             lease=Lease(runtime_id, self._config.lease_seconds, self.host),
+            backlog=Backlog(store.name if store is not None else "", self._config.max_waiting_for_store),
             config=self._config,
             threads=self._threads,
             asyncio_placement=asyncio_placement,

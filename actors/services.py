@@ -13,6 +13,7 @@ from .streams.plan import StreamPlan
 from .triggers import timer_input
 
 if TYPE_CHECKING:
+    from .backlog import Backlog
     from .config import RuntimeConfig
     from .core import Ref
     from .lease import Lease
@@ -27,6 +28,7 @@ class Services:
     """Made by the root when its store is open; `sessions` is filled in once that actor is there."""
 
     lease: Lease
+    backlog: Backlog
     config: RuntimeConfig
     threads: StoreThreads
     asyncio_placement: AsyncioPlacement
@@ -79,4 +81,5 @@ class Services:
             wakeups=self.wakeups,
             config=self.config,
             lease=self.lease,
+            backlog=self.backlog,
         )

@@ -23,6 +23,7 @@ __all__ = [
     "EntryPoint",
     "Intensity",
     "OnFull",
+    "OnVersionMismatch",
     "Placement",
     "RestartPolicy",
     "Strategy",
@@ -32,6 +33,7 @@ __all__ = [
 
 TriggerType: TypeAlias = Literal["webhook", "api", "timer", "event", "manual"]
 OnFull: TypeAlias = Literal["reject", "block", "drop_oldest"]
+OnVersionMismatch: TypeAlias = Literal["run", "park", "fail"]
 
 _MAX_DEPTH = 32
 """How deep a trigger_config may nest; one that contains itself has no end."""
@@ -194,6 +196,10 @@ class EntryPoint(Validated):
     graph_id: _Text | None = None
     version: _Text | None = None
     """Of your code, recorded with every execution."""
+    on_version_mismatch: OnVersionMismatch = "run"
+    """What becomes of an execution that began under another version, when it is taken over after a stop or a death.
+    `run`: it runs. `park`: it waits, owned by its version, until a runtime opens the entry point with that version, or
+    `replay()` runs it under this one. `fail`: it has failed (`version_mismatch`), and can be replayed."""
     circuit: StreamPolicy | None = None
     """None: the stream takes new work however many executions fail."""
 

@@ -42,6 +42,7 @@ from propolis.messages import (
     encode,
 )
 
+from ..backlog import Outage
 from ..core import LATER, AsyncioActor, Handlers, Reply
 from ..stores import Committed
 from .ledger import Ledger, Pending
@@ -57,6 +58,10 @@ TURN_POLL_SECONDS = 0.25
 """How often the first in a session's queue looks again: another process may have held the session."""
 
 
+SLOW_SECONDS = 2.0
+"""After so long a commit that is under way counts as an outage of the store."""
+
+
 class SessionActor(AsyncioActor):
     """Collects the writes in its mailbox into one transaction while the previous one commits (group commit).
 
@@ -69,6 +74,7 @@ class SessionActor(AsyncioActor):
         super().__init__()
         self.services = services
         self._lease = services.lease
+        self._backlog = services.backlog
         self._config = services.config
         self._threads = services.threads
         self._wakeups = services.wakeups
@@ -78,7 +84,6 @@ class SessionActor(AsyncioActor):
         self._turn_waiters: dict[str, Reply[None]] = self.kept("turn_waiters", dict)
         self._watched: dict[str, bool] = self.kept("watched", lambda: {"on": False})
         self._flush_scheduled = False
-        self._available = True
         self._beats = 0
         self._lost = False
         self._begun = 0.0
@@ -92,6 +97,7 @@ class SessionActor(AsyncioActor):
         elif self._ledger.waiting:
             self._flush()
         self._schedule_beat()
+        self._watch_commits()
 
     def on_stop(self) -> None:
         """Whoever still waits for a commit is told that there will be none."""
@@ -104,6 +110,7 @@ class SessionActor(AsyncioActor):
     def write(self, message: Write) -> object:
         """Queue a write; the reply comes once it is committed."""
         self._ledger.add(message, self.keep_reply())
+        self._backlog.waiting = len(self._ledger.waiting)
         self._flush_soon()
         return LATER
 
@@ -152,11 +159,12 @@ class SessionActor(AsyncioActor):
 
     def _landed(self, outcomes: list[Any]) -> None:
         self._lease.renew(self._begun)
-        if not self._available:
-            self._available = True
+        if self._backlog.outage is not None:
+            self._backlog.outage = None
             self._announce("store_available")
         self.host.reach("commit.landed")
         batch = self._ledger.landed()
+        self._backlog.waiting = len(self._ledger.waiting)
         self._flush_soon()
         self._answer(batch, outcomes)
         self.host.reach("commit.answered")
@@ -200,12 +208,23 @@ class SessionActor(AsyncioActor):
             raise error  # a bug, or a damaged store: a crash, with the ledger kept
 
     def _wait_for_store(self, error: StoreUnavailable) -> None:
-        if self._available:
-            self._available = False
-            self._events.tell(PublishEvents(events=(self._event("store_unavailable", str(error)),)))
+        if self._backlog.outage is None or self._backlog.outage.slow:
+            self._begin_outage(error.reason, slow=False)
         self._ledger.attempts += 1
         wait = self._config.store_retry.delay(self._ledger.attempts, self.host.draw())
         self.request(self._wakeups, WakeMe(after=wait), lambda _: self._commit_again())
+
+    def _watch_commits(self) -> None:
+        """A commit that hangs is an outage as well: a slow disk, a lock that somebody does not let go."""
+        waited = self._lease.now() - self._begun
+        if self._ledger.in_flight and not self._lost and self._backlog.outage is None and waited >= SLOW_SECONDS:
+            self._begin_outage(f"a commit has taken {waited:.1f} s so far", slow=True)
+        again = WakeMe(after=self._config.lease_seconds / 15)
+        self.request(self._wakeups, again, lambda _: self._watch_commits())
+
+    def _begin_outage(self, reason: str, *, slow: bool) -> None:
+        self._backlog.outage = Outage(reason, slow)
+        self._events.tell(PublishEvents(events=(self._event("store_unavailable", reason),)))
 
     def _give_up(self, error: LeaseLost) -> None:
         """A peer has declared this runtime lost. Hold what is to be written, until the root has joined again.
@@ -301,7 +320,7 @@ class SessionActor(AsyncioActor):
     def ledger(self) -> tuple[int, int, int, bool]:
         """Through the proxy: commits, writes committed, writes waiting, and whether the store can be written to."""
         ledger = self._ledger
-        return ledger.commits, ledger.rows, len(ledger.waiting) + len(ledger.flying), self._available
+        return ledger.commits, ledger.rows, len(ledger.waiting) + len(ledger.flying), self._backlog.outage is None
 
     def get_session(self, message: GetSession) -> object:
         """Read a session, on the read thread."""

@@ -34,10 +34,11 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from ..core.mailbox import Envelope
 from .admission import Admit, Block, Drop, Reject
-from .endings import attempt_data, given
+from .endings import attempt_data, draft, given
 from .entries import Entry, Opening
 from .life import AWAIT_TURN, CLAIM, LAUNCH, Order
 from .supervising import Supervising
+from .versions import waits_for_version
 
 __all__ = ["CANCELLED_BY_STOP", "Accepting", "check_id"]
 
@@ -154,7 +155,7 @@ class Accepting(Supervising):
         return Opening(self._new_entry(spec, memory, trial), reply, False, memory, message.checkpoint_id, source)
 
     def replay(self, message: ReplayExecution) -> object:
-        """Give a failed execution a new budget and let it run again, under its own id."""
+        """Give a failed execution a new budget, or one that waits for its version the present one: it runs again."""
         if self._hold_early():
             return LATER
         self._check_running()
@@ -164,7 +165,9 @@ class Accepting(Supervising):
         def found(record: SessionRecord | None) -> None:
             if record is None:
                 refuse(SessionNotFound(session_id=message.session_id))
-            elif record.stream_id != self.stream_id or record.status != "failed":
+            elif record.stream_id != self.stream_id or not (
+                record.status == "failed" or waits_for_version(record.owner)
+            ):
                 reason = f"it is {record.status} on stream {record.stream_id!r}; only a failed one is replayed"
                 refuse(SessionBusy(session_id=message.session_id, reason=reason))
             else:
@@ -175,7 +178,8 @@ class Accepting(Supervising):
         return LATER
 
     def _replay(self, row: ExecutionRow | None, record: SessionRecord, reply: Reply[Any] | None) -> None:
-        if row is None or row.spec.execution_id in self.books.live or row.state.status != "failed":
+        known = row is not None and (row.state.status == "failed" or waits_for_version(row.state.owner))
+        if row is None or not known or row.spec.execution_id in self.books.live:
             _offer_to(reply)(SessionBusy(session_id=record.session_id, reason="it has changed meanwhile; look again"))
             return
         before = row.state
@@ -186,11 +190,11 @@ class Accepting(Supervising):
 
         def reopened(_: Any) -> None:
             self.books.results.forget(state.execution_id)
-            self._take_in(entry)
+            self._take_in(entry, any_version=True)
             if reply is not None:
                 reply.set(Accepted(execution_id=state.execution_id, session_id=record.session_id))
 
-        self.write_state(entry, before.epoch, "execution_queued", reopened, _offer_to(reply))
+        self.write_state(entry, before.epoch, draft("execution_queued"), reopened, _offer_to(reply))
 
     # -- checks ------------------------------------------------------------------------------------------------------
 
@@ -213,6 +217,7 @@ class Accepting(Supervising):
     def _check_running(self) -> None:
         if self.mode != "running":
             raise StreamNotRunning(stream_id=self.stream_id)
+        self.plan.backlog.check()  # before anybody is pushed out for it
 
     def _pass_circuit(self) -> bool:
         """Ask the circuit. True when this execution is its trial."""
@@ -360,7 +365,7 @@ class Accepting(Supervising):
         if entry.trial:
             self.circuit = self.circuit.on_abandoned()
 
-    def _take_in(self, entry: Entry) -> None:
+    def _take_in(self, entry: Entry, *, any_version: bool = False) -> None:
         raise AssertionError("the StreamActor recovers")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..backlog import Backlog
     from ..config import RuntimeConfig
     from ..core import Ref
     from ..executors import ExecutorPlan
@@ -45,6 +46,7 @@ class StreamPlan:
     wakeups: Ref[Any]
     config: RuntimeConfig
     lease: Lease
+    backlog: Backlog
     late: LateCalls = field(default_factory=LateCalls)
 
     @property

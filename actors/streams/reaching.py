@@ -23,12 +23,18 @@ from propolis.messages import (
 )
 
 from ..core import LATER, Reply
+from .entries import Entry
 from .life import Order
 from .posted import cancel_body, cancel_outcome, order_of
 from .recovering import Recovering
 from .supervising import FOREIGN_POLL_SECONDS, tell_child
+from .versions import waits_for_version
 
 __all__ = ["Reaching"]
+
+
+def _as_ended(state: ExecutionState, result: Any) -> ExecutionState:
+    return state.model_copy(update={"status": result.status})
 
 
 class Foreign(NamedTuple):
@@ -118,6 +124,8 @@ class Reaching(Recovering):
                 reply.set(came_of(None))
             elif row.state.status in ENDED:
                 reply.set(foreign.ended)
+            elif waits_for_version(row.state.owner) and self.mode == "running":
+                self._end_unowned(row, foreign, reply)
             else:
                 now = self.host.now()
                 post = PostToInbox(execution_id=execution_id, kind=foreign.kind, body=foreign.body, created_at=now)
@@ -140,6 +148,23 @@ class Reaching(Recovering):
                 self.request(self.plan.wakeups, again, lambda _: look(), reply.offer_error)
 
         self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, reply.offer_error)
+
+    def _end_unowned(self, row: ExecutionRow, foreign: Foreign, reply: Reply[Any]) -> None:
+        """It waits for its version and no runtime has it: end it here, behind its epoch."""
+        execution_id = row.spec.execution_id
+        asked = InboxRow(
+            id=0, execution_id=execution_id, kind=foreign.kind, body=foreign.body, created_at=self.host.now()
+        )
+        order = order_of((asked,))
+        assert order is not None
+        entry = Entry(row.spec, row.state, None)
+        self.books.live[execution_id] = entry
+        self.books.accepted += execution_id not in self.books.left
+        self.books.left.discard(execution_id)
+        gone: Reply[Any] = Reply()
+        self.books.waiters.setdefault(execution_id, []).append(gone)
+        self.follow(gone, lambda result: reply.set(foreign.came_of(_as_ended(row.state, result))), reply.offer_error)
+        self.spawn_execution(entry, order)
 
     def hear_inbox(self, row: InboxRow) -> None:
         """From the root: a row for an execution of this stream, perhaps not for the first time.

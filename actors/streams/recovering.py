@@ -22,12 +22,14 @@ from propolis.messages import (
 )
 
 from ..core import LATER, Reply
+from .endings import draft
 from .entries import Entry, Opening
 from .leaving import Leaving
-from .life import CLAIM, WAIT
+from .life import CLAIM, WAIT, Order
 from .plan import StreamPlan
 from .posted import order_of
 from .supervising import tell_child
+from .versions import version_failure, version_mismatch, version_owner
 
 __all__ = ["Recovering"]
 
@@ -44,6 +46,7 @@ class Recovering(Leaving):
         """Taken over and in the books, with no place yet. (After a crash: an entry without a place is given one.)"""
         self._successors: dict[str, Entry] = self.kept("successors", dict)
         """Taken over while an actor of theirs from before was still there: they begin when that one has left."""
+        self._recovering = False
 
     def on_start(self) -> None:
         """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
@@ -60,8 +63,15 @@ class Recovering(Leaving):
 
         With `mine`, those too that this runtime owns and that are in no book: a crash of this actor lost them.
         """
+        self._recovering = True
+        point = self.plan.entry_point
         request = RecoverExecutions(
-            entry_point=self.plan.entry_point.id, stream_id=self.stream_id, limit=1_000, at=self.host.now(), mine=mine
+            entry_point=point.id,
+            stream_id=self.stream_id,
+            dead_owners=(version_owner(point.version),),  # what was left for this version to run
+            limit=1_000,
+            at=self.host.now(),
+            mine=mine,
         )
 
         self.host.reach("takeover.before")
@@ -73,6 +83,7 @@ class Recovering(Leaving):
             if batch.more:
                 self._recover()
                 return
+            self._recovering = False
             taken, self._taken = self._taken, []
             for entry in taken:  # only now: the commits that start the first would hold up the taking of the last
                 if self.books.live.get(entry.spec.execution_id) is entry:
@@ -107,6 +118,7 @@ class Recovering(Leaving):
             self._take_in(successor)
 
     def _not_recovered(self, error: BaseException) -> None:
+        self._recovering = False
         if self.plan.sessions.is_alive() and self.mode == "starting":
             raise error
 
@@ -118,7 +130,7 @@ class Recovering(Leaving):
         self.kept("starters", list).clear()
         self.release_early()
 
-    def _take_in(self, entry: Entry) -> None:
+    def _take_in(self, entry: Entry, *, any_version: bool = False) -> None:
         """An execution that was accepted before: queue it, whatever the bound."""
         if self.mode not in ("starting", "running"):
             return
@@ -131,6 +143,16 @@ class Recovering(Leaving):
         if entry.inbox and (order := order_of(entry.inbox)) is not None:
             self.spawn_execution(entry, order)  # somebody wanted that while nobody had it
             return
+        match "run" if any_version else version_mismatch(self.plan.entry_point, entry.spec, entry.state):
+            case "park":
+                self._leave_to_version(entry)
+                return
+            case "fail":
+                failure = version_failure(self.plan.entry_point, entry.spec)
+                self.spawn_execution(entry, Order(kind="end", status="failed", failure=failure))
+                return
+            case "run":
+                pass
         if entry.state.status == "parked":
             self.make_room(self.admission.set_aside(execution_id, entry.spec.priority))
             self.spawn_execution(entry, WAIT)
@@ -144,6 +166,20 @@ class Recovering(Leaving):
             self.spawn_execution(entry, CLAIM)
         else:
             self.watch_pending(entry)
+
+    def _leave_to_version(self, entry: Entry) -> None:
+        """It began under another version, and waits for that one."""
+        spec, before, point = entry.spec, entry.state, self.plan.entry_point
+        state = before.model_copy(update={"status": "parked", "owner": version_owner(spec.version)})
+
+        def parked(_: Any) -> None:
+            self.books.live.pop(spec.execution_id, None)
+            self._left(entry)
+            self.look_at_end()
+
+        data = {"reason": "version_mismatch", "version": spec.version, "this_version": point.version}
+        left = Entry(spec, state, None)  # the one in the books says so once it is committed
+        self.write_state(left, before.epoch, draft("execution_parked", data), parked, parked)
 
     def _rebuild(self) -> None:
         """After a crash of this actor: its executions keep running; find their places again.
@@ -232,7 +268,7 @@ class Recovering(Leaving):
 
     def recover_now(self, message: RecoverNow) -> None:
         """A peer is gone."""
-        if self.mode == "running":
+        if self.mode == "running" and not self._recovering:  # or they would pile up before a store that is away
             self._recover()
 
     def rejoined(self, message: Rejoined) -> None:
@@ -242,7 +278,8 @@ class Recovering(Leaving):
                 self.leave_pending(execution_id)
             else:
                 tell_child(entry.ref, GiveUp(now=True))
-        self.recover_now(RecoverNow())
+        if self.mode == "running":
+            self._recover()
 
     def start_stream(self, message: StartStream) -> object:
         """Reply when work is admitted."""

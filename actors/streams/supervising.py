@@ -10,6 +10,7 @@ from propolis.messages import (
     AppendEvents,
     Encoded,
     Event,
+    EventDraft,
     ExecutionEnded,
     ExecutionRow,
     Failure,
@@ -349,7 +350,7 @@ class Supervising(Supervisor):
         self,
         entry: Entry,
         expected_epoch: int,
-        event: str,
+        event: EventDraft,
         then: Callable[[Any], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -359,7 +360,7 @@ class Supervising(Supervisor):
             entry.state,
             expected_epoch,
             self.host.now(),
-            ((event, None, None),),
+            (event,),
             graph_id=self.plan.entry_point.graph_id,
         )
         self.request(self.plan.sessions, request, then, failed)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from propolis.actors.backlog import Backlog
 from propolis.actors.lease import Lease
 from pykka.messages import ProxyCall
 
@@ -62,6 +63,7 @@ class Desk:
         self.root = loop.spawn(Root)
         self.services = Services(
             lease=Lease("r1", 3000.0, self.clock),
+            backlog=Backlog("memory:", 20_000),
             config=RuntimeConfig(lease_seconds=3000.0, store_retry=RETRY, commit_batch_max=batch),
             threads=self.threads,
             asyncio_placement=None,  # type: ignore[arg-type] # no executions here

@@ -222,8 +222,37 @@ def sleepers(store: str, count: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def cramped(store: str, _: str) -> None:
+    """Go on accepting while no file may grow any more; lift that, and tell what became of it all."""
+    import resource
+
+    heard = threading.Semaphore(0)
+
+    async def body(ctx: Any, n: int) -> int:
+        return n
+
+    config = RuntimeConfig(lease_seconds=1.5)
+    with Runtime(store, config=config) as runtime:
+        runtime.subscribe(("store_unavailable",), lambda _: heard.release()).get(timeout=60)
+        stream = runtime.open_stream(EntryPoint(id="work"), body).get(timeout=60)
+        stream.run(0).get(timeout=60)
+        log = Path(store.removeprefix("sqlite:///") + "-wal").stat().st_size
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log + 32_768, limits[1]))
+        calls = [stream.execute(n) for n in range(2_000)]
+        unavailable = heard.acquire(timeout=60)
+        done = sum(call.done() for call in calls)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        ids = [call.get(timeout=60) for call in calls]
+        results = [stream.wait_for_completion(id).get(timeout=60) for id in ids]
+        completed = sum(result is not None and result.output == n for n, result in enumerate(results))
+    told = {"unavailable": int(unavailable), "done before it was lifted": done, "accepted": len(ids)}
+    sys.stdout.write(json.dumps({**told, "completed": completed}))
+
+
 if __name__ == "__main__":
     roles = {
+        "cramped": cramped,
         "deaf": deaf,
         "die": die,
         "sleepers": sleepers,
