@@ -48,6 +48,19 @@ def test_restart_goes_on_behind_the_last_checkpoint_and_again_when_run_again(tmp
     assert RESTART == run("restart.py", tmp_path)
 
 
+def test_steps_that_were_recorded_are_not_repeated_after_a_kill(tmp_path: Path) -> None:
+    """The second process reserves and charges nothing."""
+    assert [
+        "attempt 1",
+        "  reserve a lamp",
+        "  charge ada 1999",
+        "killed",
+        "attempt 2",
+        "  pack from B7",
+        "completed: ['receipt charge', 'parcel 1']",
+    ] == run("steps.py", tmp_path)
+
+
 def test_recovery_finishes_what_a_killed_process_left(tmp_path: Path) -> None:
     """It goes on behind the last checkpoint, and the death counts as no restart."""
     assert [
