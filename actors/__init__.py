@@ -29,6 +29,7 @@ from .executors import (
     SyncContext,
     SyncMemory,
     Unwind,
+    check_answer,
     is_coroutine_function,
 )
 from .host import Fairness, Host, Job, LoopOwner, Worker
@@ -107,6 +108,7 @@ __all__ = [
     "WakeupActor",
     "Worker",
     "ask",
+    "check_answer",
     "default_loop",
     "is_coroutine_function",
     "on_actor_loop",

@@ -93,6 +93,8 @@ from .queries import (
     StreamStats,
     SupervisionTree,
 )
+from .question_errors import QuestionAnswered, QuestionExpired, QuestionNotFound
+from .questions import AnswerQuestion, Question, QuestionRow
 from .rebuild import rebuild
 from .records import (
     ENDED,
@@ -170,6 +172,7 @@ __all__ = [
     "ActorRestarted",
     "AdvanceExecution",
     "Advanced",
+    "AnswerQuestion",
     "AppendEvents",
     "Appended",
     "AskCycle",
@@ -252,6 +255,11 @@ __all__ = [
     "PrepareWorker",
     "PropolisError",
     "PublishEvents",
+    "Question",
+    "QuestionAnswered",
+    "QuestionExpired",
+    "QuestionNotFound",
+    "QuestionRow",
     "ReadInbox",
     "RecordStep",
     "RecordSteps",

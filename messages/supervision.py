@@ -37,10 +37,14 @@ class ExecutionDetached(Message, tag="supervision.detached.v1"):
 
 
 class SlotReturned(Message, tag="supervision.slot_returned.v1"):
-    """From an execution: I wait for something else and need no slot. `parked`: for as long as that may take."""
+    """From an execution: I wait for something else and need no slot.
+
+    `parked`: for as long as that may take; `asks`: for a person.
+    """
 
     execution_id: str
     parked: bool = False
+    asks: bool = False
 
 
 class SlotWanted(Message, tag="supervision.slot_wanted.v1"):

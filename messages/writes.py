@@ -10,6 +10,7 @@ from .codec import decode_as
 from .events import Event
 from .history import RecordedStep
 from .payload import Payload
+from .questions import AnswerQuestion
 from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
 from .triggers import MoveTrigger, OpenTrigger
 
@@ -195,7 +196,8 @@ class AppendEvents(Request[Appended], tag="write.events.v1"):
 class PostToInbox(Request[Appended], tag="write.inbox.v1"):
     """Leave a row for the owner of an execution: how anyone but the owner asks for a change.
 
-    `kind` says what is asked: `cancel` (its body a dict with `reason` and `grace`, both optional), `pause`.
+    `kind` says what is asked: `cancel` (its body a dict with `reason` and `grace`, both optional), `pause`, `signal`
+    (`topic` and `value`), `answer` (`question_id` and `value`).
 
     Errors: ExecutionNotFound (there is none, or it has ended).
     """
@@ -323,6 +325,7 @@ Write = (
     | RecordSteps
     | AppendEvents
     | PostToInbox
+    | AnswerQuestion
     | RecoverExecutions
     | ClearInbox
     | DeleteSession

@@ -18,7 +18,7 @@ from propolis.actors import (
     SyncContext,
     ask,
 )
-from propolis.messages import ExecutionResult, NonRetryable, PropolisError
+from propolis.messages import ExecutionResult, NonRetryable, PropolisError, Question
 
 from .runtime import Runtime
 from .stream import Stream
@@ -37,6 +37,7 @@ __all__ = [
     "Paused",
     "Placement",
     "PropolisError",
+    "Question",
     "Reply",
     "RestartPolicy",
     "Runtime",

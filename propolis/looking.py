@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 import pykka
@@ -27,6 +28,7 @@ from propolis.messages import (
     GetSession,
     GetTree,
     InvalidInput,
+    Question,
     ReplayExecution,
     RuntimeStats,
     SessionNotFound,
@@ -41,6 +43,7 @@ from .calls import Call, call, call_method, then
 from .checks import one_of, text, whole
 from .engine import Engine
 from .following import EventStream
+from .reaching import answer_question, list_questions
 
 if TYPE_CHECKING:
     from .stream import Stream
@@ -145,19 +148,19 @@ class Looking:
         """Sessions of the store, the last opened or resumed first."""
         one_of("status", status, get_args(SessionStatus))
         _check_listing(limit, stream=stream)
-        return self._read(lambda store: store.list_sessions(status=status, stream=stream, limit=limit))
+        return self.read(lambda store: store.list_sessions(status=status, stream=stream, limit=limit))
 
     def quarantined(self, *, limit: int = 100) -> Call[tuple[SessionRecord, ...]]:
         """Sessions whose execution failed until its restarts were used up."""
         _check_listing(limit)
-        return self._read(lambda store: store.list_sessions(quarantined=True, limit=limit))
+        return self.read(lambda store: store.list_sessions(quarantined=True, limit=limit))
 
     def checkpoints(self, session_id: str, *, limit: int = 100) -> Call[tuple[CheckpointRecord, ...]]:
         """The checkpoints of a session that are kept (`EntryPoint.checkpoint`), the last one first. None of an unknown
         session: an empty tuple.
         """
         _check_listing(limit, session_id=session_id)
-        return self._read(lambda store: store.list_checkpoints(session_id, limit=limit))
+        return self.read(lambda store: store.list_checkpoints(session_id, limit=limit))
 
     def executions(
         self,
@@ -175,11 +178,11 @@ class Looking:
             rows = store.list_executions(stream=stream, status=status, session=session, limit=limit)
             return tuple(ExecutionContext.of(spec, state) for spec, state in rows)
 
-        return self._read(read)
+        return self.read(read)
 
     def triggers(self) -> Call[tuple[TriggerRow, ...]]:
         """The timers and event triggers of the store, by entry point: when each fires next, or what it has seen."""
-        return self._read(lambda store: store.list_triggers())
+        return self.read(lambda store: store.list_triggers())
 
     def delete_session(self, session_id: str) -> Call[bool]:
         """Delete a session with its executions and events. False when there is none.
@@ -239,14 +242,27 @@ class Looking:
         """The EventActor's reference, for `StreamActor.start(...)`."""
         return self._running().services.events
 
+    def open_questions(self, *, limit: int = 100) -> Call[tuple[Question, ...]]:
+        """The questions of all executions in the store that wait for an answer, the oldest first."""
+        return list_questions(self, None, limit)
+
+    def answer(self, question_id: str, value: Any) -> Call[None]:
+        """As `stream.answer`, whichever stream it is of."""
+        return answer_question(self, question_id, value, None)
+
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """By the clock of its Host."""
+        return self._running().host.now()
 
     def _method(
         self, name: str, *args: Any, convert: Callable[[Any], Any] | None = None, timeout: float | None = None
     ) -> Call[Any]:
         return call_method(self.ref, name, *args, what="The runtime", convert=convert, timeout=timeout)
 
-    def _read(self, job: Callable[[Any], Any]) -> Call[Any]:
+    def read(self, job: Callable[[Any], Any]) -> Call[Any]:
+        """Have a job read the store, on its thread."""
         reply: Call[Any] = Call()
         self._running().threads.read(job).relay_to(reply)
         return reply

@@ -31,6 +31,7 @@ from propolis.messages import (
 
 from .calls import Call, call, call_method
 from .checks import flag, moment, seconds, text, whole
+from .reaching import Reaching
 
 if TYPE_CHECKING:
     from .following import EventStream
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Stream"]
 
 
-class Stream:
+class Stream(Reaching):
     """What `runtime.open_stream()` returns. Every call may be made from any thread and any event loop.
 
     Calls return a `Call`: `await` it, or `.get(timeout=seconds)` it. Input is checked and encoded in the calling
@@ -214,6 +215,11 @@ class Stream:
     def active_execution_ids(self) -> tuple[str, ...]:
         """All that has not ended. Reads the published snapshot; never blocks."""
         return self._opened.books.active_ids()
+
+    @property
+    def is_awaiting_input(self) -> bool:
+        """Whether any of its executions waits for a person's answer here: the published snapshot; never blocks."""
+        return bool(self._opened.books.asking)
 
     def get_active_count(self) -> Call[int]:
         """How many executions are running now."""

@@ -2,10 +2,12 @@
 
 from .attempt import Attempt, Beginning
 from .blocking import BlockingRun
-from .context import Context, Memory, SyncContext, SyncMemory
+from .context import Context, SyncContext
 from .outcomes import Done
 from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor
+from .remembering import Memory, SyncMemory
 from .signals import Cancelled, Parked, Paused, Unwind
+from .waits import check_answer
 
 __all__ = [
     "Attempt",
@@ -22,6 +24,7 @@ __all__ = [
     "SyncContext",
     "SyncMemory",
     "Unwind",
+    "check_answer",
     "is_coroutine_function",
     "plan_executor",
 ]

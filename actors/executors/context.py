@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
-from propolis.messages import ExecutionReport, InvalidInput
+from pydantic import BaseModel
+
+from propolis.messages import ExecutionReport
 
 from ..core import Reply
 from ..specs import Backoff
-from . import steps
+from . import steps, waits
 from .attempt import Attempt
 from .calling import AsyncCalling, PlainCalling
-from .signals import Cancelled
+from .remembering import Memory, Scope, SyncMemory, check_cancelled
 from .steps import OnDoubt, current_step_key, run_plainly
 
 __all__ = ["Context", "Memory", "Scope", "SyncContext", "SyncMemory"]
 
 R = TypeVar("R")
-Scope: TypeAlias = Literal["execution"]
-
 _BACKOFF: Final = Backoff()
 
 
@@ -113,48 +113,6 @@ class _Shared:
         return self._attempt.logger()
 
 
-class Memory:
-    """The session's memory, as this execution sees it. Committed by `checkpoint()` and at the end; rolled back to the
-    last checkpoint when the executor is run again.
-    """
-
-    __slots__ = ("_attempt",)
-
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
-
-    async def read(self, key: str, default: Any = None, *, scope: Scope = "execution") -> Any:
-        """A fresh copy of the value, or the default."""
-        return self._of(scope, look=True).read(key, default)
-
-    async def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
-        """A fresh copy of everything."""
-        everything: dict[str, Any] = self._of(scope, look=True).read_all()
-        return everything
-
-    async def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
-        """Set a value. Raises InvalidInput with its path when it cannot be encoded."""
-        self._of(scope).write_batch({key: value})
-
-    async def write_batch(self, items: Mapping[str, Any], *, scope: Scope = "execution") -> None:
-        """Set several, all or none."""
-        self._of(scope).write_batch(items)
-
-    async def update(
-        self, key: str, change: Callable[[Any], Any], *, default: Any = None, scope: Scope = "execution"
-    ) -> Any:
-        """Set a value to `change(value)`; returns the new one."""
-        return self._of(scope, look=True).update(key, change, default)
-
-    async def delete(self, key: str, *, scope: Scope = "execution") -> bool:
-        """Remove a value. False when there was none."""
-        removed: bool = self._of(scope).delete(key)
-        return removed
-
-    def _of(self, scope: str, *, look: bool = False) -> Any:
-        return _scoped(self._attempt, scope, look=look)
-
-
 class Context(_Shared):
     """What an `async def` executor gets; every call that does something is awaited.
 
@@ -244,44 +202,38 @@ class Context(_Shared):
         """
         await steps.sleep(self._attempt, AsyncCalling(self._attempt.host), seconds)
 
+    async def receive(self, topic: str, *, timeout: float | None = None) -> Any:
+        """The next signal that is sent to this execution under a topic (`stream.send`), parked until there is one.
 
-class SyncMemory:
-    """As `Memory`, with plain calls."""
+        In the order in which they were sent, each once, also those that came while nobody waited, or no process was
+        there.
 
-    __slots__ = ("_attempt",)
+        Raises:
+            TimeoutError: none came within `timeout` seconds.
+        """
+        return await waits.receive(self._attempt, AsyncCalling(self._attempt.host), topic, timeout)
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    async def ask_human(
+        self,
+        prompt: str,
+        *,
+        node_id: str | None = None,
+        schema: Mapping[str, Any] | type[BaseModel] | None = None,
+        deadline: datetime | None = None,
+        default: Any = waits.NO_DEFAULT,
+    ) -> Any:
+        """The answer of a person, parked until there is one: no slot, no thread, and no process is needed meanwhile.
 
-    def read(self, key: str, default: Any = None, *, scope: Scope = "execution") -> Any:
-        """A fresh copy of the value, or the default."""
-        return self._of(scope, look=True).read(key, default)
+        `stream.open_questions()` and `propolis questions` show it, `stream.answer()` and `propolis answer` answer it.
+        `schema`: a JSON schema, or a pydantic model, that an answer must satisfy. At the `deadline` (aware) the
+        `default` counts as the answer.
 
-    def read_all(self, *, scope: Scope = "execution") -> dict[str, Any]:
-        """A fresh copy of everything."""
-        result: dict[str, Any] = self._of(scope, look=True).read_all()
-        return result
-
-    def write(self, key: str, value: Any, *, scope: Scope = "execution") -> None:
-        """Set a value. Raises InvalidInput with its path when it cannot be encoded."""
-        self._of(scope).write_batch({key: value})
-
-    def write_batch(self, items: Mapping[str, Any], *, scope: Scope = "execution") -> None:
-        """Set several, all or none."""
-        self._of(scope).write_batch(items)
-
-    def update(self, key: str, change: Callable[[Any], Any], *, default: Any = None, scope: Scope = "execution") -> Any:
-        """Set a value to `change(value)`; returns the new one."""
-        return self._of(scope, look=True).update(key, change, default)
-
-    def delete(self, key: str, *, scope: Scope = "execution") -> bool:
-        """Remove a value. False when there was none."""
-        removed: bool = self._of(scope).delete(key)
-        return removed
-
-    def _of(self, scope: str, *, look: bool = False) -> Any:
-        _look(self._attempt)
-        return _scoped(self._attempt, scope, look=look)
+        Raises:
+            QuestionExpired: the deadline has come, and there is no default.
+            InvalidInput: a bad argument, or a default that its own schema refuses.
+        """
+        options: Any = {"node_id": node_id, "schema": schema, "deadline": deadline, "default": default}
+        return await waits.ask_human(self._attempt, AsyncCalling(self._attempt.host), prompt, **options)
 
 
 class SyncContext(_Shared):
@@ -349,28 +301,28 @@ class SyncContext(_Shared):
         self._look()
         run_plainly(steps.sleep(self._attempt, PlainCalling(self._attempt.host), seconds))
 
+    def receive(self, topic: str, *, timeout: float | None = None) -> Any:
+        """As `Context.receive`; unwinds the executor while it waits."""
+        self._look()
+        return run_plainly(waits.receive(self._attempt, PlainCalling(self._attempt.host), topic, timeout))
+
+    def ask_human(
+        self,
+        prompt: str,
+        *,
+        node_id: str | None = None,
+        schema: Mapping[str, Any] | type[BaseModel] | None = None,
+        deadline: datetime | None = None,
+        default: Any = waits.NO_DEFAULT,
+    ) -> Any:
+        """As `Context.ask_human`; unwinds the executor while it waits."""
+        self._look()
+        options: Any = {"node_id": node_id, "schema": schema, "deadline": deadline, "default": default}
+        return run_plainly(waits.ask_human(self._attempt, PlainCalling(self._attempt.host), prompt, **options))
+
     def _look(self) -> None:
-        _look(self._attempt)
-
-
-def _look(attempt: Attempt) -> None:
-    if attempt.cancelled:
-        attempt.is_late()
-        raise Cancelled
+        check_cancelled(self._attempt)
 
 
 def _wait(reply: Reply[R]) -> R:
     return reply.get()
-
-
-def _scoped(attempt: Attempt, scope: str, *, look: bool) -> Any:
-    attempt.check()
-    if look:
-        attempt.replay.look()
-    if scope != "execution":
-        raise InvalidInput(
-            what="memory scope",
-            reason=f"{scope!r} is not available in this version",
-            remedy='Use scope="execution".',
-        )
-    return attempt.memory

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from ..specs import Backoff
     from .attempt import Attempt
 
-__all__ = ["Calling", "OnDoubt", "current_step_key", "begun_step", "run_plainly", "sleep", "step"]
+__all__ = [
+    "Calling",
+    "OnDoubt",
+    "current_step_key",
+    "begun_step",
+    "check_seconds",
+    "run_plainly",
+    "sleep",
+    "step",
+    "wait",
+]
 
 R = TypeVar("R")
 
@@ -204,6 +214,14 @@ def _check_step(
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         reason = f"retries={retries!r:.200} is no number of them"
         raise InvalidInput(what=f"step {name!r}", reason=reason, remedy="Pass how many, from 0.")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0):
-        reason = f"timeout={timeout!r:.200} is no number of seconds"
-        raise InvalidInput(what=f"step {name!r}", reason=reason, remedy="Pass one above 0.")
+    check_seconds(f"step {name!r}: timeout", timeout)
+
+
+def check_seconds(what: str, seconds: float | None) -> None:
+    """Refuse what is no time to wait for. Raises InvalidInput."""
+    if seconds is None:
+        return
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds < float("inf"):
+        reason = f"{seconds!r:.200} is no number of seconds above 0"
+        raise InvalidInput(what=what, reason=reason, remedy="Pass one, or None for no limit.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from propolis.messages import (
     ENDED,
     AdvanceExecution,
+    AnswerQuestion,
     AppendEvents,
     AwaitTurn,
     ClearInbox,
@@ -174,7 +175,7 @@ class SessionActor(AsyncioActor):
     def _answer(self, batch: Sequence[Pending], outcomes: Sequence[Any]) -> None:
         for (write, reply), outcome in zip(batch, outcomes, strict=True):
             self._keep_turns(write, outcome)
-            if isinstance(write, PostToInbox):
+            if isinstance(write, (PostToInbox, AnswerQuestion)):
                 self.host.reach("inbox.posted")
                 self._tell_root(ReadInbox())
             if reply is None:
@@ -352,6 +353,7 @@ class SessionActor(AsyncioActor):
         RecordSteps: write,
         AppendEvents: write,
         PostToInbox: write,
+        AnswerQuestion: write,
         RecoverExecutions: write,
         ClearInbox: write,
         DeleteSession: write,

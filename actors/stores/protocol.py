@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from propolis.messages import (
     Advanced,
+    AnswerQuestion,
     Appended,
     CheckpointRecord,
     Event,
@@ -20,6 +21,8 @@ from propolis.messages import (
     Opened,
     PostToInbox,
     PropolisError,
+    Question,
+    QuestionRow,
     Recovered,
     RunHistory,
     RuntimeRow,
@@ -119,7 +122,7 @@ class Store(Protocol):
         """
         ...
 
-    def post(self, write: PostToInbox) -> None:
+    def post(self, write: PostToInbox | AnswerQuestion) -> None:
         """Leave a row for the owner of an execution, in a transaction of its own: who posts need not be a runtime.
 
         Raises ExecutionNotFound when there is none, or it has ended.
@@ -149,6 +152,14 @@ class Store(Protocol):
 
     def history(self, run: str) -> RunHistory:
         """What a run has recorded; nothing, of one that is unknown."""
+        ...
+
+    def list_questions(self, *, stream: str | None = None, limit: int = 100) -> tuple[Question, ...]:
+        """Questions that wait for an answer, the oldest first."""
+        ...
+
+    def find_question(self, question_id: str) -> QuestionRow | None:
+        """One question, whether it is open or not; None when there is none."""
         ...
 
     def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[CheckpointRecord, ...]:

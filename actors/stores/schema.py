@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 __all__ = [
     "LAST_SEQ",
+    "OPEN_WAIT",
     "QUARANTINED",
     "UNFINISHED",
     "VERSION_KEY",
@@ -175,6 +176,15 @@ steps: Final = Table(
     Column("at", BIG, nullable=False),
     sqlite_with_rowid=False,
 )
+
+Index(
+    "ix_steps_waits",
+    steps.c.kind,
+    steps.c.at,
+    sqlite_where=text("status = 'begun' AND kind <> 'step'"),
+    postgresql_where=text("status = 'begun' AND kind <> 'step'"),
+)
+OPEN_WAIT: Final = text("status = 'begun' AND kind <> 'step'")
 
 # The checkpoints of a run by their number, the last one included (which stands in its session's row too).
 checkpoints: Final = Table(

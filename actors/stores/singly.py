@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from propolis.messages import (
     Advanced,
     AdvanceExecution,
+    AnswerQuestion,
     Appended,
     AppendEvents,
     ClearInbox,
@@ -27,6 +28,7 @@ from propolis.messages import (
     Write,
 )
 
+from .asking import answer_question
 from .batch import Batch, advance_row, session_change_row
 from .opening import find_session_to_take, open_execution
 from .posting import clear_inbox, post_to_inbox
@@ -161,6 +163,10 @@ def _post_to_inbox(batch: Batch, write: PostToInbox) -> Appended:
     return Appended(first_seq=None)
 
 
+def _answer(batch: Batch, write: AnswerQuestion) -> None:
+    answer_question(batch.connection, write)
+
+
 def _clear_inbox(batch: Batch, write: ClearInbox) -> None:
     clear_inbox(batch.connection, write.ids)
 
@@ -172,6 +178,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[Batch, Any], Outcome]]] = {
     AppendEvents: _append,
     RecoverExecutions: recover_executions,
     PostToInbox: _post_to_inbox,
+    AnswerQuestion: _answer,
     ClearInbox: _clear_inbox,
     DeleteSession: _delete,
     OpenTrigger: open_trigger,

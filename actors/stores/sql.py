@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection, Engine, case, delete, insert, select, update
 
 from propolis.messages import (
+    AnswerQuestion,
     CheckpointRecord,
     Event,
     EventFilter,
@@ -22,6 +23,8 @@ from propolis.messages import (
     MessageError,
     PostToInbox,
     PropolisError,
+    Question,
+    QuestionRow,
     RunHistory,
     RuntimeRow,
     SessionRecord,
@@ -32,7 +35,7 @@ from propolis.messages import (
     Write,
 )
 
-from . import posting, reading, stepping
+from . import asking, posting, reading, stepping
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
@@ -169,8 +172,11 @@ class SqlStore:
             )
         return self._landed[2]
 
-    def post(self, write: PostToInbox) -> None:
-        self.run_write(lambda connection: posting.post_to_inbox(connection, write))
+    def post(self, write: PostToInbox | AnswerQuestion) -> None:
+        if isinstance(write, AnswerQuestion):
+            self.run_write(lambda connection: asking.answer_question(connection, write))
+        else:
+            self.run_write(lambda connection: posting.post_to_inbox(connection, write))
 
     def run_write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction of its own and commit it; again from the start while the store is locked."""
@@ -274,6 +280,12 @@ class SqlStore:
 
     def history(self, run: str) -> RunHistory:
         return self.run_read(lambda connection: stepping.find_history(connection, run))
+
+    def list_questions(self, *, stream: str | None = None, limit: int = 100) -> tuple[Question, ...]:
+        return self.run_read(lambda connection: asking.list_questions(connection, stream, limit))
+
+    def find_question(self, question_id: str) -> QuestionRow | None:
+        return self.run_read(lambda connection: asking.find_question(connection, question_id))
 
     def list_checkpoints(self, session_id: str, *, limit: int = 100) -> tuple[CheckpointRecord, ...]:
         runs = stepping.runs_of(of_session(session_id))

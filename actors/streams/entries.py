@@ -110,6 +110,8 @@ class Books:
         self.waiters: dict[str, list[Reply[Any]]] = {}
         self.detached: set[str] = set()
         self.parked: set[str] = set()
+        self.asking: set[str] = set()
+        """Parked for an answer of a person."""
         self.left: set[str] = set()
         """Counted as accepted, and let go of unfinished: not to be counted again when they are taken up again."""
         self.owed: dict[Reply[Any], tuple[str, float | None] | None] = {}

@@ -41,7 +41,7 @@ from .displaced import Displaced
 from .endings import draft
 from .interrupting import Interrupting, limit_failure
 from .life import WAITING, Life, Order
-from .parking import Parking
+from .parking import Over, Parking, rows_of, steps_of
 from .plan import StreamPlan
 
 if TYPE_CHECKING:
@@ -99,20 +99,22 @@ class ExecutionActor(Parking):
         elif before.attempt > 0 and before.status != "restarting":
             events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
         claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
-        over = tuple(step for step, _ in self.take_over())
+        over = self.take_over()
         self.host.reach("claim.before")
         self.advance(
             before.epoch,
             self.host.now(),
             tuple(events),
-            lambda done: self._claimed(before, done),
+            lambda done: self._claimed(before, done, over),
             claim=claim,
-            steps=over,
+            steps=steps_of(over),
+            inbox=rows_of(over),
         )
 
-    def _claimed(self, before: ExecutionState, done: Advanced | None) -> None:
+    def _claimed(self, before: ExecutionState, done: Advanced | None, over: list[Over]) -> None:
         self.host.reach("claim.committed")
         life = self._life
+        self.clear_taken(over)
         if done is not None and not done.claimed:
             life.state = before
             life.phase = "awaiting_turn"
@@ -312,6 +314,7 @@ class ExecutionActor(Parking):
         refused, so the row that is read then is the truth.
         """
         life = self._life
+        life.inbox, life.heard = None, 0  # what the old instance was clearing is gone, or is read again
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None

@@ -1,185 +1,67 @@
-"""The part of an ExecutionActor that keeps what its run records: steps, checkpoints, and what it waits for."""
+"""The part of an ExecutionActor that waits: for a time, a signal, a person, without a slot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from propolis.messages import (
     Advanced,
-    Checkpointed,
     EventDraft,
     GetHistory,
+    InboxRow,
     OpenWait,
     RecordedStep,
-    RecordStep,
-    RecordSteps,
     RunHistory,
-    SaveCheckpoint,
     SlotReturned,
     SlotWanted,
-    StaleWriter,
     StepKey,
     WakeMe,
 )
 
-from ..core import LATER, Handlers, Owed, Reply
+from ..core import LATER, Handlers, Reply
 from .endings import draft, given
-from .hearing import Hearing
 from .life import Life
 from .plan import StreamPlan
+from .posted import ended_by, expired
+from .recording import Recording
 
 __all__ = ["Parking"]
 
+QUIET_SECONDS = 1.0
+"""A parked execution that went on with one of its waits, and is not heard of for so long, gives its slot back again."""
 LOOK_SECONDS = 3_600.0
 """A long wait looks at the wall clock now and then: that may be set, and a machine may sleep."""
 
 
-class Parking(Hearing):
-    """Commits what an executor records, then answers it. While it only waits, its slot is free.
+class Parking(Recording):
+    """While an execution only waits, its slot is free.
 
-    The waits of a parked execution are rows of its run. Whoever keeps its stack also waits for the reply; where the
-    stack is gone, or was another process's, the executor is run again as soon as one of the waits is over.
+    What it waits for are rows of its run. Whoever keeps its stack also waits for the reply; where the stack is gone,
+    or was another process's, the executor is run again as soon as one of the waits is over.
     """
 
     def __init__(self, plan: StreamPlan, spec: Any, life: Life) -> None:
         super().__init__(plan, spec, life)
-        self._asked: Owed | None = None
-        """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
         self._waits: dict[StepKey, tuple[RecordedStep, Reply[Any] | None]] | None = None
-        self._over: list[RecordedStep] | None = None
-        """Waits that are over, and not recorded as such yet."""
+        self._over: dict[StepKey, tuple[RecordedStep, InboxRow | None]] | None = None
+        """Waits that are over, by what of the inbox, and not recorded as such yet."""
+        self._taken: frozenset[int] = frozenset()
+        """Rows of the inbox that have ended a wait, and are not cleared yet."""
         self._ran = 0.0
         """Of a parked attempt: how many seconds of its `timeout` it has used."""
-
-    # -- what a running attempt asks ---------------------------------------------------------------------------------
-
-    def check_epoch(self, epoch: int) -> None:
-        """Refuse what an attempt says that is no longer this one. It is a sign of life."""
-        life = self._life
-        if not self.hears(epoch):
-            raise StaleWriter(execution_id=self._spec.execution_id, epoch=epoch, current=life.state.epoch)
-        if life.phase == "running":
-            self.last_sign = self.host.monotonic()
-
-    def keep_asked(self) -> Reply[Any] | None:
-        """The reply to the message at hand, which is given whatever becomes of this instance."""
-        reply = self.keep_reply()
-        if reply is not None:
-            self._asked = self._asked or Owed()
-            self._asked.keep(reply)
-        return reply
-
-    def refuse_asked(self) -> None:
-        """Answer them, for the instance ends: whatever becomes of the writes, nobody is left to tell the executor."""
-        if self._asked is not None:
-            self._asked.refuse(StaleWriter(execution_id=self._spec.execution_id, epoch=self._life.state.epoch))
-
-    def refused(self, error: BaseException, reply: Reply[Any] | None) -> None:
-        """A write of the attempt's was refused: somebody else has the execution."""
-        if reply is not None:
-            reply.offer_error(error)
-        if isinstance(error, StaleWriter):
-            if self._life.launched is not None:  # a cancel now would take the place of the error in its task
-                self._life.launched.fence()
-                self._life.launched = None
-            self.gone(error)
-
-    def _gets_on(self) -> None:
-        """What it lost before no longer counts as in a row."""
-        if self._life.state.lost_attempts:
-            self._life.state = self._life.state.model_copy(update={"lost_attempts": 0})
-
-    def save_checkpoint(self, message: SaveCheckpoint) -> object:
-        """Commit a checkpoint, then answer."""
-        self.check_epoch(message.epoch)
-        life, reply, checkpoint = self._life, self.keep_asked(), message.checkpoint
-        answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
-        life.report = message.report or life.report
-        config = self._plan.entry_point.checkpoints
-        if config is None and not message.events:
-            return self._checkpointed(answer)
-        self._gets_on()
-
-        def saved(_: Advanced | None) -> None:
-            self.host.reach("checkpoint.committed")
-            if config is not None:
-                life.memory, life.node = checkpoint.memory, checkpoint.node
-            if reply is not None:
-                reply.set(self._checkpointed(answer))
-
-        now = self.host.now()
-        prune: dict[str, Any] = {}
-        if config is not None and checkpoint.ordinal and config.prunes_at(checkpoint.ordinal):
-            age = config.max_age_seconds
-            before = None if age is None else now - timedelta(seconds=age)
-            prune = {"keep_checkpoints": config.keep, "drop_checkpoints_before": before}
-        self.host.reach("checkpoint.before")
-        self.advance(
-            message.epoch,
-            now,
-            message.events,
-            saved,
-            lambda error: self.refused(error, reply),
-            checkpoint=None if config is None else checkpoint,
-            progress=message.progress,
-            prune=given(**prune),
-        )
-        return LATER
-
-    def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
-        return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer
-
-    def record_step(self, message: RecordStep) -> object:
-        """Commit a step, then answer (D4)."""
-        self.check_epoch(message.epoch)
-        reply = self.keep_asked()
-        self.host.reach("step.before")
-
-        def done(_: Any) -> None:
-            self.host.reach("step.committed")
-            if reply is not None:
-                reply.set(None)
-
-        def failed(error: BaseException) -> None:
-            self.refused(error, reply)
-
-        steps, events = (message.step,), _events_of(message.step)
-        if self._life.state.lost_attempts and message.step.status != "begun":
-            self._gets_on()
-            self.advance(message.epoch, self.host.now(), events, done, failed, steps=steps)
-        else:
-            self._write_steps(steps, events, done, failed)
-        return LATER
-
-    def _write_steps(
-        self,
-        steps: tuple[RecordedStep, ...],
-        events: tuple[EventDraft, ...],
-        done: Callable[[Any], None],
-        failed: Callable[[BaseException], None],
-    ) -> None:
-        spec = self._spec
-        request = RecordSteps(
-            execution_id=spec.execution_id,
-            expected_epoch=self._life.state.epoch,
-            at=self.host.now(),
-            session_id=spec.session_id,
-            stream_id=spec.stream_id,
-            correlation_id=spec.correlation_id,
-            run=spec.run_id,
-            steps=steps,
-            **given(graph_id=self._plan.entry_point.graph_id, events=events or None),
-        )
-        self.request(self._plan.sessions, request, done, failed)
 
     # -- it waits ----------------------------------------------------------------------------------------------------
 
     def open_wait(self, message: OpenWait) -> object:
-        """Commit that it waits, give the slot back, and answer when the wait is over."""
+        """Commit that it waits, give the slot back, and answer when the wait is over. It may be over already."""
         self.check_epoch(message.epoch)
-        self._park((message.step,), self.keep_asked())
+        reply, wait = self.keep_asked(), message.step
+        ended, row = self._find_end(wait)
+        if ended is None:
+            self._park((wait,), reply)
+        else:
+            self._record_over([Over(ended, reply, row)])
         return LATER
 
     def park_unwound(self, waits: tuple[RecordedStep, ...]) -> None:
@@ -190,7 +72,7 @@ class Parking(Hearing):
     def _park(self, waits: tuple[RecordedStep, ...], reply: Reply[Any] | None) -> None:
         life = self._life
         life.state = life.state.model_copy(update={"status": "parked"})
-        events = tuple(draft("execution_parked", _about(wait)) for wait in waits)
+        events = tuple(event for wait in waits for event in _parked_events(wait))
 
         def parked(_: Any) -> None:
             self.host.reach("park.committed")
@@ -215,9 +97,14 @@ class Parking(Hearing):
         self.attempt_began = self.last_sign = None
         if (life.launched is None or life.leaving or life.pausing) and self._settle_parked():
             return
-        self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=True))
+        self.tell_parked()
         self.host.reach("park.slot_returned")
         self.watch_limits()
+
+    def tell_parked(self) -> None:
+        """Tell the stream that the slot is free, and whether it is a person that this waits for."""
+        asks = any(wait.kind == "ask" for wait, _ in (self._waits or {}).values())
+        self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=True, asks=asks))
 
     def _settle_parked(self) -> bool:
         if self._life.launched is not None:
@@ -226,13 +113,14 @@ class Parking(Hearing):
         return self.settle_early()
 
     def _watch(self, wait: RecordedStep) -> None:
-        """Look again when the wait may be over."""
+        """See whether the wait is over; look again when it may be."""
+        ended, row = self._find_end(wait)
+        if ended is not None:
+            self._is_over(ended, row)
+            return
         if wait.due_at is None:
             return
         after = (wait.due_at - self.host.now()).total_seconds()
-        if after <= 0.0:
-            self.over(wait.model_copy(update={"status": "done"}))
-            return
         wake = WakeMe(after=min(after, LOOK_SECONDS))
         self.keep_alarm(self.request(self._plan.wakeups, wake, lambda _: self._look_again(wait), self.gone))
 
@@ -240,20 +128,37 @@ class Parking(Hearing):
         if self._waits is not None and wait.key in self._waits:
             self._watch(wait)
 
-    def over(self, ended: RecordedStep) -> None:
-        """A wait is over, and this is how: have it recorded as soon as there is a slot to go on with."""
+    def _find_end(self, wait: RecordedStep) -> tuple[RecordedStep | None, InboxRow | None]:
+        """How a wait has ended, and by which row of the inbox, if it has."""
+        for row in self._life.inbox or ():
+            if row.id not in self._taken and (ended := ended_by(wait, row)) is not None:
+                return ended, row
+        if wait.due_at is not None and wait.due_at <= self.host.now():
+            return expired(wait), None
+        return None, None
+
+    def look_at_waits(self, _: InboxRow) -> None:
+        """A signal or an answer has come: the first that waits for it has it."""
+        for wait in [wait for wait, _ in (self._waits or {}).values()]:
+            if wait.key not in (self._over or {}):
+                ended, row = self._find_end(wait)
+                if ended is not None:
+                    self._is_over(ended, row)
+
+    def _is_over(self, ended: RecordedStep, row: InboxRow | None) -> None:
+        """Have it recorded as soon as there is a slot to go on with."""
         life = self._life
-        if self._waits is None or ended.key not in self._waits or life.phase == "ended":
-            return
-        if any(known.key == ended.key for known in self._over or ()):
+        if self._waits is None or ended.key not in self._waits or ended.key in (self._over or {}):
             return
         self.host.reach("wait.over")
-        self._over = [*(self._over or ()), ended]
+        self._over = {**(self._over or {}), ended.key: (ended, row)}
+        if row is not None:
+            self._taken |= {row.id}
         if life.phase == "parked":
             life.phase = "awaiting_slot"
             self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
         elif life.phase == "running":
-            self._record_over()
+            self._record_over(self.take_over())
 
     def go_on(self) -> bool:
         """There is a slot. With its stack kept it goes on where it is; else False: it is to run again."""
@@ -268,28 +173,63 @@ class Parking(Hearing):
             self.watch_limits()
         over = self.take_over()
         events = (draft("execution_unparked", {"attempt": life.state.attempt}),)
-        steps = tuple(step for step, _ in over)
         self.host.reach("unpark.before")
-        self.advance(life.state.epoch, self.host.now(), events, lambda _: self._running_again(over), steps=steps)
+        self._record_over(over, events, self._running_again)
         return True
 
-    def _running_again(self, over: list[tuple[RecordedStep, Reply[Any] | None]]) -> None:
+    def _running_again(self) -> None:
         self.host.reach("unpark.committed")
         if self._life.phase == "unparking":
             self._life.phase = "running"
-        _answer(over)
         if self._over and self._life.phase == "running":
-            self._record_over()
+            self._record_over(self.take_over())
+        elif self._waits:
+            self._watch_quiet()
 
-    def _record_over(self) -> None:
-        over = self.take_over()
-        self._write_steps(tuple(step for step, _ in over), (), lambda _: _answer(over), self.gone)
+    def _watch_quiet(self) -> None:
+        """One of its waits is over, others are not: when nothing more is heard of it, its slot is not needed."""
+        began = self.last_sign = self.host.monotonic()
 
-    def take_over(self) -> list[tuple[RecordedStep, Reply[Any] | None]]:
+        def look(_: object) -> None:
+            if self._life.phase == "running" and self._waits and not self._over:
+                if self.last_sign == began:
+                    self._life.state = self._life.state.model_copy(update={"status": "parked"})
+                    self.advance(self._life.state.epoch, self.host.now(), (), lambda _: None)
+                    self._give_slot_back()
+                else:
+                    self._watch_quiet()
+
+        self.keep_alarm(self.request(self._plan.wakeups, WakeMe(after=QUIET_SECONDS), look, self.gone))
+
+    def _record_over(
+        self,
+        over: list[Over],
+        events: tuple[EventDraft, ...] = (),
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Commit how waits have ended, with the rows that ended them, then tell who waited."""
+
+        def recorded(_: Advanced | None) -> None:
+            self.clear_taken(over)
+            then()
+            _answer(over)
+
+        self.advance(
+            self._life.state.epoch, self.host.now(), events, recorded, steps=steps_of(over), inbox=rows_of(over)
+        )
+
+    def take_over(self) -> list[Over]:
         """The waits that are over, to be recorded now, and who waits for them."""
-        ended, self._over = self._over or [], None
+        ended, self._over = self._over or {}, None
         waits = self._waits or {}
-        return [(step, waits.pop(step.key, (step, None))[1]) for step in ended]
+        return [Over(step, waits.pop(step.key, (step, None))[1], row) for step, row in ended.values()]
+
+    def clear_taken(self, over: list[Over]) -> None:
+        """It is committed: these rows are no more."""
+        gone = {row.id for row in rows_of(over)}
+        if gone:
+            self._taken -= gone
+            self._life.inbox = tuple(row for row in self._life.inbox or () if row.id not in gone)
 
     def wait_again(self) -> None:
         """Find out what it waits for; it was parked under another instance, or in another process."""
@@ -300,42 +240,61 @@ class Parking(Hearing):
                 return
             waits = [step for step in history.steps if step.kind != "step" and step.status == "begun"]
             self._waits = {wait.key: (wait, None) for wait in waits}
+            self.tell_parked()
             if not waits:
                 self._life.phase = "awaiting_slot"
                 self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
             for wait in waits:
                 self._watch(wait)
 
-        self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=True))
+        self.tell_parked()
         self.request(self._plan.sessions, GetHistory(run=self._spec.run_id), found, self.gone)
         self.watch_limits()
 
+    obeyed: ClassVar[Mapping[str, Callable[[Any, InboxRow], None]]] = {
+        **Recording.obeyed,
+        "signal": look_at_waits,
+        "answer": look_at_waits,
+    }
+
     handlers: ClassVar[Handlers] = {
-        **Hearing.handlers,
-        SaveCheckpoint: save_checkpoint,
-        RecordStep: record_step,
+        **Recording.handlers,
         OpenWait: open_wait,
     }
 
 
-def _answer(over: list[tuple[RecordedStep, Reply[Any] | None]]) -> None:
-    for step, reply in over:
-        if reply is not None:
-            reply.set(step)
+class Over(NamedTuple):
+    """A wait that is over."""
+
+    step: RecordedStep
+    reply: Reply[Any] | None
+    row: InboxRow | None
+
+
+def steps_of(over: list[Over]) -> tuple[RecordedStep, ...]:
+    """What is to be recorded of them."""
+    return tuple(each.step for each in over)
+
+
+def rows_of(over: list[Over]) -> tuple[InboxRow, ...]:
+    """The rows of the inbox that ended them."""
+    return tuple(each.row for each in over if each.row is not None)
+
+
+def _answer(over: list[Over]) -> None:
+    for each in over:
+        if each.reply is not None:
+            each.reply.set(each.step)
+
+
+def _parked_events(wait: RecordedStep) -> tuple[EventDraft, ...]:
+    parked = draft("execution_parked", _about(wait))
+    if wait.kind != "ask" or wait.about is None:
+        return (parked,)
+    asked = draft("client_input_requested", wait.about, node_id=wait.name or None)
+    return (asked, parked)
 
 
 def _about(wait: RecordedStep) -> dict[str, Any]:
     until = None if wait.due_at is None else wait.due_at.isoformat()
     return given(kind=wait.kind, name=wait.name or None, until=until)
-
-
-def _events_of(step: RecordedStep) -> tuple[EventDraft, ...]:
-    about = {"name": step.name, "segment": step.segment, "call": step.call}
-    match step.status:
-        case "done":
-            return (draft("step_completed", about),)
-        case "failed":
-            assert step.failure is not None
-            return (draft("step_failed", about | {"error": f"{step.failure.kind}: {step.failure.message}"}),)
-        case "begun":
-            return ()

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from propolis.messages import ENDED, CancelOutcome, ExecutionState, InboxRow, Payload
+from propolis.messages import (
+    ENDED,
+    CancelOutcome,
+    ExecutionState,
+    Failure,
+    InboxRow,
+    MessageError,
+    Payload,
+    QuestionExpired,
+    RecordedStep,
+)
 
 from .life import Order
 
-__all__ = ["asked_cancel", "cancel_body", "cancel_outcome", "order_of"]
+__all__ = ["asked_cancel", "cancel_body", "cancel_outcome", "ended_by", "expired", "order_of"]
 
 _LONGEST: Final = 86_400.0
 
@@ -48,3 +58,40 @@ def cancel_outcome(execution_id: str, state: ExecutionState | None) -> CancelOut
     else:
         outcome = "cancelling"
     return CancelOutcome(execution_id=execution_id, outcome=outcome)
+
+
+def ended_by(wait: RecordedStep, row: InboxRow) -> RecordedStep | None:
+    """The end of a wait, if it is this row that it waits for. Anybody may have left it, so it may be anything."""
+    wanted = {"receive": ("signal", "topic"), "ask": ("answer", "question_id")}.get(wait.kind)
+    if wanted is None or row.kind != wanted[0] or row.body is None:
+        return None
+    try:
+        body = row.body.split()
+        name = body[wanted[1]].value()
+        value = body["value"]
+        value.value()
+    except (MessageError, KeyError):
+        return None
+    return wait.model_copy(update={"status": "done", "value": value}) if name == _awaited(wait) else None
+
+
+def _awaited(wait: RecordedStep) -> object:
+    """The topic, or the id of the question."""
+    if wait.kind == "receive":
+        return wait.name
+    return None if wait.about is None else wait.about.value()["question_id"]
+
+
+def expired(wait: RecordedStep) -> RecordedStep:
+    """The end of a wait whose time has come."""
+    failure = None
+    value = None
+    if wait.kind == "receive":
+        failure = Failure(kind="TimeoutError", message=f"nothing came under {wait.name!r} in time", code="crashed")
+    elif wait.kind == "ask" and wait.about is not None:
+        about = wait.about.split()
+        value = about.get("default")
+        if value is None:
+            failure = Failure.of(QuestionExpired(question_id=about["question_id"].value()))
+    status = "done" if failure is None else "failed"
+    return wait.model_copy(update={"status": status, "value": value, "failure": failure})

@@ -158,12 +158,14 @@ class Supervising(Supervisor):
         """It waits for something else."""
         if message.parked:
             self.books.parked.add(message.execution_id)
+            (self.books.asking.add if message.asks else self.books.asking.discard)(message.execution_id)
             self.look_at_end()  # a drain does not wait for it
         self.make_room(self.admission.set_aside(message.execution_id))
 
     def slot_wanted(self, message: SlotWanted) -> None:
         """It can go on."""
         self.books.parked.discard(message.execution_id)
+        self.books.asking.discard(message.execution_id)
         entry = self.books.live.get(message.execution_id)
         if entry is None or entry.ref is None or self.admission.where(message.execution_id) != "aside":
             return
@@ -178,6 +180,7 @@ class Supervising(Supervisor):
             return
         self.books.detached.discard(message.execution_id)
         self.books.parked.discard(message.execution_id)
+        self.books.asking.discard(message.execution_id)
         self._crashes.pop(message.execution_id, None)
         if message.status is None or message.result is None:
             self._left(entry)

@@ -12,6 +12,7 @@ import click
 from propolis.messages import InvalidInput, PropolisError
 
 from .demo import demo
+from .questions import answer, questions
 from .sessions import sessions
 
 __all__ = ["main"]
@@ -60,3 +61,5 @@ def main(context: click.Context) -> None:
 
 main.add_command(demo)
 main.add_command(sessions)
+main.add_command(questions)
+main.add_command(answer)

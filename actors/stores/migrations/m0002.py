@@ -5,7 +5,7 @@ A migration is history and never changes, so it has its own description of the t
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 __all__ = ["upgrade"]
 
@@ -34,7 +34,7 @@ def _triggers(metadata: MetaData) -> None:
 
 
 def _steps(metadata: MetaData) -> None:
-    Table(
+    steps = Table(
         "steps",
         metadata,
         Column("run", Text, primary_key=True),
@@ -52,6 +52,8 @@ def _steps(metadata: MetaData) -> None:
         Column("at", BIG, nullable=False),
         sqlite_with_rowid=False,
     )
+    waits = "status = 'begun' AND kind <> 'step'"
+    Index("ix_steps_waits", steps.c.kind, steps.c.at, sqlite_where=text(waits), postgresql_where=text(waits))
     Table(
         "checkpoints",
         metadata,

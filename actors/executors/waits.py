@@ -1,0 +1,118 @@
+"""Durable waits for something from outside: signals, and answers of people. One core for both kinds of context."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel
+
+from propolis.messages import InvalidInput, Payload, StepKey
+
+from .names import check_name, check_text
+from .outcomes import digest_of
+from .steps import Calling, begun_step, check_seconds, wait
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+__all__ = ["NO_DEFAULT", "ask_human", "check_answer", "receive"]
+
+NO_DEFAULT: Final[Any] = object()
+"""There is none; None may be one."""
+
+
+async def receive(attempt: Attempt, calling: Calling, topic: str, timeout: float | None) -> Any:
+    """The next signal under a topic."""
+    attempt.check(waits=True)
+    check_name("topic", topic)
+    check_seconds("receive.timeout", timeout)
+    due_at = None if timeout is None else attempt.host.now() + timedelta(seconds=timeout)
+    key, recorded = attempt.replay.next("receive", topic, b"")
+    return await wait(attempt, calling, recorded or begun_step(key, b"", due_at=due_at))
+
+
+async def ask_human(
+    attempt: Attempt,
+    calling: Calling,
+    prompt: str,
+    *,
+    node_id: str | None,
+    schema: Mapping[str, Any] | type[BaseModel] | None,
+    deadline: datetime | None,
+    default: Any,
+) -> Any:
+    """The answer of a person."""
+    attempt.check(waits=True)
+    check_text("node_id", node_id)
+    if not isinstance(prompt, str) or not prompt:
+        raise InvalidInput(what="prompt", reason=f"{prompt!r:.200} is no text", remedy="Say what you want to know.")
+    if deadline is not None and (not isinstance(deadline, datetime) or deadline.utcoffset() is None):
+        raise InvalidInput(
+            what="deadline", reason=f"{deadline!r:.200} has no time zone", remedy="Pass an aware datetime."
+        )
+    if deadline is None and default is not NO_DEFAULT:
+        raise InvalidInput(what="default", reason="nothing says when it counts", remedy="Pass a deadline with it.")
+    form = _schema_of(schema)
+    if form is not None and default is not NO_DEFAULT:
+        check_answer(form, default, "default")
+    spec, name = attempt.begin.spec, node_id or ""
+    digest = digest_of((prompt, form))
+    key, recorded = attempt.replay.next("ask", name, digest)
+    about = {
+        "question_id": question_id(spec.run_id, key),
+        "execution_id": spec.execution_id,
+        "session_id": spec.session_id,
+        "stream_id": spec.stream_id,
+        "prompt": prompt,
+        "schema": form,
+        **({} if default is NO_DEFAULT else {"default": default}),
+    }
+    asking = recorded or begun_step(key, digest, due_at=deadline)
+    if asking.status == "begun":  # also by an execution before this one, of the same run: it is now this one's
+        asking = asking.model_copy(update={"about": Payload.of(about, "question", attempt.limit)})
+    return await wait(attempt, calling, asking)
+
+
+def question_id(run: str, key: StepKey) -> str:
+    """The id of a question: the same however often its executor is run again."""
+    name = hashlib.blake2b(key.name.encode(), digest_size=4).hexdigest()
+    return f"{run}.q{key.segment}.{key.call}.{name}"
+
+
+def _schema_of(schema: Mapping[str, Any] | type[BaseModel] | None) -> dict[str, Any] | None:
+    if schema is None:
+        return None
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()
+    if not isinstance(schema, Mapping):
+        reason = f"{schema!r:.200} is no JSON schema"
+        raise InvalidInput(what="schema", reason=reason, remedy="Pass a dict, or a pydantic model.")
+    from jsonschema import SchemaError  # noqa: PLC0415 - few programs ask, and it takes its time to be imported
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
+    form = dict(schema)
+    try:
+        validator_for(form).check_schema(form)
+    except SchemaError as error:
+        raise InvalidInput(what="schema", reason=f"it is no JSON schema: {error.message}") from None
+    return form
+
+
+def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") -> None:
+    """Refuse what does not satisfy a question's schema. Any thread.
+
+    Raises:
+        InvalidInput: with the schema's words.
+    """
+    from jsonschema import ValidationError  # noqa: PLC0415
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
+    try:
+        validator_for(schema)(schema).validate(value)
+    except ValidationError as error:
+        where = "".join(f"[{part!r}]" for part in error.absolute_path)
+        remedy = "Answer as the question's schema says."
+        raise InvalidInput(what=f"{what}{where}", reason=error.message[:500], remedy=remedy) from None

@@ -1,0 +1,94 @@
+"""Questions to people: open ones, and answers that are left for the owner of whoever asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select
+
+from propolis.messages import (
+    AnswerQuestion,
+    ExecutionNotFound,
+    MessageError,
+    Payload,
+    PostToInbox,
+    Question,
+    QuestionAnswered,
+    QuestionNotFound,
+    QuestionRow,
+)
+
+from .posting import post_to_inbox
+from .schema import OPEN_WAIT, UNFINISHED, executions, from_micros, inbox, steps
+
+__all__ = ["answer_question", "find_question", "list_questions"]
+
+
+def list_questions(connection: Connection, stream: str | None, limit: int) -> tuple[Question, ...]:
+    """Those that wait for an answer, the oldest first."""
+    query = select(steps).where(steps.c.kind == "ask", OPEN_WAIT).order_by(steps.c.at)
+    found = [_question_of(row) for row in connection.execute(query).mappings()]
+    asking = set(
+        connection.execute(
+            select(executions.c.execution_id).where(
+                executions.c.execution_id.in_([question.execution_id for question in found]), UNFINISHED
+            )
+        ).scalars()
+    )
+    wanted = [each for each in found if each.execution_id in asking and stream in (None, each.stream_id)]
+    return tuple(wanted[:limit])
+
+
+def find_question(connection: Connection, question_id: str) -> QuestionRow | None:
+    """One question, open or not."""
+    run = question_id.rpartition(".q")[0]
+    query = select(steps).where(steps.c.run == run, steps.c.kind == "ask")
+    for row in connection.execute(query).mappings():
+        question = _question_of(row)
+        if question.id == question_id:
+            return QuestionRow(question=question, answered=row["status"] != "begun")
+    return None
+
+
+def answer_question(connection: Connection, write: AnswerQuestion) -> None:
+    """Leave the answer. Raises QuestionNotFound, QuestionAnswered."""
+    found = find_question(connection, write.question_id)
+    if found is None:
+        raise QuestionNotFound(question_id=write.question_id)
+    if found.answered or _is_answered(connection, found.question):
+        raise QuestionAnswered(question_id=write.question_id)
+    body = Payload.join({"question_id": Payload.of(write.question_id), "value": write.value})
+    post = PostToInbox(execution_id=found.question.execution_id, kind="answer", body=body, created_at=write.created_at)
+    try:
+        post_to_inbox(connection, post)
+    except ExecutionNotFound:
+        raise QuestionNotFound(question_id=write.question_id, reason="its execution has ended") from None
+
+
+def _is_answered(connection: Connection, question: Question) -> bool:
+    """Whether an answer waits for the owner already."""
+    left = select(inbox.c.body).where(inbox.c.execution_id == question.execution_id, inbox.c.kind == "answer")
+    for body in connection.execute(left).scalars():
+        try:
+            if body is not None and Payload(body).split()["question_id"].value() == question.id:
+                return True
+        except (MessageError, KeyError):  # whoever left that
+            continue
+    return False
+
+
+def _question_of(row: RowMapping) -> Question:
+    about: dict[str, Any] = Payload(row["about"]).value()
+    schema, default = about["schema"], about.get("default")
+    return Question(
+        id=about["question_id"],
+        execution_id=about["execution_id"],
+        session_id=about["session_id"],
+        stream_id=about["stream_id"],
+        node_id=row["name"] or None,
+        prompt=about["prompt"],
+        schema_payload=None if schema is None else Payload.of(schema),
+        deadline=from_micros(row["due_at"]),
+        default_payload=Payload.of(default) if "default" in about else None,
+        asked_at=from_micros(int(row["at"])),
+    )

@@ -1,0 +1,172 @@
+"""The part of an ExecutionActor that keeps what its run records: checkpoints and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from propolis.messages import (
+    Advanced,
+    Checkpointed,
+    EventDraft,
+    RecordedStep,
+    RecordStep,
+    RecordSteps,
+    SaveCheckpoint,
+    StaleWriter,
+)
+
+from ..core import LATER, Handlers, Owed, Reply
+from .endings import draft, given
+from .hearing import Hearing
+from .life import Life
+from .plan import StreamPlan
+
+__all__ = ["Recording"]
+
+
+class Recording(Hearing):
+    """Commits what an executor records, then answers it. What an attempt of an earlier epoch asks is refused."""
+
+    def __init__(self, plan: StreamPlan, spec: Any, life: Life) -> None:
+        super().__init__(plan, spec, life)
+        self._asked: Owed | None = None
+        """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
+
+    def check_epoch(self, epoch: int) -> None:
+        """Refuse what an attempt says that is no longer this one. It is a sign of life."""
+        life = self._life
+        if not self.hears(epoch):
+            raise StaleWriter(execution_id=self._spec.execution_id, epoch=epoch, current=life.state.epoch)
+        if life.phase == "running":
+            self.last_sign = self.host.monotonic()
+
+    def keep_asked(self) -> Reply[Any] | None:
+        """The reply to the message at hand, which is given whatever becomes of this instance."""
+        reply = self.keep_reply()
+        if reply is not None:
+            self._asked = self._asked or Owed()
+            self._asked.keep(reply)
+        return reply
+
+    def refuse_asked(self) -> None:
+        """Answer them, for the instance ends: whatever becomes of the writes, nobody is left to tell the executor."""
+        if self._asked is not None:
+            self._asked.refuse(StaleWriter(execution_id=self._spec.execution_id, epoch=self._life.state.epoch))
+
+    def refused(self, error: BaseException, reply: Reply[Any] | None) -> None:
+        """A write of the attempt's was refused: somebody else has the execution."""
+        if reply is not None:
+            reply.offer_error(error)
+        if isinstance(error, StaleWriter):
+            if self._life.launched is not None:  # a cancel now would take the place of the error in its task
+                self._life.launched.fence()
+                self._life.launched = None
+            self.gone(error)
+
+    def _gets_on(self) -> None:
+        """What it lost before no longer counts as in a row."""
+        if self._life.state.lost_attempts:
+            self._life.state = self._life.state.model_copy(update={"lost_attempts": 0})
+
+    def save_checkpoint(self, message: SaveCheckpoint) -> object:
+        """Commit a checkpoint, then answer."""
+        self.check_epoch(message.epoch)
+        life, reply, checkpoint = self._life, self.keep_asked(), message.checkpoint
+        answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
+        life.report = message.report or life.report
+        config = self._plan.entry_point.checkpoints
+        if config is None and not message.events:
+            return self._checkpointed(answer)
+        self._gets_on()
+
+        def saved(_: Advanced | None) -> None:
+            self.host.reach("checkpoint.committed")
+            if config is not None:
+                life.memory, life.node = checkpoint.memory, checkpoint.node
+            if reply is not None:
+                reply.set(self._checkpointed(answer))
+
+        now = self.host.now()
+        prune: dict[str, Any] = {}
+        if config is not None and checkpoint.ordinal and config.prunes_at(checkpoint.ordinal):
+            age = config.max_age_seconds
+            before = None if age is None else now - timedelta(seconds=age)
+            prune = {"keep_checkpoints": config.keep, "drop_checkpoints_before": before}
+        self.host.reach("checkpoint.before")
+        self.advance(
+            message.epoch,
+            now,
+            message.events,
+            saved,
+            lambda error: self.refused(error, reply),
+            checkpoint=None if config is None else checkpoint,
+            progress=message.progress,
+            prune=given(**prune),
+        )
+        return LATER
+
+    def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
+        return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer
+
+    def record_step(self, message: RecordStep) -> object:
+        """Commit a step, then answer (D4)."""
+        self.check_epoch(message.epoch)
+        reply = self.keep_asked()
+        self.host.reach("step.before")
+
+        def done(_: Any) -> None:
+            self.host.reach("step.committed")
+            if reply is not None:
+                reply.set(None)
+
+        def failed(error: BaseException) -> None:
+            self.refused(error, reply)
+
+        steps, events = (message.step,), _events_of(message.step)
+        if self._life.state.lost_attempts and message.step.status != "begun":
+            self._gets_on()
+            self.advance(message.epoch, self.host.now(), events, done, failed, steps=steps)
+        else:
+            self._write_steps(steps, events, done, failed)
+        return LATER
+
+    def _write_steps(
+        self,
+        steps: tuple[RecordedStep, ...],
+        events: tuple[EventDraft, ...],
+        done: Callable[[Any], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        spec = self._spec
+        request = RecordSteps(
+            execution_id=spec.execution_id,
+            expected_epoch=self._life.state.epoch,
+            at=self.host.now(),
+            session_id=spec.session_id,
+            stream_id=spec.stream_id,
+            correlation_id=spec.correlation_id,
+            run=spec.run_id,
+            steps=steps,
+            **given(graph_id=self._plan.entry_point.graph_id, events=events or None),
+        )
+        self.request(self._plan.sessions, request, done, failed)
+
+    handlers: ClassVar[Handlers] = {
+        **Hearing.handlers,
+        SaveCheckpoint: save_checkpoint,
+        RecordStep: record_step,
+    }
+
+
+def _events_of(step: RecordedStep) -> tuple[EventDraft, ...]:
+    about = {"name": step.name, "segment": step.segment, "call": step.call}
+    match step.status:
+        case "done":
+            return (draft("step_completed", about),)
+        case "failed":
+            assert step.failure is not None
+            return (draft("step_failed", about | {"error": f"{step.failure.kind}: {step.failure.message}"}),)
+        case "begun":
+            return ()
