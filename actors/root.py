@@ -122,6 +122,7 @@ class RuntimeActor(Membership):
         assert isinstance(actor, StreamActor)
         opened = OpenedStream(ref, actor.books, plan)
         self._streams[entry_point.id] = opened
+        self._running().streams[entry_point.id] = ref
         plan.launcher.stream_opened()
 
         def failed(error: BaseException) -> None:
@@ -173,6 +174,8 @@ class RuntimeActor(Membership):
 
     def _forget(self, stream_id: str) -> None:
         opened = self._streams.pop(stream_id, None)
+        if self._services is not None:
+            self._services.streams.pop(stream_id, None)
         if opened is not None:
             opened.plan.launcher.stream_closed()
             trigger = self.children().get(f"trigger:{stream_id}")

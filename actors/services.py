@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from propolis.messages import InvalidInput
@@ -37,6 +37,8 @@ class Services:
     wakeups: Ref[Any]
     events: Ref[Any]
     sessions: Ref[Any] | None = None
+    streams: dict[str, Ref[Any]] = field(default_factory=dict)
+    """Those that are open, by their ids. On the actor loop."""
 
     @property
     def owner(self) -> str:
@@ -82,4 +84,5 @@ class Services:
             config=self.config,
             lease=self.lease,
             backlog=self.backlog,
+            streams=self.streams,
         )

@@ -114,7 +114,7 @@ from .records import (
     Timestamps,
     session_status,
 )
-from .step_errors import ReplayMismatch, StepFailed, StepInDoubt
+from .step_errors import ChildFailed, ReplayMismatch, StepFailed, StepInDoubt
 from .supervision import (
     ExecutionDetached,
     ExecutionEnded,
@@ -186,6 +186,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointRecord",
     "Checkpointed",
+    "ChildFailed",
     "CircuitState",
     "ClearInbox",
     "CloseStream",

@@ -51,6 +51,8 @@ class NewExecution(Message):
     deadline: datetime | None = None
     ancestry: tuple[str, ...] = ()
     """Of one that an event started: the entry points that events went through on the way, its own the last."""
+    parent: str | None = None
+    """The execution that calls it."""
 
 
 class StartExecution(NewExecution, Request[Accepted], tag="execution.start.v1"):

@@ -66,6 +66,8 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
     version: str | None = None
     ancestry: tuple[str, ...] = ()
     """Of one that an event started: the entry points that events went through on the way, its own the last."""
+    parent: str | None = None
+    """The execution that called it."""
     run: str | None = None
     """The run of the session that it goes on with (a resume): whose steps it has behind it. None: its own."""
 
@@ -169,6 +171,8 @@ class ExecutionContext(Message, tag="execution.context.v1"):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     paused_at: datetime | None = None
+    parent: str | None = None
+    """The execution that called it (`ctx.call`)."""
 
     @property
     def input_data(self) -> Any:
@@ -190,6 +194,7 @@ class ExecutionContext(Message, tag="execution.context.v1"):
             started_at=state.started_at,
             completed_at=state.completed_at,
             paused_at=state.paused_at,
+            parent=spec.parent,
         )
 
 

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from .errors import PropolisError
 
-__all__ = ["ReplayMismatch", "StepFailed", "StepInDoubt"]
+__all__ = ["ChildFailed", "ReplayMismatch", "StepFailed", "StepInDoubt"]
+
+
+@dataclass(eq=False, kw_only=True)
+class ChildFailed(PropolisError):
+    """An execution that was called (`ctx.call`) did not complete."""
+
+    sentence = "Execution {child_id!r} on stream {stream_id!r}, called by {execution_id!r}, is {status}. {reason}"
+    execution_id: str
+    child_id: str
+    stream_id: str
+    status: str
+    reason: str = ""
 
 
 @dataclass(eq=False, kw_only=True)

@@ -213,6 +213,26 @@ class Context(_Shared):
         """
         return await waits.receive(self._attempt, AsyncCalling(self._attempt.host), topic, timeout)
 
+    async def call(self, stream_id: str, input_data: Any = None) -> Any:
+        """Run an execution on a stream and return its output, parked meanwhile.
+
+        It is started once, however often this executor is run again, has a session of its own, this one's correlation
+        id and deadline, and is cancelled with it.
+
+        Raises:
+            ChildFailed: it did not complete.
+            StreamNotFound: no stream of that id is open in this runtime.
+            InvalidInput, StreamSaturated, StreamTripped: it was not accepted.
+        """
+        calling = AsyncCalling(self._attempt.host)
+        return await waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=True)
+
+    async def start(self, stream_id: str, input_data: Any = None) -> str:
+        """As `call`, but go on as soon as it is accepted: its execution id. It goes on by itself."""
+        calling = AsyncCalling(self._attempt.host)
+        started: str = await waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=False)
+        return started
+
     async def ask_human(
         self,
         prompt: str,
@@ -305,6 +325,19 @@ class SyncContext(_Shared):
         """As `Context.receive`; unwinds the executor while it waits."""
         self._look()
         return run_plainly(waits.receive(self._attempt, PlainCalling(self._attempt.host), topic, timeout))
+
+    def call(self, stream_id: str, input_data: Any = None) -> Any:
+        """As `Context.call`; unwinds the executor while it waits."""
+        self._look()
+        calling = PlainCalling(self._attempt.host)
+        return run_plainly(waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=True))
+
+    def start(self, stream_id: str, input_data: Any = None) -> str:
+        """As `Context.start`; unwinds the executor until it is accepted."""
+        self._look()
+        calling = PlainCalling(self._attempt.host)
+        started: str = run_plainly(waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=False))
+        return started
 
     def ask_human(
         self,

@@ -18,7 +18,7 @@ from .steps import Calling, begun_step, check_seconds, wait
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-__all__ = ["NO_DEFAULT", "ask_human", "check_answer", "receive"]
+__all__ = ["NO_DEFAULT", "ask_human", "call", "check_answer", "receive"]
 
 NO_DEFAULT: Final[Any] = object()
 """There is none; None may be one."""
@@ -74,6 +74,17 @@ async def ask_human(
     if asking.status == "begun":  # also by an execution before this one, of the same run: it is now this one's
         asking = asking.model_copy(update={"about": Payload.of(about, "question", attempt.limit)})
     return await wait(attempt, calling, asking)
+
+
+async def call(attempt: Attempt, calling: Calling, stream_id: str, input_data: Any, *, wait_for_it: bool) -> Any:
+    """Run an execution on another stream: what it gives, or, without waiting for it, its id."""
+    attempt.check(waits=True)
+    check_name("stream_id", stream_id)
+    given = Payload.of(input_data, "input_data", attempt.limit)
+    about = Payload.join({"input": given, "wait": Payload.of(wait_for_it)})
+    digest = digest_of((about.data,))
+    key, recorded = attempt.replay.next("call", stream_id, digest)
+    return await wait(attempt, calling, recorded or begun_step(key, digest, about=about))
 
 
 def question_id(run: str, key: StepKey) -> str:

@@ -98,6 +98,7 @@ class Accepting(Supervising):
                 priority=(message.priority if message.priority is not None else point.priority) or None,
                 origin=None if fresh else "join",
                 version=point.version,
+                parent=message.parent,
                 ancestry=message.ancestry or None,
             ),
         )

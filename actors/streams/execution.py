@@ -41,7 +41,8 @@ from .displaced import Displaced
 from .endings import draft
 from .interrupting import Interrupting, limit_failure
 from .life import WAITING, Life, Order
-from .parking import Over, Parking, rows_of, steps_of
+from .parenting import Parenting
+from .parking import Over, rows_of, steps_of
 from .plan import StreamPlan
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecutionActor"]
 
 
-class ExecutionActor(Parking):
+class ExecutionActor(Parenting):
     """Drives one execution: takes its session, launches attempts, writes what they say, decides about restarts.
 
     Its stream grants it a slot and hears of its end once that is committed. What an attempt of an earlier epoch says
@@ -357,7 +358,7 @@ class ExecutionActor(Parking):
         return True
 
     handlers: ClassVar[Handlers] = {
-        **Parking.handlers,
+        **Parenting.handlers,
         AttemptEnded: attempt_ended,
         AttemptGivenUp: Displaced.attempt_given_up,
         EmitEvents: emit,

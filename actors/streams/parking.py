@@ -82,7 +82,7 @@ class Parking(Recording):
             if life.phase in ("running", "writing"):
                 self._give_slot_back()
             for wait in waits:
-                self._watch(wait)
+                self.begin_wait(wait, again=False)
 
         self.host.reach("park.before")
         self.advance(
@@ -111,6 +111,18 @@ class Parking(Recording):
             self._life.launched.supersede()
             self._life.launched = None
         return self.settle_early()
+
+    def begin_wait(self, wait: RecordedStep, *, again: bool) -> None:
+        """See to it that it ends. `again`: it was begun by another instance, or in another process."""
+        self._watch(wait)
+
+    def is_waiting(self, wait: RecordedStep) -> bool:
+        """Whether it still waits for this."""
+        return self._waits is not None and wait.key in self._waits and wait.key not in (self._over or {})
+
+    def wait_is_over(self, ended: RecordedStep) -> None:
+        """It has ended by something else than the inbox and the clock."""
+        self._is_over(ended, None)
 
     def _watch(self, wait: RecordedStep) -> None:
         """See whether the wait is over; look again when it may be."""
@@ -245,7 +257,7 @@ class Parking(Recording):
                 self._life.phase = "awaiting_slot"
                 self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
             for wait in waits:
-                self._watch(wait)
+                self.begin_wait(wait, again=True)
 
         self.tell_parked()
         self.request(self._plan.sessions, GetHistory(run=self._spec.run_id), found, self.gone)

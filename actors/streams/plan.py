@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,8 @@ class StreamPlan:
     events: Ref[Any]
     wakeups: Ref[Any]
     config: RuntimeConfig
+    streams: Mapping[str, Ref[Any]]
+    """All streams that are open, by their ids. Read on the actor loop, where it is changed."""
     lease: Lease
     backlog: Backlog
     late: LateCalls = field(default_factory=LateCalls)
