@@ -37,6 +37,10 @@ LAST_WORDS_SECONDS = 5.0
 """How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
 
 
+FIRST_PAGE, PAGE = 100, 1_000
+"""How many executions are taken over in one transaction: at first, and then."""
+
+
 class Recovering(Leaving):
     """Begins: with what nobody owns in the store, or, a new instance after a crash, with its own books."""
 
@@ -58,10 +62,12 @@ class Recovering(Leaving):
 
     # -- recovery ----------------------------------------------------------------------------------------------------
 
-    def _recover(self, *, mine: bool = False) -> None:
+    def _recover(self, *, mine: bool = False, first: bool = True) -> None:
         """Take over unfinished executions that nobody owns. Work is admitted when the first round is through.
 
-        With `mine`, those too that this runtime owns and that are in no book: a crash of this actor lost them.
+        With `mine`, those too that this runtime owns and that are in no book: a crash of this actor lost them. The
+        `first` page is short, and begins to run at once; the rest does when all are taken, for the commits that start
+        some would hold up the taking of the others.
         """
         self._recovering = True
         point = self.plan.entry_point
@@ -69,7 +75,7 @@ class Recovering(Leaving):
             entry_point=point.id,
             stream_id=self.stream_id,
             dead_owners=(version_owner(point.version),),  # what was left for this version to run
-            limit=1_000,
+            limit=FIRST_PAGE if first else PAGE,
             at=self.host.now(),
             mine=mine,
         )
@@ -80,14 +86,19 @@ class Recovering(Leaving):
             self.host.reach("takeover.committed")
             for found in batch.executions:
                 self._found(found)
+            if first or not batch.more:
+                taken, self._taken = self._taken, []
+                for entry in taken:
+                    if self.books.live.get(entry.spec.execution_id) is entry:
+                        self._take_in(entry)
+            if batch.more and first:  # behind the commit in which the first begin to run, not in it
+                fence = AppendEvents(events=())
+                self.request(self.plan.sessions, fence, lambda _: self._recover(first=False), self._not_recovered)
+                return
             if batch.more:
-                self._recover()
+                self._recover(first=False)
                 return
             self._recovering = False
-            taken, self._taken = self._taken, []
-            for entry in taken:  # only now: the commits that start the first would hold up the taking of the last
-                if self.books.live.get(entry.spec.execution_id) is entry:
-                    self._take_in(entry)
             self.host.reach("takeover.placed")
             if self.mode == "starting":
                 self._begin_running()

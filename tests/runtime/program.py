@@ -250,8 +250,34 @@ def cramped(store: str, _: str) -> None:
     sys.stdout.write(json.dumps({**told, "completed": completed}))
 
 
+def crowd(store: str, how: str) -> None:
+    """Make so many commits, in company; tell what was accepted, what ran here, and what trouble there was."""
+    _, _, commits = how.partition(",")
+    ran: list[str] = []
+    trouble: list[str] = []
+
+    async def body(ctx: Any, n: int) -> int:
+        ran.append(ctx.execution_id)
+        return n
+
+    with Runtime(store) as runtime:
+        types = ("store_unavailable", "runtime_rejoined", "dead_letter")
+        runtime.subscribe(types, lambda event: trouble.append(event.type)).get(timeout=60)
+        stream = runtime.open_stream(EntryPoint(id="work", max_concurrent=4), body).get(timeout=60)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        accepted: list[str] = []
+        while runtime.stats().get(timeout=60).commits < int(commits):
+            results = [stream.run(n).get(timeout=600) for _ in range(5) for n in range(4)]
+            accepted += [result.execution_id for result in results]
+        made = runtime.stats().get(timeout=60).commits
+    sys.stdout.write(json.dumps({"accepted": accepted, "ran": ran, "commits": made, "trouble": trouble}))
+
+
 if __name__ == "__main__":
     roles = {
+        "crowd": crowd,
         "cramped": cramped,
         "deaf": deaf,
         "die": die,

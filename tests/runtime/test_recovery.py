@@ -320,3 +320,22 @@ def test_an_orderly_stop_charges_nothing_however_often(file_store: str, gate: Ga
         (record,) = runtime.sessions().get(timeout=PATIENCE)
         assert 0 == record.lost_attempts
     assert sorted(set(log)) == log
+
+
+def test_the_first_that_are_taken_over_run_before_the_last_are(file_store: str, gate: Gate) -> None:
+    """What is taken in the first page begins in a commit of its own, ahead of the others' takeover."""
+    log: list[Any] = []
+    with Runtime(file_store) as runtime:
+        stream = held(runtime, gate, log, max_concurrent=1)
+        for call in [stream.execute(n) for n in range(150)]:
+            call.get(timeout=PATIENCE)
+        runtime.stop(grace=0.0).get(timeout=PATIENCE)
+    gate.open()
+    failing = FailingStore(file_store)
+    with Runtime(failing.open) as runtime:
+        stream = held(runtime, gate, log, max_concurrent=5)
+        until(lambda: not stream.active_execution_ids)
+        kinds = [{type(write).__name__ for write in batch} for batch in failing.batches]
+        pages = [n for n, kind in enumerate(kinds) if "RecoverExecutions" in kind][:2]
+        assert any("AdvanceExecution" in kind for kind in kinds[pages[0] : pages[1]])
+        assert 150 == sum(record.status == "completed" for record in runtime.sessions(limit=200).get(timeout=PATIENCE))
