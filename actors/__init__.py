@@ -33,7 +33,8 @@ from .executors import (
     is_coroutine_function,
 )
 from .host import Fairness, Host, Job, LoopOwner, Worker
-from .placements import AsyncioPlacement, Launched, Launcher, ProcessPlacement, ThreadPlacement
+from .peers import is_running, process_started
+from .placements import AsyncioPlacement, Launched, Launcher, ProcessPlacement, ThreadPlacement, rss_of
 from .records import (
     EventActor,
     HandlerSubscriber,
@@ -111,8 +112,11 @@ __all__ = [
     "check_answer",
     "default_loop",
     "is_coroutine_function",
+    "is_running",
     "on_actor_loop",
     "open_store",
+    "process_started",
+    "rss_of",
     "wait_by",
     "wait_for",
 ]

@@ -21,6 +21,7 @@ from .config import RuntimeConfig
 from .core import Ref, Reply
 from .peers import Look, Peers, my_row
 from .records import StoreThreads
+from .reporting import WorkerNews
 from .services import Services
 from .stores import Store
 from .streams import Books, StreamActor, StreamPlan
@@ -56,6 +57,7 @@ class Membership(Supervisor):
         self._joining = False
         self._inbox_after = 0
         self._looking = self._look_again = False
+        self._worker_news = WorkerNews()
 
     # -- this runtime's own row --------------------------------------------------------------------------------------
 
@@ -120,6 +122,7 @@ class Membership(Supervisor):
     def _look_soon(self) -> None:
         def look() -> None:
             self.look()
+            self._report_workers()
             self._look_soon()
 
         self._wake_me(self._config.look_seconds, look)
@@ -138,6 +141,17 @@ class Membership(Supervisor):
         services = self._services
         if services is not None and not self._stopping:
             self.request(services.wakeups, WakeMe(after=seconds), lambda _: call(), lambda _: None)
+
+    def _report_workers(self) -> None:
+        """Let other processes see the workers."""
+        services, news = self._services, self._worker_news
+        if services is None or self._stopping or self._joining:
+            return
+        workers = services.process_placement.workers(measured=False)
+        report = news.report(services.owner, workers, self.host.now(), self.host.monotonic())
+        if report is not None:
+            written = self._threads.write(lambda store: store.report_workers(report))
+            self.follow(written, lambda _: None, lambda _: news.was_not_written())
 
     def look(self, _: ReadInbox | None = None) -> None:
         """Read who is there, and what was left behind the last row. One look at a time."""

@@ -12,7 +12,7 @@ from propolis.messages import RuntimeRow
 
 from .host import Host
 
-__all__ = ["Look", "Peers", "my_row", "process_started"]
+__all__ = ["Look", "Peers", "is_running", "my_row", "process_started"]
 
 
 def my_row(runtime_id: str, host: Host) -> RuntimeRow:
@@ -57,6 +57,14 @@ def _started_without_proc(pid: int) -> int | None:
     except OSError:
         return 0
     return 0
+
+
+def is_running(row: RuntimeRow, here: str | None = None) -> bool | None:
+    """Whether the process of a runtime is; None when it is on another machine, of which nobody here can tell."""
+    if row.host != (here or machine()):
+        return None
+    started = process_started(row.pid)
+    return started is not None and (started == 0 or row.pid_started in (0, started))
 
 
 class _Seen(NamedTuple):
@@ -123,7 +131,4 @@ class Peers:
         return None if before is None else before[1]
 
     def _is_dead(self, row: RuntimeRow) -> bool:
-        if row.host != self._me.host:
-            return False
-        started = process_started(row.pid)
-        return started is None or (started != 0 and row.pid_started not in (0, started))
+        return is_running(row, self._me.host) is False

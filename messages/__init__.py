@@ -139,6 +139,7 @@ from .workers import (
     WorkerIdle,
     WorkerInfo,
     WorkerReady,
+    WorkersReport,
     WorkerUnfit,
 )
 from .writes import (
@@ -327,6 +328,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerReady",
     "WorkerUnfit",
+    "WorkersReport",
     "WouldBlock",
     "Write",
     "decode",

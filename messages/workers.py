@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from .base import Message
@@ -23,6 +24,7 @@ __all__ = [
     "WorkerInfo",
     "WorkerReady",
     "WorkerUnfit",
+    "WorkersReport",
 ]
 
 
@@ -129,3 +131,11 @@ class WorkerInfo(Message, tag="worker.info.v1"):
     executions: int = 0
     """Attempts that it has ended."""
     rss_bytes: int | None = None
+
+
+class WorkersReport(Message, tag="worker.report.v1"):
+    """The workers of a runtime as it last wrote them into its store, for `propolis top`; their memory is not in it."""
+
+    runtime_id: str
+    at: datetime
+    workers: tuple[WorkerInfo, ...] = ()

@@ -1,7 +1,7 @@
 """Where executors run."""
 
 from .asyncio import AsyncioPlacement
-from .process import ProcessPlacement
+from .process import ProcessPlacement, rss_of
 from .protocol import Launched, Launcher
 from .thread import ThreadPlacement
 
@@ -11,4 +11,5 @@ __all__ = [
     "Launcher",
     "ProcessPlacement",
     "ThreadPlacement",
+    "rss_of",
 ]

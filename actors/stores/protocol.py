@@ -29,6 +29,7 @@ from propolis.messages import (
     SessionRecord,
     SessionStatus,
     TriggerRow,
+    WorkersReport,
     Write,
 )
 
@@ -104,6 +105,16 @@ class Store(Protocol):
 
     def runtimes(self) -> tuple[RuntimeRow, ...]:
         """Every runtime that is registered, with its beat."""
+        ...
+
+    def report_workers(self, report: WorkersReport) -> None:
+        """Keep what the workers of a runtime do, in place of what was kept before, until it leaves or is forgotten.
+        Dropped when it is not registered (any more).
+        """
+        ...
+
+    def workers(self) -> tuple[WorkersReport, ...]:
+        """What was reported last of the workers of every runtime that has some."""
         ...
 
     # --- writing ---
@@ -203,6 +214,16 @@ class Store(Protocol):
 
     def list_triggers(self) -> tuple[TriggerRow, ...]:
         """All timers and event triggers, by entry point."""
+        ...
+
+    def list_unfinished(self, *, limit: int = 100) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
+        """Executions that have not ended: those that run first, then those that are to run again, then the others;
+        the first accepted first.
+        """
+        ...
+
+    def count_unfinished(self) -> Mapping[ExecutionStatus, int]:
+        """How many of them there are in each status."""
         ...
 
     def close(self) -> None:

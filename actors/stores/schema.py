@@ -40,6 +40,7 @@ __all__ = [
     "steps",
     "to_micros",
     "triggers",
+    "workers",
 ]
 
 VERSION_KEY: Final = "schema_version"
@@ -236,6 +237,15 @@ triggers: Final = Table(
     # timer: when it fires next, NULL when it never does again. event: the number of the last event it has seen.
     Column("position", BIG),
     Column("updated_at", BIG, nullable=False),
+)
+
+# What the workers of a runtime do, for whoever looks from outside: a row for each runtime that has some.
+workers: Final = Table(
+    "workers",
+    metadata,
+    Column("runtime_id", Text, primary_key=True),
+    Column("reported_at", BIG, nullable=False),
+    Column("report", LargeBinary, nullable=False),  # an encoded WorkersReport
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -32,15 +32,16 @@ from propolis.messages import (
     StoreCorrupt,
     StoreUnavailable,
     TriggerRow,
+    WorkersReport,
     Write,
 )
 
-from . import asking, posting, reading, stepping
+from . import asking, posting, reading, stepping, watching
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
 from .protocol import Outcome, StoreHost
-from .schema import UNFINISHED, executions, runtimes, to_micros
+from .schema import UNFINISHED, executions, runtimes, to_micros, workers
 from .statements import BEAT, Statements, of_session
 from .together import Odd
 from .triggering import find_trigger, list_triggers
@@ -118,7 +119,8 @@ class SqlStore:
         def leave(connection: Connection) -> None:
             its = (executions.c.owner == runtime_id) & UNFINISHED
             connection.execute(update(executions).where(its).values(owner=None))
-            connection.execute(delete(runtimes).where(runtimes.c.runtime_id == runtime_id))
+            for table in (runtimes, workers):
+                connection.execute(delete(table).where(table.c.runtime_id == runtime_id))
 
         self.run_write(leave)
 
@@ -131,13 +133,20 @@ class SqlStore:
                 .where(theirs)
                 .values(owner=None, epoch=executions.c.epoch + 1, lost_attempts=executions.c.lost_attempts + lost)
             )
-            connection.execute(delete(runtimes).where(runtimes.c.runtime_id.in_(runtime_ids)))
+            for table in (runtimes, workers):
+                connection.execute(delete(table).where(table.c.runtime_id.in_(runtime_ids)))
 
         if runtime_ids:
             self.run_write(declare_dead)
 
     def runtimes(self) -> tuple[RuntimeRow, ...]:
         return self.run_read(reading.list_runtimes)
+
+    def report_workers(self, report: WorkersReport) -> None:
+        self.run_write(lambda connection: watching.put_report(connection, report))
+
+    def workers(self) -> tuple[WorkersReport, ...]:
+        return self.run_read(watching.list_reports)
 
     # --- writing ---
 
@@ -325,6 +334,12 @@ class SqlStore:
 
     def list_triggers(self) -> tuple[TriggerRow, ...]:
         return self.run_read(list_triggers)
+
+    def list_unfinished(self, *, limit: int = 100) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
+        return self.run_read(lambda connection: watching.list_unfinished(connection, limit))
+
+    def count_unfinished(self) -> dict[ExecutionStatus, int]:
+        return self.run_read(watching.count_unfinished)
 
     def run_read(self, query: Callable[[Connection], T]) -> T:
         """Run a query of one's own, under the rules of every read."""

@@ -14,6 +14,7 @@ from propolis.messages import InvalidInput, PropolisError
 from .demo import demo
 from .questions import answer, questions
 from .sessions import sessions
+from .top import top
 
 __all__ = ["main"]
 
@@ -63,3 +64,4 @@ main.add_command(demo)
 main.add_command(sessions)
 main.add_command(questions)
 main.add_command(answer)
+main.add_command(top)

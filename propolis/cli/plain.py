@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-__all__ = ["iso", "json_text", "one_line", "plain", "print_table", "when"]
+__all__ = ["iso", "json_text", "one_line", "plain", "print_table", "span", "when"]
 
 
 def plain(value: Any) -> Any:
@@ -52,6 +52,17 @@ def iso(moment: datetime | None) -> str | None:
 def when(moment: datetime | None) -> str:
     """For people, UTC, to the second."""
     return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def span(since: datetime | None, now: datetime) -> str:
+    """For people: how long it has been, in the unit that fits."""
+    if since is None:
+        return "-"
+    seconds = max(0.0, (now - since).total_seconds())
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

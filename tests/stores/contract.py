@@ -27,6 +27,8 @@ from propolis.messages import (
     SessionNotFound,
     StaleWriter,
     StoreUnavailable,
+    WorkerInfo,
+    WorkersReport,
 )
 
 from .builders import START, Client, advance, event, opening, recovery, runtime_row
@@ -691,6 +693,37 @@ class HousekeepingContract:
         assert ["e2"] == executions(stream="other")
         assert ["j"] == executions(status="pending") == executions(limit=1)
         assert {"running": 1, "failed": 1, "pending": 1} == store.count_executions(stream="hook")
+
+    def test_what_has_not_ended_is_listed_with_what_runs_first(self, store: Store) -> None:
+        """Then what is to run again, then what waits; and counted."""
+        client = Client(store)
+        client.opened(opening("e1", started=False), opening("e2"), opening("e3"), opening("e4"))
+        client.one(advance("e2", "restarting"))
+        client.one(advance("e4", "completed"))
+        assert ["e3", "e2", "e1"] == [spec.execution_id for spec, _ in store.list_unfinished()]
+        assert ["running", "restarting"] == [state.status for _, state in store.list_unfinished(limit=2)]
+        assert {"pending": 1, "restarting": 1, "running": 1} == store.count_unfinished()
+
+    def test_a_report_of_workers_is_kept_until_the_next_and_as_long_as_its_runtime(self, store: Store) -> None:
+        """One without workers leaves none; one of a stranger is dropped."""
+        client, other = Client(store), Client(store, "r2")
+        worker = WorkerInfo(pool="p", pid=7, state="busy", execution_id="e1")
+        first = WorkersReport(runtime_id="r1", at=START, workers=(worker,))
+        second = WorkersReport(runtime_id="r1", at=START, workers=(worker, worker))
+        others = WorkersReport(runtime_id="r2", at=START, workers=(worker,))
+        assert () == store.workers()
+        for report in (first, second, others, WorkersReport(runtime_id="nobody", at=START, workers=(worker,))):
+            store.report_workers(report)
+        assert (second, others) == store.workers()
+        store.report_workers(WorkersReport(runtime_id="r2", at=START))
+        assert (second,) == store.workers()
+        store.report_workers(others)
+        store.forget(["r2"])
+        store.release("r1")
+        assert () == store.workers()
+        store.report_workers(first)
+        assert () == store.workers()
+        assert client is not other
 
     def test_reads_from_other_threads_see_whole_batches(self, store: Store) -> None:
         """Two events a batch: never one of them."""

@@ -2,5 +2,6 @@
 
 from .child import main
 from .placement import ProcessLauncher, ProcessPlacement
+from .worker import rss_of
 
-__all__ = ["ProcessLauncher", "ProcessPlacement", "main"]
+__all__ = ["ProcessLauncher", "ProcessPlacement", "main", "rss_of"]

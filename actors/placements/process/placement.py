@@ -118,11 +118,11 @@ class ProcessPlacement:
             self._closing = [known for known in self._closing if not known.wait(0.0)] + [pool]
         pool.close()
 
-    def workers(self) -> tuple[WorkerInfo, ...]:
-        """Every worker process as it stands. Any thread."""
+    def workers(self, *, measured: bool = True) -> tuple[WorkerInfo, ...]:
+        """Every worker process as it stands; `measured`: with its memory. Any thread."""
         with self._lock:
             pools = list(self._pools.values())
-        return tuple(info for pool in pools for info in pool.info())
+        return tuple(info for pool in pools for info in pool.info(measured=measured))
 
     def close(self, timeout: float) -> bool:
         """End every worker and the thread. Blocks. False when something is left after `timeout` seconds and more."""

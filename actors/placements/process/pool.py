@@ -337,7 +337,7 @@ class Pool:
 
     # -- looking and ending ------------------------------------------------------------------------------------------
 
-    def info(self) -> tuple[WorkerInfo, ...]:
+    def info(self, *, measured: bool = True) -> tuple[WorkerInfo, ...]:
         """Every worker as it stands. Any thread."""
         with self._lock:
             workers = sorted(self._workers, key=lambda worker: worker.number)
@@ -349,7 +349,7 @@ class Pool:
                 state=state,  # pyright: ignore[reportArgumentType]
                 execution_id=None if attempt is None else attempt.begin.spec.execution_id,
                 executions=worker.done,
-                rss_bytes=rss_of(worker.pid),
+                rss_bytes=rss_of(worker.pid) if measured else None,
             )
             for worker, state, attempt in known
             if state != "dead"

@@ -1,4 +1,4 @@
-"""Version 2: triggers, recorded steps, and every checkpoint of a run.
+"""Version 2: triggers, recorded steps, every checkpoint of a run, and what workers do.
 
 A migration is history and never changes, so it has its own description of the tables and imports none of today's.
 """
@@ -17,6 +17,7 @@ def upgrade(connection: Connection) -> None:
     metadata = MetaData()
     _triggers(metadata)
     _steps(metadata)
+    _workers(metadata)
     metadata.create_all(connection, checkfirst=False)
 
 
@@ -64,4 +65,14 @@ def _steps(metadata: MetaData) -> None:
         Column("at", BIG, nullable=False),
         Column("memory", LargeBinary, nullable=False),
         sqlite_with_rowid=False,
+    )
+
+
+def _workers(metadata: MetaData) -> None:
+    Table(
+        "workers",
+        metadata,
+        Column("runtime_id", Text, primary_key=True),
+        Column("reported_at", BIG, nullable=False),
+        Column("report", LargeBinary, nullable=False),
     )
