@@ -63,7 +63,7 @@ def test_frames_are_found_however_they_are_cut() -> None:
 def test_what_is_no_frame_is_refused() -> None:
     """A length that no message has."""
     with pytest.raises(MessageError):
-        list(Frames().feed(b"\xff" * 12))
+        list(Frames().feed(b"\xff" * 14))
 
 
 def test_output_is_cut_into_lines() -> None:

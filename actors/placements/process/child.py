@@ -34,9 +34,13 @@ from .guard import die_with_parent
 from .importing import import_name
 from .line import Line, LineRef
 from .logs import LineHandler
+from .traces import ProcessState
 
 __all__ = ["Known", "learn", "main", "serve"]
 
+
+EXIT_FORKED = 71
+"""Exit status of a process that an executor has forked and let come back (EX_OSERR)."""
 
 WORKING_BYTES = 16 * 1024 * 1024
 """What a worker needs beyond its imports: the stack of a second thread, and a little to run anything with."""
@@ -78,6 +82,8 @@ class _Child:
         self._running: BlockingRun | None = None
         self._logs = LineHandler(line)
         self._threads = 0
+        self._state = ProcessState()
+        self._pid = os.getpid()
 
     def serve(self) -> None:
         """On the main thread, until the runtime says stop."""
@@ -86,13 +92,18 @@ class _Child:
         logging.getLogger().addHandler(self._logs)
         logging.getLogger().setLevel(min(self._prepare.log_level, logging.INFO))
         threading.Thread(target=self._listen, name="propolis-line", daemon=True).start()
-        self._threads = threading.active_count()
+        self._note_state()
         self._line.send(WorkerReady(pid=os.getpid()))
         while (job := self._jobs.get()) is not None:
             if isinstance(job, LearnExecutor):
                 self._known[job.key] = learn(job)
+                self._note_state()
             else:
                 self._run(*job)
+
+    def _note_state(self) -> None:
+        """What is imported may start threads and change what it likes: that is not an execution's doing."""
+        self._threads, self._state = threading.active_count(), ProcessState()
 
     def _listen(self) -> None:
         try:
@@ -128,7 +139,7 @@ class _Child:
     def _run(self, key: str, running: BlockingRun) -> None:
         known, attempt = self._known[key], running.attempt
         attempt.entry_point = known.entry_point
-        self._logs.attempt = attempt
+        self._logs.belong_to(attempt)
         short = False
         try:
             if known.plan is None:
@@ -136,14 +147,20 @@ class _Child:
             else:
                 ended, short = self._execute(running, known.plan)
         finally:
-            self._logs.attempt = None
+            self._logs.belong_to(None)
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):  # closed, or replaced by whatever
+            with contextlib.suppress(BaseException):  # closed, or replaced by whatever
                 stream.flush()
+        if os.getpid() != self._pid:
+            os._exit(EXIT_FORKED)  # forked by the executor, and come back out of it: there is one end to be told
         self._running = None
         attempt.finished = True
-        dirty = short or threading.active_count() > self._threads or _has_children()
+        dirty = short or self._is_changed()
         self._line.send(ended, WorkerIdle(dirty=True) if dirty else WorkerIdle())
+
+    def _is_changed(self) -> bool:
+        """Whether the next execution would feel something of the last one."""
+        return threading.active_count() > self._threads or _has_children() or not self._state.is_unchanged()
 
     def _execute(self, running: BlockingRun, plan: ExecutorPlan) -> tuple[AttemptEnded, bool]:
         """How it ended, and whether it was for memory."""

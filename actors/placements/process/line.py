@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from propolis.messages import Message, decode, encode
+from propolis.messages import ForkedRuntime, Message, decode, encode
 
 from ...core import Ref, Reply
 from .frames import Frames, frame
@@ -33,6 +33,7 @@ class Line:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(True)
         self._fd = fd
+        self._pid = os.getpid()
         self._identity = self._look()
         self._sending = threading.Lock()
         self._frames = Frames()
@@ -70,8 +71,13 @@ class Line:
         # the kernel ends a read behind each message that descriptors came with
         return [(decode(body), fds) for _, body in self._frames.feed(data)]
 
+    @property
+    def is_ours(self) -> bool:
+        """False in a process that an executor has forked: two that talk on one line would be taken for one."""
+        return os.getpid() == self._pid
+
     def send(self, *messages: Message) -> None:
-        """Tell the runtime. Any thread; blocks while the runtime does not read."""
+        """Tell the runtime. Any thread; blocks while the runtime does not read. Raises ForkedRuntime."""
         self._send(b"".join(frame(encode(message)) for message in messages))
 
     def request(self, message: Message, reply: Reply[Any]) -> None:
@@ -82,6 +88,8 @@ class Line:
         self._send(frame(data, number))
 
     def _send(self, data: bytes) -> None:
+        if not self.is_ours:
+            raise ForkedRuntime(parent_pid=self._pid)
         try:
             with self._sending:
                 self._check()

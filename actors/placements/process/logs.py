@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import threading
 
 from propolis.messages import ReportOutput
 
 from ...executors import Attempt
 from .line import Line
+from .output import MAX_LINES
 
 __all__ = ["LineHandler"]
 
@@ -23,13 +26,23 @@ class LineHandler(logging.Handler):
         super().__init__()
         self._line = line
         self._here = threading.local()
-        self.attempt: Attempt | None = None
+        self._attempt: Attempt | None = None
+        self._left = 0
+
+    def belong_to(self, attempt: Attempt | None) -> None:
+        """Whose the records are from here on."""
+        self._attempt, self._left = attempt, MAX_LINES + 1  # with one more the runtime says that there are more
 
     def emit(self, record: logging.LogRecord) -> None:
         """Any thread of the worker."""
-        attempt = self.attempt
-        if attempt is None or getattr(self._here, "busy", False):
+        attempt = self._attempt
+        if not self._line.is_ours:
+            with contextlib.suppress(Exception):  # forked by the executor, whose standard error it has
+                sys.stderr.write(self.format(record) + "\n")
             return
+        if attempt is None or self._left <= 0 or getattr(self._here, "busy", False):
+            return
+        self._left -= 1
         self._here.busy = True
         try:
             text = self.format(record).encode(errors="backslashreplace").decode()

@@ -176,23 +176,29 @@ class Worker:
             failure = Failure(kind="WorkerDied", message="the worker closed its line", code="worker_exit")
             self._io.later(LOST_SECONDS, lambda: self.kill(verdict=failure))
         except MessageError as error:
-            self._io.unwatch(self._channel.fileno())
             self.kill(verdict=Failure.of(error, code="worker_protocol", retryable=True))
+            self._channel.close()  # whatever else it says is not heard
 
     def _take(self, message: Message, number: int) -> None:
-        attempt = self.attempt
         self.heard = True
         match message:
             case WorkerReady() | WorkerIdle() if self._ending:
                 return
-            case WorkerReady():
+            case WorkerReady() if self.state == "starting":
                 self.pool.is_ready(self)
-            case WorkerIdle():
+            case WorkerIdle() if self.state == "busy" and self.attempt is None:
                 self.pool.is_idle(self, dirty=message.dirty)
+            case WorkerReady() | WorkerIdle():
+                raise MessageError(reason="not_a_message", tag=message.tag, detail="a worker does not say this now")
             case WorkerUnfit():
                 self.verdict = self.verdict or message.failure
-            case _ if attempt is None:
+            case _ if self.attempt is not None:
+                self._take_of(self.attempt, message, number)
+            case _:
                 return  # of an attempt that has ended
+
+    def _take_of(self, attempt: ProcessAttempt, message: Message, number: int) -> None:
+        match message:
             case Request() if number:
                 self._pass_on(attempt, message, number)
             case ReportOutput():

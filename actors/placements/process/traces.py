@@ -1,0 +1,64 @@
+"""What an execution has to leave behind as it was, or its worker takes no other one."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import os
+import signal
+import sys
+from typing import Any, Final
+
+with contextlib.suppress(ImportError):  # not on every system
+    import resource
+
+__all__ = ["ProcessState"]
+
+_LIMITS: Final = [
+    number
+    for name in ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "STACK")
+    if (number := getattr(sys.modules.get("resource"), f"RLIMIT_{name}", None)) is not None
+]
+_TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)  # alarm() is the first of them
+
+
+class ProcessState:
+    """What of a process its next execution would feel, as it is when this is made. On the main thread.
+
+    Standard streams, working folder, resource limits, signals, timers, hooks, built-in names. Not what cannot be told
+    from honest work: the environment, modules and their attributes. Looking takes about 30 us.
+    """
+
+    def __init__(self) -> None:
+        self._builtins = dict(vars(builtins))
+        self._rest = _rest()
+
+    def is_unchanged(self) -> bool:
+        """Whether it is still so. Never raises."""
+        try:
+            return _rest() == self._rest and vars(builtins) == self._builtins
+        except BaseException:  # noqa: BLE001 - a stream is closed, a built-in is gone
+            return False
+
+
+def _mask() -> int:
+    mask = os.umask(0o077)  # there is no looking without setting
+    os.umask(mask)
+    return mask
+
+
+def _rest() -> tuple[Any, ...]:
+    return (
+        *((stat.st_dev, stat.st_ino) for stat in map(os.fstat, (0, 1, 2))),
+        *map(id, (sys.stdin, sys.stdout, sys.stderr, sys.gettrace(), sys.getprofile())),
+        os.getcwd(),  # noqa: PTH109 - the string is what is compared
+        _mask(),
+        *map(resource.getrlimit, _LIMITS),
+        id(signal.getsignal(signal.SIGTERM)),
+        id(signal.getsignal(signal.SIGALRM)),
+        *(signal.getitimer(timer) > (0.0, 0.0) for timer in _TIMERS),
+        signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        gc.isenabled(),
+        sys.getrecursionlimit(),
+    )

@@ -1,0 +1,157 @@
+"""Executors that leave their process, or the line to its runtime, other than they found it."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import logging
+import os
+import resource
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from propolis.actors.placements.process.frames import encoded
+
+from propolis.messages import AttemptEnded, GiveUp, Message, Payload, WorkerIdle, WorkerReady
+
+
+def which(ctx: Any, data: Any) -> int:
+    return os.getpid()
+
+
+def changes(ctx: Any, what: str) -> int:
+    CHANGES[what]()
+    return os.getpid()
+
+
+class _Hostile:
+    def write(self, text: str) -> int:
+        raise SystemExit
+
+    def flush(self) -> None:
+        raise SystemExit
+
+
+def _close_standard_streams() -> None:
+    for fd in (0, 1, 2):
+        os.close(fd)
+
+
+def _redirect_to_a_pipe_of_its_own() -> None:
+    _, end = os.pipe()
+    os.dup2(end, 1)
+
+
+def _limit_descriptors() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+def _replace_streams() -> None:
+    sys.stdout = sys.stderr = _Hostile()  # type: ignore[assignment]
+
+
+def _daemonize() -> None:
+    if os.fork() == 0:
+        os.setsid()
+        threading.Event().wait()
+
+
+CHANGES = {
+    "streams": _close_standard_streams,
+    "pipe": _redirect_to_a_pipe_of_its_own,
+    "objects": _replace_streams,
+    "folder": lambda: os.chdir("/"),
+    "mask": lambda: os.umask(0o777),
+    "limit": _limit_descriptors,
+    "alarm": lambda: signal.alarm(60),
+    "handler": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "blocked": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}),
+    "trace": lambda: sys.settrace(lambda *_: None),
+    "recursion": lambda: sys.setrecursionlimit(10**6),
+    "builtin": lambda: setattr(builtins, "sorted", None),
+    "child": lambda: threading.Event().wait() if os.fork() == 0 else None,
+    "atexit": lambda: (atexit.register(threading.Event().wait), sys.setrecursionlimit(10**6)),
+}
+
+
+def comes_back_twice(ctx: Any, how: str) -> str:
+    """Both parent and child come back out of the executor."""
+    child = os.fork() == 0
+    if how == "raise":
+        raise LookupError("child" if child else "parent")
+    return "child" if child else "parent"
+
+
+def uses_its_context_in_a_child(ctx: Any, path: str) -> int:
+    """Which nobody would answer; what it logs goes where it prints."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ctx.emit("custom", {})
+        except BaseException as error:  # noqa: BLE001 - kept for the test
+            Path(path).write_text(type(error).__name__)
+        logging.getLogger("child").warning("from the child")
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def _lines() -> Iterator[int]:
+    for fd in range(3, 100):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                yield fd
+        except OSError:
+            continue
+
+
+def writes_half_a_frame(ctx: Any, data: Any) -> str:
+    for fd in _lines():
+        os.write(fd, encoded(WorkerReady(pid=1))[:-3])
+    return "done"
+
+
+def says(ctx: Any, what: str) -> str:
+    """In the name of its worker."""
+    messages: dict[str, Message] = {
+        "idle": WorkerIdle(),
+        "ready": WorkerReady(pid=1),
+        "command": GiveUp(),
+        "ended": AttemptEnded(epoch=ctx.epoch, how="returned", output=Payload.of("forged")),
+    }
+    for fd in _lines():
+        os.write(fd, encoded(messages[what]))
+    return "done"
+
+
+def steals_from_the_line(ctx: Any, gate: str) -> str:
+    """One byte of the next message, which is a pause."""
+    for fd in _lines():
+        os.set_blocking(fd, False)
+        Path(gate).touch()
+        while True:
+            try:
+                os.read(fd, 1)
+            except BlockingIOError:
+                continue
+            os.set_blocking(fd, True)
+            return "stolen"
+    return "no line"
+
+
+def stops_itself(ctx: Any, data: Any) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def becomes_another_program(ctx: Any, data: Any) -> None:
+    os.execv("/bin/sh", ["sh", "-c", "exit 7"])
+
+
+def logs_without_end(ctx: Any, data: Any) -> str:
+    for number in range(5_000):
+        logging.getLogger("flood").warning("line %d", number)
+    return "done"

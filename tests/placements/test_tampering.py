@@ -1,0 +1,168 @@
+"""What an execution does to its worker process does not reach the next one, nor the runtime."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from propolis.actors.placements.process.logs import LineHandler
+from propolis.actors.placements.process.output import MAX_LINES
+
+from propolis import Backoff, EntryPoint, Placement, RestartPolicy, Runtime, Stream
+
+from ..runtime.support import PATIENCE, Recorder, until
+from . import hostile, tampering
+
+NEVER = RestartPolicy(max_restarts=0)
+
+
+def opened(runtime: Runtime, executor: Any, restart: RestartPolicy = NEVER, **fields: Any) -> Stream:
+    """A stream in the pool that all of a test share: one worker at a time."""
+    placement = Placement.process(workers=1, warm=0, start_method="forkserver", name="all")
+    point = EntryPoint(id=executor.__name__, placement=placement, restart=restart, **fields)
+    return runtime.open_stream(point, executor).get(timeout=PATIENCE)
+
+
+def next_one(runtime: Runtime) -> int:
+    """An innocent execution: it completes at its first attempt. Which process it had."""
+    result = opened(runtime, tampering.which).run().get(timeout=PATIENCE)
+    assert ("completed", 0) == (result.status, result.restarts)
+    pid: int = result.output
+    return pid
+
+
+@pytest.mark.parametrize("what", list(tampering.CHANGES))
+def test_a_process_that_was_changed_is_not_given_to_the_next_execution(runtime: Runtime, what: str) -> None:
+    """Whatever was changed for itself is allowed."""
+    result = opened(runtime, tampering.changes).run(what).get(timeout=PATIENCE)
+    assert ("completed", None) == (result.status, result.failure)
+    assert result.output != next_one(runtime)
+
+
+def test_a_process_that_was_left_as_it_was_is_used_again(runtime: Runtime) -> None:
+    """Or the test above would be worth nothing."""
+    stream = opened(runtime, tampering.which)
+    assert 1 == len({stream.run().get(timeout=PATIENCE).output for _ in range(3)})
+
+
+def test_an_exit_handler_that_hangs_holds_up_nobody(runtime: Runtime) -> None:
+    """The worker is killed; the end of the runtime waits for it no longer than that takes."""
+    stream = opened(runtime, tampering.changes)
+    stream.run("atexit").get(timeout=PATIENCE)
+    began = time.monotonic()
+    runtime.stop().get(timeout=PATIENCE)
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_an_executor_that_forks_and_comes_back_twice_has_one_end(runtime: Runtime, how: str) -> None:
+    """That of the process that it began in. The other one has no say, in the next execution either."""
+    stream = opened(runtime, tampering.comes_back_twice)
+    for _ in range(5):
+        result = stream.run(how).get(timeout=PATIENCE)
+        assert "parent" == (result.output if how == "return" else str(result.error).rpartition(" ")[2])
+        next_one(runtime)
+        runtime.close_stream("which").get(timeout=PATIENCE)
+
+
+def test_a_context_in_a_forked_child_says_that_it_is_of_its_parent(runtime: Runtime, tmp_path: Path) -> None:
+    """It does not hang, and what the child logs is not lost."""
+    recorder = Recorder()
+    runtime.subscribe(["node_internal_output"], recorder).get(timeout=PATIENCE)
+    result = opened(runtime, tampering.uses_its_context_in_a_child).run(str(tmp_path / "error")).get(timeout=PATIENCE)
+    assert ("completed", 0) == (result.status, result.output)
+    assert "ForkedRuntime" == (tmp_path / "error").read_text()
+    until(lambda: ["from the child"] == [event.data["line"] for event in recorder.events])
+
+
+@pytest.mark.parametrize("what", ["idle", "ready", "command"])
+def test_who_speaks_in_the_name_of_the_worker_out_of_turn_is_ended(runtime: Runtime, what: str) -> None:
+    """Nothing of it takes effect."""
+    failure = opened(runtime, tampering.says).run(what).get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert "worker_protocol" == failure.code
+    next_one(runtime)
+
+
+def test_who_forges_its_own_end_has_told_it(runtime: Runtime) -> None:
+    """Once, and of nobody else."""
+    assert "forged" == opened(runtime, tampering.says).run("ended").get(timeout=PATIENCE).output
+    next_one(runtime)
+
+
+def test_half_a_frame_on_the_line_is_seen(runtime: Runtime) -> None:
+    """At the next frame behind it."""
+    failure = opened(runtime, tampering.writes_half_a_frame).run().get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert "worker_protocol" == failure.code
+    next_one(runtime)
+
+
+def test_a_byte_stolen_from_the_line_makes_nobody_wait_for_ever(runtime: Runtime, tmp_path: Path) -> None:
+    """The worker sees that what it reads is no frame any more, and ends."""
+    gate = tmp_path / "gate"
+    stream = opened(runtime, tampering.steals_from_the_line)
+    execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
+    until(gate.exists)
+    stream.pause_execution(execution_id).get(timeout=PATIENCE)
+    result: Any = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result.status in ("completed", "failed")
+    again = RestartPolicy(max_restarts=1, backoff=Backoff(initial=0.001))
+    assert "completed" == opened(runtime, hostile.good, again).run(1).get(timeout=PATIENCE).status
+
+
+def test_a_worker_that_stops_itself_is_ended_by_its_limit(runtime: Runtime) -> None:
+    """SIGTERM does not reach it, SIGKILL does."""
+    failure = opened(runtime, tampering.stops_itself, timeout=0.3).run().get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert "timeout" == failure.code
+    next_one(runtime)
+
+
+def test_a_worker_that_becomes_another_program_has_died(runtime: Runtime) -> None:
+    """With the status of that."""
+    failure = opened(runtime, tampering.becomes_another_program).run().get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert failure.details is not None
+    assert ("worker_exit", 7) == (failure.code, failure.details.value()["exit_status"])
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_a_module_that_ends_its_process_at_import_is_a_failure_by_policy(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, start_method: Any
+) -> None:
+    """And no endless line of workers."""
+    monkeypatch.setenv("PROPOLIS_TEST_MAIN", str(os.getpid()))
+    from . import leaves_at_import
+
+    placement = Placement.process(workers=1, warm=1, start_method=start_method)
+    restart = RestartPolicy(max_restarts=1, backoff=Backoff(initial=0.001))
+    point = EntryPoint(id="work", placement=placement, restart=restart)
+    stream = runtime.open_stream(point, leaves_at_import.work).get(timeout=PATIENCE)
+    result = stream.run().get(timeout=PATIENCE)
+    assert ("failed", 1) == (result.status, result.restarts)
+    assert result.failure is not None
+    assert result.failure.code in ("worker_exit", "worker_signal")
+    assert "while it was starting" in result.failure.message
+
+
+def test_a_flood_of_log_records_does_not_pass_the_line(runtime: Runtime) -> None:
+    """So many of an attempt, and one more, with which the runtime says that there are more."""
+    sent: list[Any] = []
+
+    class Line:
+        is_ours = True
+        send = staticmethod(sent.append)
+
+    handler = LineHandler(Line())  # type: ignore[arg-type]
+    attempt: Any = type("Attempt", (), {"begin": type("Beginning", (), {"epoch": 1})})
+    for _ in range(2):
+        handler.belong_to(attempt)
+        for number in range(MAX_LINES + 100):
+            handler.emit(logging.LogRecord("x", logging.INFO, "", 1, "%d", (number,), None))
+    assert 2 * (MAX_LINES + 1) == len(sent)
+    assert "done" == opened(runtime, tampering.logs_without_end).run().get(timeout=PATIENCE).output
