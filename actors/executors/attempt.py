@@ -48,6 +48,10 @@ def _uncounted() -> None:
     """Where nobody asks how many there were."""
 
 
+def _always() -> bool:
+    return True
+
+
 class Beginning(NamedTuple):
     """What an attempt begins with: which it is, under which epoch, and from which memory."""
 
@@ -61,6 +65,8 @@ class Beginning(NamedTuple):
     """Called, on any thread, for each call of it that comes when nobody listens to it any more."""
     history: RunHistory | None = None
     """What the run has recorded, where an earlier attempt may have recorded something."""
+    is_trusted: Callable[[], bool] = _always
+    """Whether the runtime surely still owns what it runs (its lease). A worker does not know."""
 
 
 class Attempt:

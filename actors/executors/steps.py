@@ -11,7 +11,16 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
-from propolis.messages import InvalidInput, OpenWait, Payload, RecordedStep, RecordStep, StepInDoubt, StepKey
+from propolis.messages import (
+    EmitEvents,
+    InvalidInput,
+    OpenWait,
+    Payload,
+    RecordedStep,
+    RecordStep,
+    StepInDoubt,
+    StepKey,
+)
 
 from ..core import Reply, ask
 from .names import check_name
@@ -109,6 +118,8 @@ async def step(
             return await _record_value(attempt, calling, begun, found.value)
     elif on_doubt != "rerun":
         await _record(attempt, calling, begun)
+    if not attempt.begin.is_trusted():  # D5: asked behind a commit, so that no zombie calls what its heir calls as well
+        await calling.answer(ask(attempt.ref, EmitEvents(epoch=attempt.begin.epoch, events=()), timeout=None))
     token = _current.set(f"{attempt.begin.spec.run_id}:{key.segment}:{name}:{key.call}")
     try:
         value = await _call(attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout)

@@ -158,7 +158,8 @@ class ExecutionActor(Parenting):
             return
         life.phase = "running"
         late, epoch, attempt = self._plan.late.one, life.state.epoch, life.state.attempt
-        begin = Beginning(self._spec, epoch, attempt, life.memory, life.node, late, history)
+        trusted = self._plan.lease.is_trusted
+        begin = Beginning(self._spec, epoch, attempt, life.memory, life.node, late, history, trusted)
         plan = self._plan
         self.host.reach("launch.before")
         life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)

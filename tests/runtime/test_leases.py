@@ -121,8 +121,9 @@ def test_a_zombie_that_is_let_go_writes_nothing_and_joins_again(file_store: str,
             assert "ok" == checked.get(timeout=PATIENCE)
 
 
-def test_while_its_lease_is_in_doubt_no_call_of_an_executor_is_answered(placement: str, gate: Gate) -> None:
-    """Also one that commits nothing. When a commit has landed all goes on, and nothing was lost."""
+@pytest.mark.parametrize("what", ["live event", "step"])
+def test_while_its_lease_is_in_doubt_no_call_of_an_executor_is_answered(placement: str, gate: Gate, what: str) -> None:
+    """Also one that commits nothing, or not before it begins. When a commit has landed all goes on."""
     host, failing = ManualHost(), FailingStore()
     retry = Backoff(initial=1.0, maximum=1.0, jitter=0.0, immediate_first=False)
     told: list[str] = []
@@ -131,8 +132,11 @@ def test_while_its_lease_is_in_doubt_no_call_of_an_executor_is_answered(placemen
         await ctx.emit("llm_text_delta", {})
         told.append("first")
         await gate.passed(ctx)
-        await ctx.emit("llm_text_delta", {})
-        told.append("second")
+        if what == "step":
+            await ctx.step("second", told.append, "second")
+        else:
+            await ctx.emit("llm_text_delta", {})
+            told.append("second")
         return "done"
 
     with Runtime(failing.open, host=host, config=RuntimeConfig(lease_seconds=30.0, store_retry=retry)) as runtime:
