@@ -163,6 +163,7 @@ from .writes import (
     RecoveredExecution,
     RecoverExecutions,
     Rejoined,
+    ReleaseExecutions,
     RuntimeRow,
     Write,
 )
@@ -271,6 +272,7 @@ __all__ = [
     "Recovered",
     "RecoveredExecution",
     "Rejoined",
+    "ReleaseExecutions",
     "RemoteError",
     "ReplayExecution",
     "ReplayMismatch",

@@ -35,6 +35,7 @@ __all__ = [
     "Recovered",
     "RecoveredExecution",
     "Rejoined",
+    "ReleaseExecutions",
     "RuntimeRow",
     "Write",
 ]
@@ -270,6 +271,15 @@ class ClearInbox(Request[None], tag="write.clear_inbox.v1"):
     ids: tuple[int, ...]
 
 
+class ReleaseExecutions(Request[None], tag="write.release.v1"):
+    """What this runtime owns unfinished of an entry point is free, uncharged: its stream has stopped, and it lives on.
+
+    Whoever has that stream open on the same store takes it over; here it does when it is started again.
+    """
+
+    entry_point: str
+
+
 class DeleteSession(Request[bool], tag="write.delete_session.v1"):
     """Delete a session with its executions and their events. False when there is none. Errors: SessionBusy."""
 
@@ -328,6 +338,7 @@ Write = (
     | AnswerQuestion
     | RecoverExecutions
     | ClearInbox
+    | ReleaseExecutions
     | DeleteSession
     | OpenTrigger
     | MoveTrigger

@@ -22,6 +22,7 @@ from propolis.messages import (
     PostToInbox,
     RecordSteps,
     RecoverExecutions,
+    ReleaseExecutions,
     SessionBusy,
     SessionNotFound,
     StaleWriter,
@@ -140,6 +141,11 @@ def _append(batch: Batch, write: AppendEvents) -> Appended:
     return Appended(first_seq=batch.add_events(write.events))
 
 
+def _release(batch: Batch, write: ReleaseExecutions) -> None:
+    its = (executions.c.owner == batch.runtime_id) & (executions.c.entry_point == write.entry_point) & UNFINISHED
+    batch.connection.execute(update(executions).where(its).values(owner=None))
+
+
 def _delete(batch: Batch, write: DeleteSession) -> bool:
     connection, session_id = batch.connection, write.session_id
     its = of_session(session_id)
@@ -181,6 +187,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[Batch, Any], Outcome]]] = {
     AnswerQuestion: _answer,
     ClearInbox: _clear_inbox,
     DeleteSession: _delete,
+    ReleaseExecutions: _release,
     OpenTrigger: open_trigger,
     MoveTrigger: move_trigger,
 }

@@ -9,6 +9,7 @@ from propolis.messages import (
     CloseStream,
     DrainStream,
     GiveUp,
+    ReleaseExecutions,
     StopStream,
     StreamEnded,
     StreamNotRunning,
@@ -118,6 +119,8 @@ class Leaving(Accepting):
                 alarm.abandoned = True
             self.kept("graces", list).clear()
             self._refuse_starters()
+            if self.plan.sessions.is_alive():  # D6: or nobody could go on with it while this runtime lives
+                self.plan.sessions.deliver(ReleaseExecutions(entry_point=self.plan.entry_point.id))
             self.announce("stream_stopped", {"stragglers": list(stragglers)})
             self._end(tuple(stragglers), "stopped")
             stragglers.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,29 @@ def test_what_a_runtime_leaves_in_an_orderly_way_is_taken_up_by_one_that_runs(fi
         record = heir.session(execution_id).get(timeout=PATIENCE)
         assert record is not None
         assert (2, 0, 0) == (record.attempt, record.restarts, record.lost_attempts)
+
+
+def test_what_a_stopped_stream_leaves_is_taken_up_by_a_runtime_that_has_it_open(
+    file_store: str, new_gate: Callable[[], Gate]
+) -> None:
+    """Though the runtime of the stopped one lives on; and started again, it takes up what is left, uncharged."""
+    gate, other_gate = new_gate(), new_gate()
+    log: list[Any] = []
+    with Runtime(file_store) as leaver:
+        stream = held(leaver, gate, log)
+        first = stream.execute("first").get(timeout=PATIENCE)
+        gate.wait_for(1)
+        stream.stop(grace=0.0).get(timeout=PATIENCE)
+        stream.start().get(timeout=PATIENCE)
+        gate.wait_for(2)
+        stream.stop(grace=0.0).get(timeout=PATIENCE)
+        with Runtime(file_store) as heir:
+            other = held(heir, other_gate, log)
+            other_gate.wait_for(1)
+            other_gate.open()
+            result = other.wait_for_completion(first).get(timeout=PATIENCE)
+        assert result is not None
+        assert "completed" == result.status
+        record = leaver.session(first).get(timeout=PATIENCE)
+        assert record is not None
+        assert (3, 0, 0) == (record.attempt, record.restarts, record.lost_attempts)

@@ -23,6 +23,7 @@ from propolis.messages import (
     Opened,
     Payload,
     PostToInbox,
+    ReleaseExecutions,
     SessionBusy,
     SessionNotFound,
     StaleWriter,
@@ -649,6 +650,16 @@ class HousekeepingContract:
         assert [("e1", ["a", "c"]), ("e2", []), ("e3", ["b"])] == [
             (found.state.execution_id, [row.kind for row in found.inbox]) for found in recovered
         ]
+
+    def test_what_a_runtime_releases_of_an_entry_point_is_free_and_uncharged(self, store: Store) -> None:
+        """Only what is its own, of that entry point, and unfinished."""
+        client, other = Client(store), Client(store, "r2")
+        client.opened(opening("e1"), opening("e2", entry_point="other"), opening("e3"))
+        client.one(advance("e3"))
+        other.opened(opening("e4"))
+        assert client.one(ReleaseExecutions(entry_point="hook")) is None
+        recovered = other.one(recovery()).executions
+        assert [("e1", 0, 2)] == [(f.state.execution_id, f.state.lost_attempts, f.state.epoch) for f in recovered]
 
     def test_a_session_is_deleted_with_all_that_is_its(self, store: Store) -> None:
         """Executions, events (also of the same batch), inbox; nothing of others. Then it is not there."""
