@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import gc
 import os
 import signal
 import sys
 from typing import Any, Final
 
-with contextlib.suppress(ImportError):  # not on every system
-    import resource
+try:
+    from resource import getrlimit
+except ImportError:  # not on every system
+
+    def getrlimit(_: int, /) -> tuple[int, int]:
+        """There are none to look at."""
+        return 0, 0
+
 
 __all__ = ["ProcessState"]
 
@@ -54,7 +59,7 @@ def _rest() -> tuple[Any, ...]:
         *map(id, (sys.stdin, sys.stdout, sys.stderr, sys.gettrace(), sys.getprofile())),
         os.getcwd(),  # noqa: PTH109 - the string is what is compared
         _mask(),
-        *map(resource.getrlimit, _LIMITS),
+        *map(getrlimit, _LIMITS),
         id(signal.getsignal(signal.SIGTERM)),
         id(signal.getsignal(signal.SIGALRM)),
         *(signal.getitimer(timer) > (0.0, 0.0) for timer in _TIMERS),
