@@ -109,6 +109,8 @@ class Host:
     """The real world. Every method may be called from any thread."""
 
     fairness = Fairness()
+    commits_here = True
+    """Whether a small commit to a store in memory is made on the actor loop, and not on the commit thread."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._random = random.Random(seed)
@@ -135,13 +137,16 @@ class Host:
         return uuid.UUID(int=self._random.getrandbits(128), version=4).urn
 
     def new_session_id(self, at: datetime | None = None) -> str:
-        """`session_YYYYMMDD_HHMMSS_` and 16 hex digits; of now, unless the time is given."""
-        now = (at or self.now()).replace(microsecond=0)
+        """`session_YYYYMMDD_HHMMSS_` and 16 hex digits; of now, unless the time is given.
+
+        The first five digits are the microsecond, so that new rows land at the end of the store's index.
+        """
+        now = at or self.now()
         second, text = self._second
-        if now != second:
+        if (moment := now.replace(microsecond=0)) != second:
             text = f"{now:session_%Y%m%d_%H%M%S}"  # formatting takes three times as long as all else here
-            self._second = (now, text)
-        return f"{text}_{self._random.getrandbits(64):016x}"
+            self._second = (moment, text)
+        return f"{text}_{now.microsecond:05x}{self._random.getrandbits(44):011x}"
 
     def new_execution_id(self) -> str:
         """`exec_`, the time in milliseconds and 12 hex digits: new rows land at the end of the store's index."""

@@ -95,7 +95,7 @@ from .queries import (
 )
 from .question_errors import QuestionAnswered, QuestionExpired, QuestionNotFound
 from .questions import AnswerQuestion, Question, QuestionRow
-from .rebuild import rebuild
+from .rebuild import encoder, rebuild, unchecked
 from .records import (
     ENDED,
     Checkpoint,
@@ -336,10 +336,12 @@ __all__ = [
     "decode",
     "decode_as",
     "encode",
+    "encoder",
     "is_scalar",
     "is_unicode",
     "rebuild",
     "registered",
     "session_status",
+    "unchecked",
     "upcaster",
 ]

@@ -16,7 +16,7 @@ from .payload import FROM_WIRE, Payload
 from .text import text_of
 from .wire import make_field_packer, unpack_fields
 
-__all__ = ["Encoded", "Upcaster", "decode", "decode_as", "encode", "upcaster"]
+__all__ = ["Encoded", "Upcaster", "decode", "decode_as", "encode", "encode_fields", "upcaster"]
 
 M = TypeVar("M", bound=Message)
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -62,8 +62,17 @@ def encode(message: Message) -> bytes:
     tag = getattr(type(message), "tag", "")
     if not tag or not isinstance(message, Message):
         raise MessageError(reason="not_a_message", detail=f"{type(message)} is no Message with a tag")
+    return _encode(tag, _fields(message))
+
+
+def encode_fields(tag: str, fields: dict[str, Any]) -> Encoded:
+    """The bytes of the message with this tag and these fields, which need no check. Raises MessageError."""
+    return Encoded(_encode(tag, fields), ours=True)
+
+
+def _encode(tag: str, fields: dict[str, Any]) -> bytes:
     try:
-        return _pack((tag, _fields(message)))
+        return _pack((tag, fields))
     except (TypeError, ValueError, OverflowError) as error:
         raise MessageError(reason="not_encodable", tag=tag, detail=str(error)) from None
 

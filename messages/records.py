@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from .base import Message, Pairs
 from .failure import Failure
 from .payload import Payload
+from .rebuild import unchecked
 
 __all__ = [
     "Checkpoint",
@@ -97,16 +98,23 @@ class ExecutionState(Message, tag="execution.state.v1"):
     @classmethod
     def accepted(cls, spec: ExecutionSpec, owner: str, started_at: datetime | None) -> ExecutionState:
         """How an execution stands when it has been accepted: pending, or with its first attempt counted already."""
-        if started_at is None:
-            return cls(execution_id=spec.execution_id, epoch=0, owner=owner)
-        return cls(
+        status, epoch, attempt = cls.begins(counted=started_at is not None)
+        return _new_state(
             execution_id=spec.execution_id,
-            status="running",
-            epoch=1,
-            attempt=1,
+            status=status,
+            epoch=epoch,
+            attempt=attempt,
             owner=owner,
             started_at=started_at,
         )
+
+    @staticmethod
+    def begins(*, counted: bool) -> tuple[ExecutionStatus, int, int]:
+        """Status, epoch and attempt of an execution that has been accepted, and whose first attempt is counted."""
+        return ("running", 1, 1) if counted else ("pending", 0, 0)
+
+
+_new_state: Final = unchecked(ExecutionState)
 
 
 class Checkpoint(Message, tag="checkpoint.v1"):

@@ -9,7 +9,7 @@ import pykka
 from pykka._introspection import get_attr_directly
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
-from propolis.messages import Failure, Message, Request
+from propolis.messages import Encoded, Failure, Message, Request
 
 from .ask import send_to
 from .cell import Cell
@@ -51,6 +51,9 @@ class AsyncioActor(pykka.Actor):
 
     actor_inbox: Cell
 
+    host: Host
+    """Clock, ids, randomness, threads."""
+
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> Ref[Self]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Start on the process's default actor loop, registered with pykka, without a supervisor.
@@ -63,6 +66,7 @@ class AsyncioActor(pykka.Actor):
         """Take a place behind a mailbox; before `__init__`, so that it may use the reference."""
         self.actor_inbox = cell  # pyright: ignore[reportIncompatibleVariableOverride]
         self.actor_stopped = cell.stopped  # type: ignore[assignment]
+        self.host = cell.loop.host
 
     @property
     def actor_urn(self) -> str:  # type: ignore[override]
@@ -133,7 +137,7 @@ class AsyncioActor(pykka.Actor):
     def request(
         self,
         ref: pykka.ActorRef[Any],
-        message: Request[R],
+        message: Request[R] | Encoded,
         then: Callable[[R], object],
         failed: Callable[[BaseException], object] | None = None,
     ) -> Reply[R]:
@@ -158,11 +162,6 @@ class AsyncioActor(pykka.Actor):
         self.actor_inbox.send_call(call, self)
 
     # -- family ------------------------------------------------------------------------------------------------------
-
-    @property
-    def host(self) -> Host:
-        """Clock, ids, randomness, threads."""
-        return self.actor_inbox.loop.host
 
     def spawn(self, actor_class: type[A], *args: Any, name: str, register: bool = False, **kwargs: Any) -> Ref[A]:
         """Start a child. This actor is its supervisor."""

@@ -173,18 +173,15 @@ class ActorLoop:
                 self._draining = True
             cell = ready.popleft()
             cell.scheduled = False  # before the turn: a message pushed from here on schedules again
-            if self._turn(cell) and not cell.scheduled:
+            try:
+                unfinished = cell.run()
+            except BaseException:  # a bug of ours; it ends this turn, not everybody's
+                logger.exception("The turn of %s failed", cell.path)
+                continue
+            if unfinished and not cell.scheduled:
                 cell.scheduled = True
                 ready.append(cell)
         self.post(self._drain)
-
-    @staticmethod
-    def _turn(cell: Cell) -> bool:
-        try:
-            return cell.run()
-        except BaseException:  # a bug of ours; it ends this turn, not everybody's
-            logger.exception("The turn of %s failed", cell.path)
-            return False
 
     # -- actors ------------------------------------------------------------------------------------------------------
 

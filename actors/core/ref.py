@@ -68,7 +68,7 @@ class Ref(pykka.ActorRef[A]):
         if isinstance(message, Message):
             cell.send(Envelope(encode(message)), control=message.control, original=message)
         elif isinstance(message, Encoded):
-            cell.send(Envelope(message.data, foreign=True), original=message)
+            cell.send(Envelope(message.data, foreign=not message.ours), original=message)
         elif isinstance(message, _PYKKA_OWN):
             cell.send(Envelope(message), original=message)
         else:
@@ -106,7 +106,7 @@ class Ref(pykka.ActorRef[A]):
             elif isinstance(message, Message):
                 cell.send(Envelope(encode(message), reply, chain), control=message.control, original=message)
             elif isinstance(message, Encoded):
-                cell.send(Envelope(message.data, reply, chain, foreign=True), original=message)
+                cell.send(Envelope(message.data, reply, chain, foreign=not message.ours), original=message)
             elif isinstance(message, _PYKKA_OWN):
                 cell.send(Envelope(message, reply, chain), original=message)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from propolis.messages import (
     LIFECYCLE_EVENTS,
@@ -26,6 +26,7 @@ from propolis.messages import (
     SaveCheckpoint,
     StaleWriter,
     StepKey,
+    unchecked,
 )
 
 from ..core import Ref, Reply, ask
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Beginning"]
 
 _log = logging.getLogger("propolis.execution")
+
+_new_end: Final = unchecked(AttemptEnded)
 
 
 def _uncounted() -> None:
@@ -281,7 +284,7 @@ class Attempt:
             memory = self._final_memory()
         except Exception as error:  # noqa: BLE001 - a property of a returned model may raise anything
             return self.failed(error)
-        return AttemptEnded(
+        return _new_end(
             epoch=self.begin.epoch,
             how="returned",
             output=payload,

@@ -8,7 +8,6 @@ recorded, and passes its old checkpoints by.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import NamedTuple
 
 from propolis.messages import RecordedStep, ReplayMismatch, RunHistory, StepKey, StepKind
@@ -34,7 +33,7 @@ class Replay:
         self._behind = 0 if history is None else history.segment
         self.segment = 0
         """Checkpoints that the executor has come by in this attempt, or begun behind."""
-        self._calls: Counter[tuple[int, StepKind, str]] = Counter()
+        self._calls: dict[tuple[int, StepKind, str], int] = {}
         self._begun = False
 
     def look(self) -> None:
@@ -50,13 +49,14 @@ class Replay:
         """
         self._begun = True
         counted = (self.segment, kind, name)
-        key = StepKey(*counted, self._calls[counted])
+        call = self._calls.get(counted, 0)
+        key = StepKey(*counted, call)
         recorded = self._recorded.get(key)
         if recorded is not None and recorded.digest != digest:
             if not recorded.inherited:
                 raise ReplayMismatch(execution_id=self._execution_id, step=name)
             recorded = None
-        self._calls[counted] += 1
+        self._calls[counted] = call + 1
         return key, recorded
 
     def pass_checkpoint(self) -> Passed:

@@ -167,7 +167,8 @@ class SessionActor(AsyncioActor):
         self.host.reach("commit.landed")
         batch = self._ledger.landed()
         self._backlog.waiting = len(self._ledger.waiting)
-        self._flush_soon()
+        if self._ledger.waiting:
+            self._flush_soon()
         self._answer(batch, outcomes)
         self.host.reach("commit.answered")
         if self._watched["on"]:

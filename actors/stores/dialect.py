@@ -30,6 +30,7 @@ __all__ = [
     "IMMEDIATE",
     "PADDING",
     "Fault",
+    "bind",
     "bind_cells",
     "insert_or_update",
     "make_engine",
@@ -186,6 +187,11 @@ NIL: Final = bytearray(b"\xc1")
 
 PADDING: Final = ""
 """Fills up a list of rows; no key is empty."""
+
+
+def bind(cell: Any) -> Any:
+    """One value as the driver binds it fast."""
+    return NIL if cell is None else bytearray(cell) if cell.__class__ is bytes else cell
 
 
 def bind_cells(rows: Iterable[Sequence[Any]]) -> list[Any]:

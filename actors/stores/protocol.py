@@ -140,6 +140,12 @@ class Store(Protocol):
         """
         ...
 
+    def commit_here(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome] | None:
+        """As `commit`, on an actor loop, where nothing may block: None, with nothing done, if that would have to wait
+        for anything (a disk, a reader). A store may have no such method.
+        """
+        ...
+
     # --- reading ---
 
     def get_session(self, session_id: str) -> SessionRecord | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, case, delete, insert, select, update
+from sqlalchemy import Connection, Engine, select
 
 from propolis.messages import (
     AnswerQuestion,
@@ -36,12 +36,14 @@ from propolis.messages import (
     Write,
 )
 
-from . import asking, posting, reading, stepping, watching
+from . import asking, posting, reading, registering, stepping, watching
+from .at_once import AtOnce, Outrun, is_plain
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
+from .forks import wait_before_forks
 from .protocol import Outcome, StoreHost
-from .schema import UNFINISHED, executions, runtimes, to_micros, workers
+from .schema import runtimes, to_micros
 from .statements import BEAT, Statements, of_session
 from .together import Odd
 from .triggering import find_trigger, list_triggers
@@ -73,7 +75,9 @@ class SqlStore:
         self._in_memory = file is None
         self._read_only = read_only
         self._statements = Statements()
+        self._at_once = AtOnce()
         self._writing = threading.RLock()
+        wait_before_forks(self._writing)
         self._writer: Connection | None = None
         self._landed: tuple[str, int, list[Outcome]] | None = None
         self._closed = False
@@ -95,49 +99,14 @@ class SqlStore:
     # --- runtimes ---
 
     def register(self, row: RuntimeRow) -> None:
-        values = {
-            "runtime_id": row.runtime_id,
-            "host": row.host,
-            "pid": row.pid,
-            "pid_started": row.pid_started,
-            "started_at": to_micros(row.started_at),
-            "beat": row.beat,
-            "last_batch": -1,
-        }
-
-        def enter(connection: Connection) -> None:
-            known = select(runtimes.c.runtime_id).where(runtimes.c.runtime_id == row.runtime_id)
-            if connection.scalar(known) is not None:
-                raise InvalidInput(
-                    what=f"runtime {row.runtime_id!r}", reason="one of that id is registered", remedy="Draw another id."
-                )
-            connection.execute(insert(runtimes).values(values))
-
-        self.run_write(enter)
+        self.run_write(lambda connection: registering.enter(connection, row))
 
     def release(self, runtime_id: str) -> None:
-        def leave(connection: Connection) -> None:
-            its = (executions.c.owner == runtime_id) & UNFINISHED
-            connection.execute(update(executions).where(its).values(owner=None))
-            for table in (runtimes, workers):
-                connection.execute(delete(table).where(table.c.runtime_id == runtime_id))
-
-        self.run_write(leave)
+        self.run_write(lambda connection: registering.leave(connection, runtime_id))
 
     def forget(self, runtime_ids: Sequence[str]) -> None:
-        def declare_dead(connection: Connection) -> None:
-            theirs = executions.c.owner.in_(runtime_ids) & UNFINISHED
-            lost = case((executions.c.status == "running", 1), else_=0)
-            connection.execute(
-                update(executions)
-                .where(theirs)
-                .values(owner=None, epoch=executions.c.epoch + 1, lost_attempts=executions.c.lost_attempts + lost)
-            )
-            for table in (runtimes, workers):
-                connection.execute(delete(table).where(table.c.runtime_id.in_(runtime_ids)))
-
         if runtime_ids:
-            self.run_write(declare_dead)
+            self.run_write(lambda connection: registering.declare_dead(connection, runtime_ids))
 
     def runtimes(self) -> tuple[RuntimeRow, ...]:
         return self.run_read(reading.list_runtimes)
@@ -164,10 +133,37 @@ class SqlStore:
             self._landed = (runtime_id, batch, outcomes)
             return outcomes
 
-        try:
+        if all(map(is_plain, writes)) and (self._landed is None or self._landed[:2] != (runtime_id, batch)):
+            with suppress(Odd):
+                return self._commit_at_once(runtime_id, batch, writes)
+        self._at_once.look_again()
+        with suppress(Odd):
             return self.run_write(lambda connection: attempt(connection, apply_together))
-        except Odd:
-            return self.run_write(lambda connection: attempt(connection, apply_apart))
+        return self.run_write(lambda connection: attempt(connection, apply_apart))
+
+    def commit_here(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome] | None:
+        if not self._in_memory or not all(map(is_plain, writes)) or not self._writing.acquire(blocking=False):
+            return None
+        try:
+            return self.commit(runtime_id, batch, writes)
+        finally:
+            self._writing.release()
+
+    def _commit_at_once(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome]:
+        def attempt(connection: Connection) -> list[Outcome]:
+            prepared = self._at_once.prepare(connection, runtime_id, batch, writes)
+            before, self._landed = self._landed, (runtime_id, batch, prepared.outcomes)
+            try:
+                prepared.run()
+            except Odd:
+                self._landed = before
+                raise
+            return prepared.outcomes
+
+        with suppress(Outrun):
+            return self._patiently(lambda: self._with_writer(attempt))
+        self._at_once.look_again()
+        return self._patiently(lambda: self._with_writer(attempt))
 
     def _what_landed(self, connection: Connection, runtime_id: str, batch: int) -> list[Outcome]:
         last = connection.scalar(select(runtimes.c.last_batch).where(runtimes.c.runtime_id == runtime_id))
@@ -189,7 +185,12 @@ class SqlStore:
 
     def run_write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction of its own and commit it; again from the start while the store is locked."""
-        return self._patiently(lambda: self._transact(work))
+
+        def in_transaction(connection: Connection) -> T:
+            with connection.begin():
+                return work(connection)
+
+        return self._patiently(lambda: self._with_writer(in_transaction))
 
     def run_outside(self, work: Callable[[], T]) -> T:
         """Run what brings its own connection, with the same patience and the same errors."""
@@ -200,8 +201,8 @@ class SqlStore:
 
         return self._patiently(call)
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` and commit. Whatever goes wrong, nothing stays open or half written."""
+    def _with_writer(self, work: Callable[[Connection], T]) -> T:
+        """Run what brings its own transaction. Whatever goes wrong, nothing stays open or half written."""
         if self._read_only:
             raise StoreUnavailable(store=self._name, reason="it was opened for reading only")
         with self._writing, self._translated():
@@ -211,11 +212,11 @@ class SqlStore:
                     self._file.look()
                 if self._writer is None:
                     self._writer = self._engine.connect().execution_options(**IMMEDIATE)
-                with self._writer.begin():
-                    return work(self._writer)
+                return work(self._writer)
             except (PropolisError, _Locked, Odd):
                 raise
             except BaseException as error:
+                self._at_once.look_again()
                 if tell_fault(error)[0] is not Fault.BUSY:
                     self._drop_writer()
                 raise

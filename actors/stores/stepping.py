@@ -26,6 +26,8 @@ from .rows import as_payload
 from .schema import checkpoints, executions, from_micros, steps, to_micros
 
 __all__ = [
+    "STEP_CHANGES",
+    "STEP_COLUMNS",
     "branch",
     "bulk_checkpoints",
     "bulk_steps",
@@ -40,8 +42,8 @@ __all__ = [
     "step_rows",
 ]
 
-_STEP_COLUMNS: Final = tuple(column.name for column in steps.c)
-_STEP_CHANGES: Final = ("status", "digest", "due_at", "about", "value", "failure", "inherited", "at")
+STEP_COLUMNS: Final = tuple(column.name for column in steps.c)
+STEP_CHANGES: Final = ("status", "digest", "due_at", "about", "value", "failure", "inherited", "at")
 _ALL: Final = (1 << 63) - 1
 _CHECKPOINT_COLUMNS: Final = tuple(column.name for column in checkpoints.c)
 
@@ -52,8 +54,8 @@ def bulk_steps() -> Bulk:
 
 
 def _put_steps(rows: Subquery) -> Any:
-    put = insert_or_update(steps).from_select(list(_STEP_COLUMNS), _real(rows), include_defaults=False)
-    new = {name: put.excluded[name] for name in _STEP_CHANGES}
+    put = insert_or_update(steps).from_select(list(STEP_COLUMNS), _real(rows), include_defaults=False)
+    new = {name: put.excluded[name] for name in STEP_CHANGES}
     return put.on_conflict_do_update(index_elements=["run", "segment", "kind", "name", "call"], set_=new)
 
 

@@ -29,12 +29,14 @@ from propolis.messages import (
     StreamNotRunning,
     StreamSaturated,
     StreamTripped,
+    encoder,
+    unchecked,
 )
 
 from ..core import LATER, Reply
 from ..core.mailbox import Envelope
 from .admission import Admit, Block, Drop, Reject
-from .endings import attempt_data, draft, given
+from .endings import attempt_data, draft
 from .entries import Entry, Opening
 from .life import AWAIT_TURN, CLAIM, LAUNCH, Order
 from .supervising import Supervising
@@ -46,6 +48,9 @@ CANCELLED_BY_STOP: Final = Order(kind="end", status="cancelled", reason="the str
 DROPPED: Final = Order(kind="end", status="cancelled", reason="dropped")
 STARTED: Final[tuple[EventDraft, ...]] = (("execution_started", None, attempt_data(1).data),)
 QUEUED: Final[tuple[EventDraft, ...]] = (("execution_queued", None, None),)
+
+_new_spec: Final = unchecked(ExecutionSpec)
+_encode_opening: Final = encoder(OpenExecution)
 
 _ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
@@ -83,7 +88,7 @@ class Accepting(Supervising):
         point = self.plan.entry_point
         fresh = message.session_id is None  # then the session has the execution's id (section 4)
         execution_id = self.host.new_session_id(now) if fresh else self.host.new_execution_id()
-        spec = ExecutionSpec(
+        spec = _new_spec(
             execution_id=execution_id,
             session_id=message.session_id or execution_id,
             stream_id=self.stream_id,
@@ -92,15 +97,13 @@ class Accepting(Supervising):
             isolation_level=point.isolation_level,
             accepted_at=now,
             input_data=message.input_data,
-            **given(
-                idempotency_key=message.idempotency_key,
-                deadline=message.deadline,
-                priority=(message.priority if message.priority is not None else point.priority) or None,
-                origin=None if fresh else "join",
-                version=point.version,
-                parent=message.parent,
-                ancestry=message.ancestry or None,
-            ),
+            idempotency_key=message.idempotency_key,
+            deadline=message.deadline,
+            priority=message.priority if message.priority is not None else point.priority,
+            origin="fresh" if fresh else "join",
+            version=point.version,
+            ancestry=message.ancestry,
+            parent=message.parent,
         )
         memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))
@@ -272,24 +275,21 @@ class Accepting(Supervising):
         self.host.reach("accept.before")
         self.books.opening[spec.execution_id] = opening
         point = self.plan.entry_point
-        request = OpenExecution(
+        request = _encode_opening(
             spec=spec,
-            **given(
-                started_at=started_at,
-                memory=opening.memory,
-                checkpoint_id=opening.checkpoint_id,
-                source=opening.source,
-                session_policy=None if spec.origin == "fresh" else point.session_policy,
-                graph_id=point.graph_id,
-                events=STARTED if started_at is not None else None if start_now else QUEUED,
-            ),
+            started_at=started_at,
+            memory=opening.memory,
+            checkpoint_id=opening.checkpoint_id,
+            source=opening.source,
+            session_policy="queue" if spec.origin == "fresh" else point.session_policy,
+            graph_id=point.graph_id,
+            events=STARTED if started_at is not None else () if start_now else QUEUED,
         )
-        self.request(
-            self.plan.sessions,
-            request,
-            lambda opened: self._opened(opening, opened),
-            lambda error: self._not_opened(opening, error),
-        )
+
+        def opened(opened: Opened | None) -> None:
+            self._opened(opening, opened)
+
+        self.request(self.plan.sessions, request, opened, lambda error: self._not_opened(opening, error))
 
     def _opened(self, opening: Opening, opened: Opened | None) -> None:
         entry, reply = opening.entry, opening.reply

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from propolis.messages import (
     AdvanceExecution,
+    Encoded,
     Event,
     EventDraft,
     ExecutionReport,
@@ -18,12 +19,17 @@ from propolis.messages import (
     ExecutionStatus,
     Failure,
     Payload,
-    encode,
+    encoder,
+    unchecked,
 )
 
 __all__ = ["attempt_data", "draft", "ended_state", "given", "make_advance", "make_event", "make_result"]
 
 _EMPTY: Final = Payload.of({})
+
+_encode_advance: Final = encoder(AdvanceExecution)
+_encode_result: Final = encoder(ExecutionResult)
+_new_state: Final = unchecked(ExecutionState)
 
 
 def make_event(
@@ -65,9 +71,9 @@ def make_advance(
     now: datetime,
     events: tuple[EventDraft, ...],
     **changes: Any,
-) -> AdvanceExecution:
+) -> Encoded:
     """The write that brings an execution to a state. What of `changes` is None is left out."""
-    return AdvanceExecution(
+    return _encode_advance(
         state=state,
         expected_epoch=expected_epoch,
         at=now,
@@ -101,51 +107,47 @@ def make_result(
     failure: Failure | None = None,
     node: str | None = None,
     report: ExecutionReport | None = None,
-) -> ExecutionResult:
-    """What the waiters get and the store keeps."""
-    restarts = state.restarts or None
+) -> bytes:
+    """What the waiters get and the store keeps: an encoded ExecutionResult."""
     success = status == "completed"
-    retries, clean = restarts, restarts is None
+    retries, clean = state.restarts, state.restarts == 0
     way: dict[str, Any] = {}
     if report is not None:
-        retries = (state.restarts + sum(report.retry_details.values())) or None
+        retries += sum(report.retry_details.values())
         clean = clean and report.is_clean
         way = {name: getattr(report, name) for name in report.model_fields_set}
-    return ExecutionResult(
+    result = _encode_result(
         execution_id=spec.execution_id,
         session_id=spec.session_id,
         status=status,
         success=success,
         total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
-        **given(
-            execution_quality=(None if clean else "degraded") if success else "failed",
-            output_payload=output,
-            memory_payload=memory if memory != _EMPTY else None,
-            failure=failure,
-            paused_at=node if status == "paused" else None,
-            restarts=restarts,
-            total_retries=retries,
-            **way,
-        ),
+        execution_quality=("clean" if clean else "degraded") if success else "failed",
+        output_payload=output,
+        memory_payload=memory if memory != _EMPTY else None,
+        failure=failure,
+        paused_at=node if status == "paused" else None,
+        restarts=state.restarts,
+        total_retries=retries,
+        **way,
     )
+    return result.data
 
 
 def ended_state(
-    state: ExecutionState, status: ExecutionStatus, now: datetime, result: ExecutionResult, *, quarantined: bool = False
+    state: ExecutionState, status: ExecutionStatus, now: datetime, result: bytes, *, quarantined: bool = False
 ) -> ExecutionState:
     """The row of an execution that has ended."""
-    return ExecutionState(
+    return _new_state(
         execution_id=state.execution_id,
         status=status,
         epoch=state.epoch,
         attempt=state.attempt,
-        result=encode(result),
-        **given(
-            restarts=state.restarts or None,
-            lost_attempts=state.lost_attempts or None,
-            quarantined=quarantined or None,
-            started_at=state.started_at,
-            completed_at=None if status == "paused" else now,
-            paused_at=now if status == "paused" else None,
-        ),
+        result=result,
+        restarts=state.restarts,
+        lost_attempts=state.lost_attempts,
+        quarantined=quarantined,
+        started_at=state.started_at,
+        completed_at=None if status == "paused" else now,
+        paused_at=now if status == "paused" else None,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from propolis.messages import (
     Advanced,
     CancelOutcome,
     Checkpoint,
+    Encoded,
     EventDraft,
     ExecutionEnded,
     ExecutionNotFound,
@@ -21,6 +22,7 @@ from propolis.messages import (
     Message,
     Payload,
     RecordedStep,
+    encoder,
 )
 
 from ..core import AsyncioActor, Reply
@@ -31,6 +33,8 @@ from .plan import StreamPlan
 __all__ = ["Finishing"]
 
 logger = logging.getLogger("propolis.streams")
+
+_encode_end: Final = encoder(ExecutionEnded)
 
 
 class Finishing(AsyncioActor):
@@ -151,7 +155,7 @@ class Finishing(AsyncioActor):
         """The end is committed: tell the stream and whoever cancelled, and be gone."""
         state = self._life.state
         outcome: Literal["cancelled", "ended"] = "cancelled" if state.status == "cancelled" else "ended"
-        ended = ExecutionEnded(
+        ended = _encode_end(
             execution_id=state.execution_id,
             status=state.status,
             result=state.result,
@@ -168,14 +172,14 @@ class Finishing(AsyncioActor):
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None
-        self._depart(ExecutionEnded(execution_id=self._spec.execution_id), None)
+        self._depart(_encode_end(execution_id=self._spec.execution_id), None)
 
     def gone(self, error: BaseException) -> None:
         """A write was refused, or nobody is left to write: this actor has no say in the execution any more."""
         logger.info("%s leaves: %s", self.actor_inbox.path, error)
         self.leave()
 
-    def _depart(self, ended: ExecutionEnded, outcome: Literal["cancelled", "ended"] | None) -> None:
+    def _depart(self, ended: Encoded, outcome: Literal["cancelled", "ended"] | None) -> None:
         self._life.phase = "ended"
         for alarm in self._alarms:
             alarm.abandoned = True
@@ -197,7 +201,7 @@ class Finishing(AsyncioActor):
             else:
                 reply.set(CancelOutcome(execution_id=execution_id, outcome=outcome))
 
-    def tell_stream(self, message: Message) -> None:
+    def tell_stream(self, message: Message | Encoded) -> None:
         """Tell the supervisor, if it is there."""
         parent = self.actor_inbox.parent
         if parent is not None and not parent.stopped.on:

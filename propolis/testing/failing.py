@@ -37,6 +37,8 @@ class FailingStore:
         self._plans: deque[_Plan | None] = deque()
         self._batches: list[tuple[Write, ...]] = []
 
+    commit_here = None  # what a test plans is for `commit()`
+
     def open(self, host: Host) -> Store:
         """Open the store behind this one: pass this method itself as `Runtime(store)`."""
         source = self._source

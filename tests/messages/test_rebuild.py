@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from propolis.messages import Message, Pairs, Payload, decode, encode, rebuild
+from propolis.messages import LeaveTurn, Message, Pairs, Payload, decode, encode, encoder, rebuild, unchecked
 
 from .samples import full, minimal, ours
 
@@ -67,3 +67,32 @@ def test_a_field_whose_members_the_wire_cannot_tell_apart_is_refused() -> None:
 
     with pytest.raises(TypeError, match="apart"):
         rebuild(encode(Either(which=One())))
+
+
+@pytest.mark.parametrize("tag", sorted(ours()))
+@pytest.mark.parametrize("make", [full, minimal])
+def test_what_is_made_unchecked_is_what_the_class_makes(tag: str, make: object) -> None:
+    """Every field alike; what is at its default counts as not given. The encoder's bytes are that message's."""
+    cls = ours()[tag]
+    message = make(cls)  # type: ignore[operator]
+    values = dict(message.__dict__)
+    unvalidated = unchecked(cls)(**values)
+    assert message == unvalidated
+    assert list(message.__dict__) == list(unvalidated.__dict__)
+    assert hash(message) == hash(unvalidated)
+    assert message == decode(encode(unvalidated))
+    given = unvalidated.model_fields_set
+    defaults = {name: field.default for name, field in cls.model_fields.items() if not field.is_required()}
+    assert {name for name in values if name not in defaults} <= given
+    assert not [name for name in given if name in defaults and values[name] is defaults[name]]
+    sent = encoder(cls)(**values)
+    assert sent.ours
+    assert message == decode(sent.data) == rebuild(sent.data)
+
+
+def test_what_is_made_unchecked_still_needs_its_fields_and_no_others() -> None:
+    """A type checker says so first."""
+    with pytest.raises(TypeError, match=r"LeaveTurn needs execution_id"):
+        unchecked(LeaveTurn)(session_id="s")  # type: ignore[call-arg]
+    with pytest.raises(KeyError, match="nothing"):
+        unchecked(LeaveTurn)(session_id="s", execution_id="e", nothing=1)  # type: ignore[call-arg]

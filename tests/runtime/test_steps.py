@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from propolis.actors.stores.at_once import is_plain
 
 from propolis import Backoff, Done, EntryPoint, NonRetryable, RestartPolicy, Runtime, Stream
-from propolis.messages import InvalidInput, RecordSteps, ReplayMismatch, StepInDoubt
+from propolis.messages import (
+    AdvanceExecution,
+    InvalidInput,
+    OpenExecution,
+    RecordSteps,
+    RecoverExecutions,
+    ReplayMismatch,
+    StepInDoubt,
+)
 from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, executor_for, point
@@ -574,3 +583,18 @@ def test_an_entry_point_takes_its_checkpoints_as_told() -> None:
     """True and False are short for the usual ones, and none."""
     assert EntryPoint(id="a").checkpoints is not None
     assert EntryPoint(id="a", checkpoint=False).checkpoints is None
+
+
+def test_what_an_execution_with_a_step_writes_is_plain(placement: str, effects: Effects) -> None:
+    """So its commits are single statements; a field that `at_once` does not know would send them the long way."""
+    failing = FailingStore()
+
+    async def work(ctx: Any, data: Any) -> Any:
+        return await ctx.step("one", effects.plain, data)
+
+    with Runtime(failing.open) as runtime:
+        stream = open_with(runtime, placement, work)
+        assert {"got": 1} == stream.run(1).get(timeout=PATIENCE).output
+        writes = [write for batch in failing.batches for write in batch if not isinstance(write, RecoverExecutions)]
+    assert {OpenExecution, RecordSteps, AdvanceExecution} <= set(map(type, writes))
+    assert [] == [write for write in writes if not is_plain(write)]

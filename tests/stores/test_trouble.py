@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from propolis.actors.stores import Committed, SqlStore, open_store
+from propolis.actors.stores.forks import wait_before_forks
 from propolis.actors.stores.migrations import LATEST
 
 from propolis.messages import (
@@ -341,7 +343,7 @@ def test_a_commit_in_doubt_lands_exactly_once(
 def test_a_bug_is_no_error_of_the_store_and_leaves_it_usable(store: SqlStore) -> None:
     """It crashes whoever made it; nothing stays open."""
     client = Client(store)
-    with pytest.raises(AssertionError):
+    with pytest.raises(KeyError):
         client.commit(opening("e1"), "no write at all")  # type: ignore[arg-type]
     assert isinstance(client.one(opening("e1")), Committed)
 
@@ -463,3 +465,38 @@ def test_a_result_is_stored_byte_for_byte(store: SqlStore) -> None:
     assert record is not None
     assert record.result is not None
     assert write.state.result == encode(record.result)
+
+
+class SeenLock:
+    """A lock that says what is done with it."""
+
+    def __init__(self, *, free: bool = True) -> None:
+        self.free = free
+        self.said: list[str] = []
+
+    def acquire(self, timeout: float) -> bool:
+        self.said.append("taken" if self.free else "waited for")
+        return self.free
+
+    def release(self) -> None:
+        self.said.append("released")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_waits_for_the_commit_under_way(store: SqlStore) -> None:
+    """Or the child, where nobody else is left, would find SQLite's own locks locked for ever. It does not wait long."""
+    free, stalled = SeenLock(), SeenLock(free=False)
+    wait_before_forks(free)
+    wait_before_forks(stalled)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if (["taken", "released"], ["waited for"]) == (free.said, stalled.said):
+                store.run_write(lambda _: None)  # its lock is free here, too
+                code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert 0 == os.waitstatus_to_exitcode(status)
+    assert (["taken", "released"], ["waited for"]) == (free.said, stalled.said)
