@@ -6,6 +6,7 @@ Arguments: a role, a folder, and a JSON object of what the role takes. The last 
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -26,7 +27,11 @@ from .workload import Job, Mouth, work
 
 __all__ = ["ROLES"]
 
-PATIENCE = 120.0
+PATIENCE = 400.0
+"""Seconds that a process has to come to the moment of its death, or to its end."""
+
+LONG = 4.0
+"""Seconds that a process of the loop lives at most: a worker process may take longer to start on a busy machine."""
 
 
 class Life(NamedTuple):
@@ -46,6 +51,7 @@ def live(body: Callable[[Mouth], None], until: Callable[[list[list[Any]], float]
         code = 1
         try:
             os.close(hears)
+            faulthandler.dump_traceback_later(0.9 * PATIENCE)
             body(Mouth(says))
             code = 0
         except BaseException:  # noqa: BLE001 - it is said on stderr, and by the code
@@ -83,7 +89,7 @@ def prepare(folder: Path) -> None:
 def last(folder: Path, jobs: list[Job], words: list[list[Any]], **how: Any) -> Life:
     """The process that is left alone: it ends what is there."""
     life = live(lambda mouth: work(str(folder), mouth, jobs, **how))
-    assert life.status == 0, f"the last process ended with {life.status}"
+    assert life.status == 0, f"the last process ended with {life.status}, of {len(jobs)} jobs it said {life.words}"
     words += life.words
     return life
 
@@ -150,13 +156,13 @@ def some_jobs(draw: random.Random, round: int, sessions: list[str], processes: b
 
 
 def after_words(count: int, delay: float) -> Callable[[list[list[Any]], float], bool]:
-    """True so many seconds after the process has said so many words."""
+    """True so many seconds after the process has said so many words; or when it has lived long enough without."""
     reached: list[float] = []
 
     def enough(words: list[list[Any]], seconds: float) -> bool:
         if len(words) >= count and not reached:
             reached.append(seconds)
-        return bool(reached) and seconds >= reached[0] + delay
+        return seconds > LONG or (bool(reached) and seconds >= reached[0] + delay)
 
     return enough
 
