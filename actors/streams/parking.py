@@ -76,6 +76,8 @@ class Parking(Recording):
 
         def parked(_: Any) -> None:
             self.host.reach("park.committed")
+            if life.state.status != "parked":
+                return  # its attempt ended meanwhile, cancelled or failed, and what comes of that is being written
             self._waits = self._waits or {}
             for wait in waits:
                 self._waits[wait.key] = (wait, reply)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from propolis import Runtime, RuntimeConfig, Stream
-from propolis.messages import InvalidInput
-from propolis.testing import ManualHost
+from propolis.messages import AdvanceExecution, InvalidInput
+from propolis.testing import FailingStore, HeldCommit, ManualHost
 
 from .support import PATIENCE, Gate, Recorder, executor_for, pass_time, pass_time_until, point, until
 
@@ -168,6 +168,59 @@ def test_parking_is_told(timed_runtime: Runtime, clock: ManualHost, placement: s
 
 
 # -- what comes in between ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_cancelled_while_its_wait_is_being_written_ends_once() -> None:
+    """It has ended by the time at which the wait is in the store."""
+    store = FailingStore("memory:")
+    helds: list[HeldCommit] = []
+
+    async def work(ctx: Any, data: Any) -> Any:
+        helds.append(store.hold_commit())
+        await ctx.sleep(60.0)
+
+    with Runtime(store.open) as runtime:
+        stream = open_with(runtime, "asyncio", work)
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        until(lambda: helds, "it is about to sleep")
+        with helds[0] as held:
+            held.wait_reached(PATIENCE)
+            cancelling = stream.cancel_execution(execution_id)
+            until(lambda: status(stream, execution_id) == "cancelled", "its end is on its way")
+        assert "cancelled" == cancelling.get(timeout=PATIENCE).outcome
+        runtime.stop().get(timeout=PATIENCE)
+        ends = [write.state.status for batch in store.batches for write in batch if isinstance(write, AdvanceExecution)]
+        assert ["parked", "cancelled"] == ends
+
+
+def test_what_fails_while_its_wait_is_being_written_keeps_its_slot(gate: Gate) -> None:
+    """Its next attempt runs on it."""
+    store = FailingStore("memory:")
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if ctx.attempt > 1:
+            await gate.passed(ctx)
+            return "again"
+        held = store.hold_commit()
+        sleeping = asyncio.ensure_future(ctx.sleep(60.0))
+        await asyncio.to_thread(held.wait_reached, PATIENCE)
+        helds.append(held)
+        sleeping.cancel()
+        raise OSError("it thought better of it")
+
+    helds: list[HeldCommit] = []
+    with Runtime(store.open) as runtime:
+        stream = open_with(runtime, "asyncio", work, max_concurrent=1)
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        until(lambda: helds, "it is about to sleep")
+        with helds[0]:
+            until(lambda: status(stream, execution_id) == "running", "it is to run again")
+        gate.wait_for()
+        assert 0 == stream.get_stats().get(timeout=PATIENCE).available_slots
+        gate.open()
+        result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert result is not None
+        assert ("again", 1) == (result.output, result.restarts)
 
 
 def test_a_cancel_ends_what_is_parked(timed_runtime: Runtime, placement: str) -> None:
