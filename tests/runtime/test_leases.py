@@ -139,21 +139,21 @@ def test_while_its_lease_is_in_doubt_no_call_of_an_executor_is_answered(placemen
             told.append("second")
         return "done"
 
-    with Runtime(failing.open, host=host, config=RuntimeConfig(lease_seconds=30.0, store_retry=retry)) as runtime:
+    def passed(condition: Callable[[], object]) -> Callable[[], object]:
+        def step() -> object:
+            host.advance(0.5)
+            return condition()
+
+        return step
+
+    runtime = Runtime(failing.open, host=host, config=RuntimeConfig(lease_seconds=30.0, store_retry=retry))
+    runtime.start().get(timeout=PATIENCE)
+    try:
         stream = runtime.open_stream(point(placement), executor_for(placement, body)).get(timeout=PATIENCE)
         execution_id = stream.execute().get(timeout=PATIENCE)
         gate.wait_for(1)
         lease = runtime._running().services.lease
-        away = StoreUnavailable(store="memory:", reason="the disk is full")
-        failing.next_commit(away, times=100_000)
-
-        def passed(condition: Callable[[], object]) -> Callable[[], object]:
-            def step() -> object:
-                host.advance(0.5)
-                return condition()
-
-            return step
-
+        failing.next_commit(StoreUnavailable(store="memory:", reason="the disk is full"), times=100_000)
         until(passed(lambda: not lease.is_trusted()))
         gate.open()
         until(lambda: "AppendEvents" in unwritten(runtime))
@@ -163,6 +163,9 @@ def test_while_its_lease_is_in_doubt_no_call_of_an_executor_is_answered(placemen
         result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
         assert result is not None
         assert "done" == result.output
+    finally:  # or it would never be stopped
+        failing.forget_plans()
+        until(passed(runtime.stop().done))
 
 
 def test_it_joins_again_however_often_and_also_when_the_store_is_away_meanwhile(
