@@ -252,7 +252,7 @@ def cramped(store: str, _: str) -> None:
 
 def crowd(store: str, how: str) -> None:
     """Make so many commits, in company; tell what was accepted, what ran here, and what trouble there was."""
-    _, _, commits = how.partition(",")
+    name, _, commits = how.partition(",")
     ran: list[str] = []
     trouble: list[str] = []
 
@@ -272,7 +272,8 @@ def crowd(store: str, how: str) -> None:
             results = [stream.run(n).get(timeout=600) for _ in range(5) for n in range(4)]
             accepted += [result.execution_id for result in results]
         made = runtime.stats().get(timeout=60).commits
-    sys.stdout.write(json.dumps({"accepted": accepted, "ran": ran, "commits": made, "trouble": trouble}))
+    told = json.dumps({"accepted": accepted, "ran": ran, "commits": made, "trouble": trouble})
+    Path(f"{store.removeprefix('sqlite:///')}.{name}").write_text(told)
 
 
 if __name__ == "__main__":

@@ -29,22 +29,22 @@ def crowd(store: str, processes: int, commits: int, patience: float) -> None:
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        told = []
         for process in running:
-            printed, _ = process.communicate(timeout=patience)
+            process.communicate(timeout=patience)
             assert 0 == process.returncode
-            told.append(json.loads(printed))
     finally:
         for process in running:
             process.kill()
             process.communicate()
+    file = store.removeprefix("sqlite:///")
+    told = [json.loads(Path(f"{file}.{n}").read_text()) for n in range(processes)]
     assert [True] * processes == [one["commits"] >= commits for one in told]
     assert [[]] * processes == [one["trouble"] for one in told]
     ran = [id for one in told for id in one["ran"]]
     accepted = [id for one in told for id in one["accepted"]]
     assert len(ran) == len(set(ran))
     assert set(ran) == set(accepted)
-    with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
         rows = connection.execute("SELECT execution_id, status, attempt, epoch FROM executions").fetchall()
         assert {(id, "completed", 1, 1) for id in accepted} == set(rows)
