@@ -125,7 +125,7 @@ from .supervision import (
     SlotWanted,
     StreamRestarted,
 )
-from .text import is_unicode
+from .text import is_unicode, name_of
 from .triggers import Moved, MoveTrigger, OpenTrigger, TriggerKind, TriggerRow
 from .workers import (
     ForkWorker,
@@ -339,6 +339,7 @@ __all__ = [
     "encoder",
     "is_scalar",
     "is_unicode",
+    "name_of",
     "rebuild",
     "registered",
     "session_status",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from propolis.messages import Failure, InvalidInput, Payload, PropolisError, RecordedStep, StepFailed
+from propolis.messages import Failure, InvalidInput, Payload, PropolisError, RecordedStep, StepFailed, name_of
 
 __all__ = ["Done", "causes", "digest_of", "failure_of", "outcome_of"]
 
@@ -86,7 +86,7 @@ def _loaded(kind: str) -> type[Exception] | None:
     builtin = getattr(builtins, kind, None)
     if isinstance(builtin, type) and issubclass(builtin, Exception):
         return builtin
-    found = {each for each in _subclasses(Exception) if each.__name__ == kind}
+    found = {each for each in _subclasses(Exception) if name_of(each) == kind}  # a metaclass has no say in it
     return found.pop() if len(found) == 1 else None
 
 
