@@ -25,7 +25,7 @@ def test_a_change_is_reported_once_and_not_before_its_time() -> None:
         news.report("r", workers, START, now)
         for workers, now in ((IDLE, 0.0), (BUSY, 0.5), (IDLE, 1.5), (BUSY, 2.0), (BUSY, 9.0), ((), 9.5), ((), 11.0))
     ]
-    assert [IDLE, None, None, BUSY, None, None, ()] == [report and report.workers for report in reports]
+    assert [IDLE, None, None, BUSY, None, (), None] == [report and report.workers for report in reports]
 
 
 def test_under_a_new_name_it_is_told_again() -> None:
