@@ -23,7 +23,8 @@ SOME = 5
 # How often a point is passed by before the first crash; where that says something else than how late it is.
 SKIPS = {"commit.before": (0, 7, 19), "commit.after": (0, 7, 19), "runtimes.before": (0, 1), "runtimes.after": (0, 1)}
 CASES = [(point, skip) for point in CRASH_POINTS for skip in SKIPS.get(point, (0, 1))]
-ONCE = {"trigger.moved", "restart.before", "restart.committed", "cancel.begun", "inbox.posted", "inbox.heard"}
+ONCE = {"beat.before", "cancel.begun", "claim.before", "claim.committed", "inbox.heard", "inbox.posted"}
+ONCE |= {"restart.before", "restart.committed", "trigger.moved", "unpark.before", "unpark.committed"}
 CASES = [(point, skip) for point, skip in CASES if point not in ONCE or skip == 0]
 
 

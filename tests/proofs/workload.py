@@ -139,7 +139,9 @@ def work(
             if other is not None:
                 other.stop().get()
         mouth.say("over", time.monotonic() - began)
-        if linger:
+        if linger:  # a beat of its own has only a runtime that commits nothing else, and streams look for work
+            for stream in runtime.streams():
+                runtime.close_stream(stream.id).get()
             until(lambda: False, "the end of this process")
 
 
