@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -53,12 +54,6 @@ def _limit_descriptors() -> None:
 
 def _replace_streams() -> None:
     sys.stdout = sys.stderr = _Hostile()  # type: ignore[assignment]
-
-
-def _daemonize() -> None:
-    if os.fork() == 0:
-        os.setsid()
-        threading.Event().wait()
 
 
 CHANGES = {
@@ -154,4 +149,26 @@ def becomes_another_program(ctx: Any, data: Any) -> None:
 def logs_without_end(ctx: Any, data: Any) -> str:
     for number in range(5_000):
         logging.getLogger("flood").warning("line %d", number)
+    return "done"
+
+
+def has_daemons(ctx: Any, data: dict[str, str]) -> str:
+    """One that lost its parent, one in a session of its own; they live for ever, whatever becomes of the worker."""
+    path = Path(data["path"])
+    if os.fork() == 0:
+        os.setsid()
+        Path(f"{path}.1").write_text(str(os.getpid()))
+        if os.fork() == 0:
+            Path(f"{path}.2.new").write_text(str(os.getpid()))
+            Path(f"{path}.2.new").rename(f"{path}.2")
+            threading.Event().wait()
+        os._exit(0)
+    other = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"], start_new_session=True)
+    while not Path(f"{path}.2").exists():
+        threading.Event().wait(0.005)
+    path.write_text(Path(f"{path}.2").read_text() + f" {other.pid}")
+    if data["then"] == "exit":
+        os._exit(1)
+    while data["then"] == "spin":
+        pass
     return "done"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from propolis.actors.placements.process.output import MAX_LINES
 
 from propolis import Backoff, EntryPoint, Placement, RestartPolicy, Runtime, Stream
 
+from ..processes import ROOT, is_gone, unmeasured
 from ..runtime.support import PATIENCE, Recorder, until
 from . import hostile, tampering
 
@@ -148,6 +151,58 @@ def test_a_module_that_ends_its_process_at_import_is_a_failure_by_policy(
     assert result.failure is not None
     assert result.failure.code in ("worker_exit", "worker_signal")
     assert "while it was starting" in result.failure.message
+
+
+def daemons(path: Path) -> list[int]:
+    """Their pids, once they are there."""
+    until(lambda: path.exists() and len(path.read_text().split()) == 2)
+    return [int(word) for word in path.read_text().split()]
+
+
+@pytest.mark.parametrize(
+    ("start_method", "then"),
+    [("spawn", "return"), ("forkserver", "return"), ("spawn", "spin"), ("forkserver", "spin"), ("forkserver", "exit")],
+)
+def test_daemons_end_with_the_execution_that_started_them(
+    runtime: Runtime, tmp_path: Path, start_method: Any, then: str
+) -> None:
+    """Whether it returns, is killed, or, below a template, dies by itself."""
+    path = tmp_path / "pids"
+    placement = Placement.process(workers=1, warm=0, start_method=start_method)
+    point = EntryPoint(id="daemons", placement=placement, restart=NEVER)
+    stream = runtime.open_stream(point, tampering.has_daemons).get(timeout=PATIENCE)
+    execution_id = stream.execute({"path": str(path), "then": then}).get(timeout=PATIENCE)
+    pids = daemons(path)
+    if then == "spin":
+        assert not any(map(is_gone, pids))
+        assert "cancelled" == stream.cancel_execution(execution_id, grace=0.1).get(timeout=PATIENCE).outcome
+    result: Any = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert {"return": "completed", "spin": "cancelled", "exit": "failed"}[then] == result.status
+    until(lambda: all(map(is_gone, pids)), f"the end of {pids}")
+
+
+PROGRAM = """
+import sys, threading
+from propolis import EntryPoint, Placement, Runtime
+from tests.placements import tampering
+
+runtime = Runtime()
+runtime.start().get()
+placement = Placement.process(workers=1, warm=0, start_method="forkserver")
+stream = runtime.open_stream(EntryPoint(id="daemons", placement=placement), tampering.has_daemons).get()
+stream.execute({"path": sys.argv[1], "then": "spin"}).get()
+threading.Event().wait()
+"""
+
+
+def test_daemons_below_a_template_do_not_outlive_a_program_that_is_killed(tmp_path: Path) -> None:
+    """The template hears of it, and ends everybody below it before itself."""
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "pids")]
+    with subprocess.Popen(command, cwd=ROOT, env=unmeasured()) as program:
+        pids = daemons(tmp_path / "pids")
+        assert not any(map(is_gone, pids))
+        program.kill()
+    until(lambda: all(map(is_gone, pids)), f"the end of {pids}")
 
 
 def test_a_flood_of_log_records_does_not_pass_the_line(runtime: Runtime) -> None:

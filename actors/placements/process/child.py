@@ -30,6 +30,7 @@ from ...executors import Attempt, Beginning, BlockingRun, Cancelled, ExecutorPla
 from ...host import Host
 from ...specs import EntryPoint, RestartPolicy
 from .deaths import imports_failure
+from .family import adopt_orphans, end_children, end_with_children, has_children
 from .guard import die_with_parent
 from .importing import import_name
 from .line import Line, LineRef
@@ -89,6 +90,8 @@ class _Child:
         """On the main thread, until the runtime says stop."""
         if not self._limit_memory():
             return
+        adopt_orphans()
+        signal.signal(signal.SIGTERM, end_with_children)
         logging.getLogger().addHandler(self._logs)
         logging.getLogger().setLevel(min(self._prepare.log_level, logging.INFO))
         threading.Thread(target=self._listen, name="propolis-line", daemon=True).start()
@@ -155,12 +158,16 @@ class _Child:
             os._exit(EXIT_FORKED)  # forked by the executor, and come back out of it: there is one end to be told
         self._running = None
         attempt.finished = True
-        dirty = short or self._is_changed()
-        self._line.send(ended, WorkerIdle(dirty=True) if dirty else WorkerIdle())
+        if has_children():
+            self._line.send(ended)  # first: its end does not wait for theirs
+            end_children()
+            self._line.send(WorkerIdle(dirty=True))
+        else:
+            self._line.send(ended, WorkerIdle(dirty=short or self._is_changed()))
 
     def _is_changed(self) -> bool:
         """Whether the next execution would feel something of the last one."""
-        return threading.active_count() > self._threads or _has_children() or not self._state.is_unchanged()
+        return threading.active_count() > self._threads or not self._state.is_unchanged()
 
     def _execute(self, running: BlockingRun, plan: ExecutorPlan) -> tuple[AttemptEnded, bool]:
         """How it ended, and whether it was for memory."""
@@ -221,18 +228,6 @@ def allocated_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_text("ascii").split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _has_children() -> bool:
-    """Whether the attempt has left processes behind. Takes nobody's exit status away, if it can be helped."""
-    try:
-        if hasattr(os, "waitid"):
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        else:  # macOS before Python 3.13
-            os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def serve(line: Line, prepare: PrepareWorker, known: dict[str, Known]) -> None:

@@ -60,7 +60,7 @@ class Template:
             raise
         finally:
             theirs.close()
-        io.keep(self._process.pid)
+        io.keep(self._process.pid, late=True)
         self._channel.send(boot_line() + encoded(prepare.model_copy(update={"template": True})))
         io.watch(self._channel.fileno(), self._read)
         io.watch_end(self._process, self._ended)

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Final
 
-__all__ = ["KEEPER", "die_with_parent"]
+__all__ = ["KEEPER", "die_with_parent", "live_past_parent"]
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -24,20 +24,31 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
+def live_past_parent() -> None:
+    """No longer. For who surely hears of its parent's end, and has something to do then."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 # A process that waits for the end of its input, which comes with the end of the runtime however that ends, and then
-# kills the process groups that it was told of and not untold: workers with all that they have started. It imports
+# kills the process groups that it was told of and not untold: workers with all that they have started; and a moment
+# later those (~) that end by themselves, once they have ended everybody below them: templates. It imports
 # nothing of ours, to be small (10 MB, most of it shared) and there at once.
 KEEPER: Final = """
-import os, signal, sys
+import os, signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-groups = set()
+groups = {}
 for line in sys.stdin.buffer:
-    group = int(line[1:])
-    (groups.add if line[:1] == b"+" else groups.discard)(group)
-for group in groups:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except OSError:
-        pass
+    groups.pop(int(line[1:]), None)
+    if line[:1] != b"-":
+        groups[int(line[1:])] = line[:1]
+for when in (b"+", b"~"):
+    for group in [group for group in groups if groups[group] == when]:
+        try:
+            os.killpg(group, signal.SIGKILL)
+        except OSError:
+            pass
+    if when == b"+" and b"~" in groups.values():
+        time.sleep(0.5)
 """

@@ -36,7 +36,8 @@ class WorkersThread:
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
-        self._kept: set[int] = set()
+        self._kept: dict[int, bytes] = {}
+        """What the keeper is told of each process group."""
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def post(self, call: Callable[..., object], *args: Any) -> None:
@@ -106,9 +107,12 @@ class WorkersThread:
 
     # -- the keeper --------------------------------------------------------------------------------------------------
 
-    def keep(self, group: int) -> None:
-        """Have a process group killed when this process ends without having ended it. On the thread."""
-        self._kept.add(group)
+    def keep(self, group: int, *, late: bool = False) -> None:
+        """Have a process group killed when this process ends without having ended it. On the thread.
+
+        `late`: it ends by itself, and has a moment to do so.
+        """
+        self._kept[group] = b"~%d\n" % group if late else b"+%d\n" % group
         if self._keeper is None:
             try:
                 self._keeper = self.host.spawn_process(
@@ -120,13 +124,13 @@ class WorkersThread:
             except OSError as error:
                 logger.warning("No keeper: what workers start may outlive this process: %s", error)
                 return
-            for known in self._kept:
-                self._tell_keeper(b"+%d\n" % known)
-        self._tell_keeper(b"+%d\n" % group)
+            for known in self._kept.values():
+                self._tell_keeper(known)
+        self._tell_keeper(self._kept[group])
 
     def let_go(self, group: int) -> None:
         """It has ended. On the thread."""
-        self._kept.discard(group)
+        self._kept.pop(group, None)
         self._tell_keeper(b"-%d\n" % group)
 
     def _tell_keeper(self, line: bytes) -> None:

@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from propolis.messages import ForkedRuntime, Message, decode, encode
 
@@ -29,6 +29,8 @@ _READ_BYTES = 256 * 1024
 class Line:
     """A stream socket to the runtime. A worker without it has nobody to work for, and exits at once."""
 
+    before_exit: Callable[[], None] = staticmethod(lambda: None)
+
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(True)
@@ -40,17 +42,21 @@ class Line:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Reply[Any]] = {}
 
+    def _exit(self) -> NoReturn:
+        self.before_exit()
+        os._exit(EXIT_LINE_LOST)
+
     def _look(self) -> tuple[int, int]:
         try:
             stat = os.fstat(self._fd)
         except OSError:
-            os._exit(EXIT_LINE_LOST)
+            self._exit()
         return stat.st_dev, stat.st_ino
 
     def _check(self) -> None:
         """User code may have closed every descriptor, and opened a file of its own under our number."""
         if self._look() != self._identity:
-            os._exit(EXIT_LINE_LOST)
+            self._exit()
 
     def fileno(self) -> int:
         """Of the socket."""
@@ -95,7 +101,7 @@ class Line:
                 self._check()
                 self._socket.sendall(data)
         except OSError:
-            os._exit(EXIT_LINE_LOST)
+            self._exit()
 
     def read(self, take: Callable[[Message], None]) -> None:
         """Take what comes, for ever; answers go to whom they belong. Returns when the runtime is gone."""

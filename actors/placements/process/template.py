@@ -11,7 +11,8 @@ import sys
 from propolis.messages import ForkWorker, PrepareWorker, WorkerExited, WorkerForked, WorkerReady
 
 from .child import Known, serve
-from .guard import die_with_parent
+from .family import adopt_orphans, end_children, end_strangers
+from .guard import die_with_parent, live_past_parent
 from .line import Line
 
 __all__ = ["run_template"]
@@ -27,21 +28,26 @@ def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) ->
         os.set_blocking(fd, False)
     signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    adopt_orphans()
+    live_past_parent()
+    line.before_exit = end_children
+    workers: set[int] = set()
     line.send(WorkerReady(pid=os.getpid()))
     while True:
         ready, _, _ = select.select([line.fileno(), wake_out], [], [])
         if wake_out in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake_out, 4096)
-            _bury(line)
+            _bury(line, workers)
         if line.fileno() not in ready:
             continue
         found = line.read_with_fds()
         if found is None:
-            os._exit(0)  # the runtime is gone; the workers end with their parent
+            end_children()  # the runtime is gone
+            os._exit(0)
         for message, fds in found:
             assert isinstance(message, ForkWorker)
-            worker = _fork(line, message, fds)
+            worker = _fork(line, message, fds, workers)
             if worker is None:
                 continue
             signal.set_wakeup_fd(-1)
@@ -52,11 +58,12 @@ def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) ->
             return
 
 
-def _fork(line: Line, message: ForkWorker, fds: list[int]) -> Line | None:
+def _fork(line: Line, message: ForkWorker, fds: list[int], workers: set[int]) -> Line | None:
     """The worker's own line, in the worker; None in the template."""
     template, (own, out, err) = os.getpid(), fds
     pid = os.fork()
     if pid:
+        workers.add(pid)
         _lead_a_group(pid)
         for fd in fds:
             os.close(fd)
@@ -80,8 +87,8 @@ def _lead_a_group(pid: int) -> None:
         os.setpgid(pid, pid)
 
 
-def _bury(line: Line) -> None:
-    """Every worker that has ended, with what it has left."""
+def _bury(line: Line, workers: set[int]) -> None:
+    """Every worker that has ended, with what it has left: that is below the template from then on."""
     while True:
         try:
             pid, status = _wait_for_any()
@@ -89,7 +96,10 @@ def _bury(line: Line) -> None:
             return
         if pid == 0:
             return
-        line.send(WorkerExited(pid=pid, returncode=os.waitstatus_to_exitcode(status)))
+        if pid in workers:
+            workers.remove(pid)
+            line.send(WorkerExited(pid=pid, returncode=os.waitstatus_to_exitcode(status)))
+        end_strangers(workers)
 
 
 def _wait_for_any() -> tuple[int, int]:

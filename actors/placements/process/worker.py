@@ -32,6 +32,7 @@ from propolis.messages import (
 from ...core import Reply
 from .channel import Channel, open_ends
 from .deaths import memory_failure
+from .family import kill_family
 from .frames import encoded, frame
 from .output import Lines
 from .starting import boot_line, command
@@ -157,7 +158,10 @@ class Worker:
                 self._doomed = True
                 return
             with contextlib.suppress(OSError):
-                (os.killpg if number == signal.SIGKILL else os.kill)(self.pid, number)
+                if number == signal.SIGKILL:
+                    kill_family(self.pid)
+                else:
+                    os.kill(self.pid, number)
 
     def stop(self) -> None:
         """Have it exit in order, and end it if it does not. On the workers' thread."""
