@@ -23,6 +23,7 @@ SEED = int(os.environ.get("PROPOLIS_CHAOS_SEED", "3"))
 pytestmark = pytest.mark.chaos
 
 LIMIT = 2.0
+PATIENCE = 300.0
 NAMES = ("leaves_children", "sleeps_in_c", "spins_deaf", "spins")
 
 PROGRAM = """
@@ -52,12 +53,14 @@ def test_no_worker_lives_two_seconds_after_its_program_was_killed(tmp_path: Path
     gate = tmp_path / "gate"
     command = [sys.executable, "-c", PROGRAM, str(gate), ("spawn", "forkserver")[number % 2], *NAMES]
     with subprocess.Popen(command, cwd=ROOT, env=unmeasured()) as program:
-        if number % 3:  # else at any moment of its start
-            files = [f"{gate}-{name}" if name == "leaves_children" else f"{gate}-{name}.1" for name in NAMES]
-            until(lambda: all(map(os.path.exists, files)), "work in every worker")
-        threading.Event().wait(draw.uniform(0.0, 2.0 if number % 3 == 0 else 0.1))
-        family = below(program.pid)
-        program.kill()
+        try:
+            if number % 3:  # else at any moment of its start
+                files = [f"{gate}-{name}" if name == "leaves_children" else f"{gate}-{name}.1" for name in NAMES]
+                until(lambda: all(map(os.path.exists, files)), "work in every worker", patience=PATIENCE)
+            threading.Event().wait(draw.uniform(0.0, 2.0 if number % 3 == 0 else 0.1))
+            family = below(program.pid)
+        finally:
+            program.kill()
         began = time.monotonic()
     until(lambda: all(map(is_gone, family)), f"the end of {family}")
     took = time.monotonic() - began

@@ -199,9 +199,11 @@ def test_daemons_below_a_template_do_not_outlive_a_program_that_is_killed(tmp_pa
     """The template hears of it, and ends everybody below it before itself."""
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "pids")]
     with subprocess.Popen(command, cwd=ROOT, env=unmeasured()) as program:
-        pids = daemons(tmp_path / "pids")
-        assert not any(map(is_gone, pids))
-        program.kill()
+        try:
+            pids = daemons(tmp_path / "pids")
+            assert not any(map(is_gone, pids))
+        finally:
+            program.kill()
     until(lambda: all(map(is_gone, pids)), f"the end of {pids}")
 
 

@@ -34,12 +34,12 @@ GRACE = 5.0
 R = TypeVar("R")
 
 
-def until(condition: Callable[[], R], what: str = "") -> R:
+def until(condition: Callable[[], R], what: str = "", patience: float = PATIENCE) -> R:
     """Wait for a condition; what it returned when it became true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     pause = threading.Event()
     while not (value := condition()):
-        assert time.monotonic() < end, f"waited {PATIENCE} s for {what or condition}"
+        assert time.monotonic() < end, f"waited {patience} s for {what or condition}"
         pause.wait(0.002)
     return value
 
