@@ -121,5 +121,7 @@ class Template:
         self._gone()
 
     def close(self) -> None:
-        """It is not needed any more: the end of its line is its end."""
+        """It is not needed any more: the end of its line is its end; one that still imports would not hear that."""
         self._channel.close()
+        if not self._ready:
+            self.kill()
