@@ -76,7 +76,10 @@ class Membership(Supervisor):
     def lease_was_lost(self, message: LeaseWasLost) -> None:
         """From the SessionActor: nothing can be committed under this name any more. Join again under another."""
         services = self._services
-        if services is None or self._joining or message.runtime_id != services.owner:
+        if services is None or self._joining:
+            return
+        if message.runtime_id != services.owner:  # under the name before, by an instance that has crashed since
+            self._let_write(services)
             return
         self._joining = True
         self.join(lambda runtime_id: self._joined_again(services, runtime_id), self._not_joined_again)
@@ -102,11 +105,15 @@ class Membership(Supervisor):
         told: list[Reply[Any]] = [ref.ask(rejoined, block=False) for ref in self.open_streams()]
 
         def go_on(_: list[Any]) -> None:
-            if services.sessions is not None and services.sessions.is_alive():
-                services.sessions.tell(rejoined)
+            self._let_write(services)
             self.announce("runtime_rejoined", {"was": was, "is": runtime_id})
 
         self.gather(told, go_on)
+
+    @staticmethod
+    def _let_write(services: Services) -> None:
+        if services.sessions is not None and services.sessions.is_alive():
+            services.sessions.tell(Rejoined(runtime_id=services.owner))
 
     def announce(self, type: str, data: dict[str, Any]) -> None:
         """Commit and publish an event of the runtime's own."""
