@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from propolis.messages import InvalidInput
 
-from .executors import plan_executor
+from .executors import plan_executor, prepared
 from .specs import EntryPoint
 from .streams.plan import StreamPlan
 from .triggers import timer_input
@@ -51,12 +51,14 @@ class Services:
         Raises:
             InvalidInput: it is no executor, or cannot run in the placement of the entry point.
             ExecutorNotImportable: it is to run in another process, which could not import it.
+            GraphInvalid: it is a graph, which has no node of the name that the entry point begins at.
         """
         if not isinstance(entry_point, EntryPoint):
             raise InvalidInput(
                 what="entry_point", reason=f"{entry_point!r} is no EntryPoint", remedy='Pass EntryPoint(id="…").'
             )
         plan = plan_executor(executor)
+        entry_point = prepared(executor, entry_point)
         if entry_point.trigger_type == "timer":
             plan.bind(timer_input(entry_point.trigger_config, self.threads.host.now()))
         placement = entry_point.placement

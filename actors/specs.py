@@ -39,7 +39,7 @@ _MAX_DEPTH = 32
 """How deep a trigger_config may nest; one that contains itself has no end."""
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """A copy that nobody can change: mappings, lists and sets become Pairs, tuples and frozensets, at every depth."""
     return _frozen_at(value, 0)
 
@@ -66,7 +66,7 @@ _GREATEST: Final = 2**63 - 1
 
 _Checkpoint: TypeAlias = Annotated[bool | CheckpointConfig, PlainValidator(_checkpoint)]
 _Text: TypeAlias = Annotated[str, Field(min_length=1)]
-_Frozen: TypeAlias = Annotated[Mapping[str, Any], AfterValidator(_frozen)]
+_Frozen: TypeAlias = Annotated[Mapping[str, Any], AfterValidator(frozen)]
 
 
 class Placement(Validated):

@@ -4,7 +4,7 @@ from .attempt import Attempt, Beginning
 from .blocking import BlockingRun
 from .context import Context, SyncContext
 from .outcomes import Done
-from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor
+from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor, prepared
 from .remembering import Memory, SyncMemory
 from .signals import Cancelled, Parked, Paused, Unwind
 from .waits import check_answer
@@ -27,4 +27,5 @@ __all__ = [
     "check_answer",
     "is_coroutine_function",
     "plan_executor",
+    "prepared",
 ]

@@ -14,12 +14,12 @@ from ..core import Reply
 from ..host import Host
 from .protocol import is_coroutine_function
 
-__all__ = ["AsyncCalling", "PlainCalling"]
+__all__ = ["AsyncCalling", "PlainCalling", "start_thread"]
 
 R = TypeVar("R")
 
 
-def _start(host: Host, function: Callable[..., Any], args: tuple[Any, ...]) -> Reply[Any]:
+def start_thread(host: Host, function: Callable[..., Any], args: tuple[Any, ...]) -> Reply[Any]:
     """Call a function on a thread of its own, in the context of the caller."""
     context, reply = contextvars.copy_context(), Reply[Any]()
 
@@ -50,7 +50,7 @@ class AsyncCalling:
         """Await it, or its thread."""
         if is_coroutine_function(function):
             return await _bounded(self._host, function(*args), timeout)
-        task = asyncio.ensure_future(_await(_start(self._host, function, args)))
+        task = asyncio.ensure_future(_await(start_thread(self._host, function, args)))
         try:
             await _wait(self._host, task, timeout)
         except asyncio.CancelledError as cancel:
@@ -92,7 +92,7 @@ class PlainCalling:
         if timeout is None:
             return function(*args)
         try:
-            return _start(self._host, function, args).get(timeout=timeout)
+            return start_thread(self._host, function, args).get(timeout=timeout)
         except pykka.Timeout:
             raise TimeoutError(f"it took longer than its timeout of {timeout:g} s") from None
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
-from propolis.messages import ExecutionReport
+from propolis.messages import ExecutionReport, Origin
 
 from ..core import Reply
 from ..specs import Backoff
@@ -84,6 +84,11 @@ class _Shared:
         """The node of the checkpoint that this attempt starts from, if it has one."""
         self._attempt.replay.look()
         return self._attempt.begin.resume_from
+
+    @property
+    def origin(self) -> Origin:
+        """Whether it opened its session, joined it, resumes it, or branches off from a checkpoint of it."""
+        return self._attempt.begin.spec.origin
 
     @property
     def entry_node(self) -> str | None:

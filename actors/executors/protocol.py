@@ -6,14 +6,17 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from propolis.messages import InvalidInput, Payload
 
-__all__ = ["Executor", "ExecutorPlan", "is_coroutine_function", "plan_executor"]
+if TYPE_CHECKING:
+    from ..specs import EntryPoint
+
+__all__ = ["Executor", "ExecutorPlan", "is_coroutine_function", "plan_executor", "prepared"]
 
 
 @runtime_checkable
@@ -105,6 +108,15 @@ def plan_executor(executor: Any) -> ExecutorPlan:
     return ExecutorPlan(
         name, make, is_async=is_coroutine_function(function), adapter=_input_adapter(name, function, bound_arguments)
     )
+
+
+def prepared(executor: Any, entry_point: EntryPoint) -> EntryPoint:
+    """The entry point as the executor wants it: one with a method `prepare` checks it, and fills in what it knows."""
+    if not hasattr(executor, "prepare"):
+        return entry_point
+    asked: Any = executor() if inspect.isclass(executor) else executor
+    result: EntryPoint = asked.prepare(entry_point)
+    return result
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -8,11 +8,27 @@ recorded, and passes its old checkpoints by.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import contextvars
+from typing import Final, NamedTuple
 
 from propolis.messages import RecordedStep, ReplayMismatch, RunHistory, StepKey, StepKind
 
-__all__ = ["Passed", "Replay"]
+__all__ = ["SCOPE", "Passed", "Replay", "Scope"]
+
+
+class Scope(NamedTuple):
+    """Whose steps these are, where an executor does several things side by side: a checkpoint of one must not change
+    what the steps of another are known by, and neither must the order that they come in.
+    """
+
+    segment: int
+    """Checkpoints that were behind it when it began."""
+    first_call: int
+    """What its calls are counted from: a number of its own, with room behind it."""
+
+
+SCOPE: Final[contextvars.ContextVar[Scope | None]] = contextvars.ContextVar("propolis_scope", default=None)
+"""Of the code that runs; tasks and threads that it starts inherit it."""
 
 
 class Passed(NamedTuple):
@@ -33,7 +49,7 @@ class Replay:
         self._behind = 0 if history is None else history.segment
         self.segment = 0
         """Checkpoints that the executor has come by in this attempt, or begun behind."""
-        self._calls: dict[tuple[int, StepKind, str], int] = {}
+        self._calls: dict[tuple[int, StepKind, str, int], int] = {}
         self._begun = False
 
     def look(self) -> None:
@@ -48,15 +64,16 @@ class Replay:
             ReplayMismatch: it is recorded with other arguments.
         """
         self._begun = True
-        counted = (self.segment, kind, name)
-        call = self._calls.get(counted, 0)
-        key = StepKey(*counted, call)
+        segment, first_call = SCOPE.get() or (self.segment, 0)
+        counted = (segment, kind, name, first_call)
+        calls = self._calls.get(counted, 0)
+        key = StepKey(segment, kind, name, first_call + calls)
         recorded = self._recorded.get(key)
         if recorded is not None and recorded.digest != digest:
             if not recorded.inherited:
                 raise ReplayMismatch(execution_id=self._execution_id, step=name)
             recorded = None
-        self._calls[counted] = call + 1
+        self._calls[counted] = calls + 1
         return key, recorded
 
     def pass_checkpoint(self) -> Passed:

@@ -1,0 +1,151 @@
+"""The executor of a graph: what `open_stream` gets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from propolis.messages import GraphChanged, GraphInvalid, GraphProblem, InvalidInput
+
+from ...specs import EntryPoint
+from ..context import Context
+from .chart import Chart
+from .position import Position
+from .runners import NodeRunner
+from .running import Run
+from .spec import GraphSpec
+
+__all__ = ["GraphExecutor"]
+
+POSITION: Final = "__graph__"
+"""Where a run's position is kept in the memory of its session, until it has ended."""
+
+_HINTS: Final = {
+    "model": "pass runners={'model': …}, an object with `run` and `decide` (propolis.actors.NodeRunner)",
+    "human": "this version has none; use a pause node and a resume with memory={…}",
+}
+
+
+class GraphExecutor:
+    """Runs a graph: `open_stream(entry_point, GraphExecutor(graph))`.
+
+    For worker processes, which import their executor by name, it is a class at the top level of a module:
+
+        class Support(GraphExecutor):
+            graph = GraphSpec(...)
+
+    The input, if it is a dict, is written into the shared data key by key, else under `input`. The output is a dict
+    of what the terminal nodes that were reached have written. `runners`: by kind, who runs nodes that are no
+    functions.
+
+    Raises:
+        GraphInvalid: a function is a name that has not been looked up, or nobody runs nodes of a kind that it has.
+    """
+
+    graph: ClassVar[GraphSpec | None] = None
+    runners: ClassVar[Mapping[str, NodeRunner]] = {}
+    _chart: Chart | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.graph is not None:
+            cls._chart = _charted(cls.graph, cls.runners)
+
+    def __init__(self, graph: GraphSpec | None = None, *, runners: Mapping[str, NodeRunner] | None = None) -> None:
+        self._runners = dict(self.runners if runners is None else runners)
+        if graph is not None or runners is not None:
+            self._chart = _charted(graph if graph is not None else self.graph, self._runners)
+        if self._chart is None:
+            raise _no_graph(self.graph)
+
+    @property
+    def spec(self) -> GraphSpec:
+        """The graph that it runs."""
+        assert self._chart is not None
+        return self._chart.graph
+
+    def prepare(self, entry_point: EntryPoint) -> EntryPoint:
+        """The entry point of a stream of this graph: `graph_id` and `version` are the graph's unless said.
+
+        Raises:
+            GraphInvalid: its entry node is none of the graph's.
+        """
+        graph = self.spec.entered_at(entry_point.entry_node)
+        names = {"graph_id": graph.id, "version": graph.version}
+        missing = {name: value for name, value in names.items() if getattr(entry_point, name) is None and value}
+        return entry_point.model_copy(update=missing) if missing else entry_point
+
+    async def execute(self, ctx: Context, input: Any) -> dict[str, Any]:
+        """Run the graph to its end, from where the session stands."""
+        assert self._chart is not None
+        joined = ctx.origin == "join"
+        key = f"{POSITION}.{ctx.execution_id}" if joined else POSITION
+        position = await self._position(ctx, key, input)
+        await Run(self._chart, ctx, position, self._runners, key).run()
+        await ctx.memory.delete(key)
+        keys = dict.fromkeys(key for node in position.end_nodes() for key in self._chart.nodes[node].outputs)
+        values = {key: await ctx.memory.read(key, _MISSING) for key in keys}
+        return {key: value for key, value in values.items() if value is not _MISSING}
+
+    async def _position(self, ctx: Context, key: str, input: Any) -> Position:
+        """Where it stands: at the start, or where another attempt, or the execution that it resumes, left it."""
+        assert self._chart is not None
+        digest = hashlib.sha256(ctx._attempt.begin.spec.input_data.data).hexdigest()[:16]
+        data = await ctx.memory.read(key) if ctx.origin != "fresh" or ctx.attempt > 1 else None
+        if data is None:
+            await _write_input(ctx, input)
+            return Position.at(ctx.entry_node or self.spec.entry_node, ctx.execution_id, digest)
+        for other in await ctx.memory.read_all() if ctx.origin in ("resume", "fork") else ():
+            if other.startswith(f"{POSITION}."):  # of one that joined, and came in between
+                await ctx.memory.delete(other)
+        position = Position.from_data(data)
+        for token in position.tokens:
+            if token.node not in self._chart.nodes:
+                raise GraphChanged(session_id=ctx.session_id, graph_id=self.spec.id, node_id=token.node)
+        if position.input_digest != digest:  # a resume that brings another input
+            await _write_input(ctx, input)
+            position.input_digest = digest
+        return position
+
+
+_MISSING: Final = object()
+
+
+async def _write_input(ctx: Context, input: Any) -> None:
+    if isinstance(input, Mapping):
+        if reserved := [key for key in input if str(key).startswith(POSITION)]:
+            raise InvalidInput(
+                what=f"input_data.{reserved[0]}", reason="this key is Propolis' own", remedy="Rename it."
+            )
+        await ctx.memory.write_batch(input)
+    elif input is not None:
+        await ctx.memory.write("input", input)
+
+
+def _no_graph(graph: Any) -> InvalidInput:
+    return InvalidInput(
+        what="GraphExecutor.graph",
+        reason="there is none" if graph is None else f"{graph!r:.100} is no GraphSpec",
+        remedy="Pass GraphExecutor(GraphSpec(…)), or make a subclass with `graph = GraphSpec(…)`.",
+    )
+
+
+def _charted(graph: Any, runners: Mapping[str, NodeRunner]) -> Chart:
+    if not isinstance(graph, GraphSpec):
+        raise _no_graph(graph)
+    problems = [
+        GraphProblem("not_resolved", f"node {node.id!r}", f"its function is only a name yet, {node.function!r}")
+        for node in graph.nodes
+        if isinstance(node.function, str)
+    ]
+    wanted = [(f"node {node.id!r}", node.kind) for node in graph.nodes if node.kind in _HINTS]
+    wanted += [(f"edge {edge.id!r}", "model") for edge in graph.edges if edge.condition == "model_decides"]
+    problems += [
+        GraphProblem("no_runner", where, f"nobody runs {kind} nodes; {_HINTS[kind]}")
+        for where, kind in wanted
+        if kind not in runners
+    ]
+    if problems:
+        raise GraphInvalid(graph_id=graph.id, problems=tuple(problems))
+    return Chart(graph)

@@ -1,0 +1,137 @@
+"""One visit of a node: its inputs, its tries, and what came of it. Runs in a task of its own, and never raises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from propolis.messages import BranchTimedOut
+
+from ..calling import AsyncCalling
+from ..context import Context
+from ..replay import SCOPE, Scope
+from .calling import NodeContext, call_function, limited, within
+from .chart import Chart
+from .choosing import routed
+from .data import inputs_of, origins_of, outputs_of
+from .position import Position, Token
+from .runners import NodeCall, NodeRunner
+from .spec import NodeSpec
+
+__all__ = ["Outcome", "Visits"]
+
+_MISSING = object()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a visit ended. `error`: what the node raised on its last try, or what unwinds the whole run."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    picked: frozenset[str] | None = None
+    """The ids of the edges that a router, or a model, has picked."""
+    error: BaseException | None = None
+
+
+class Visits:
+    """Makes the visits of one run. `tell` publishes an event at once: its type, its node, its data."""
+
+    def __init__(
+        self,
+        chart: Chart,
+        ctx: Context,
+        position: Position,
+        runners: Mapping[str, NodeRunner],
+        tell: Callable[[str, str, dict[str, Any]], None],
+    ) -> None:
+        self._chart = chart
+        self._ctx = ctx
+        self._position = position
+        self._runners = runners
+        self._tell = tell
+
+    async def visit(self, token: Token) -> Outcome:
+        """Try the node until it succeeds, or has failed for good."""
+        node, host = self._chart.nodes[token.node], self._ctx._attempt.host
+        limit, left = self._chart.graph.parallel.branch_timeout, None
+        if limit is not None and token.forked:
+            token.began = host.monotonic() if token.began is None else token.began
+            left = max(0.0, limit - (host.monotonic() - token.began))
+        SCOPE.set(Scope(token.segment, self._chart.first_call(node.id, self._position.visits[node.id])))
+        timer: asyncio.Timeout | None = None
+        try:
+            async with limited(host, left) as timer:
+                return await self._tries(node, token)
+        except TimeoutError as error:
+            if limit is None or timer is None or not timer.expired():
+                return Outcome(error=error)
+            return Outcome(error=BranchTimedOut(node_id=node.id, seconds=limit))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return Outcome(error=error)  # the node's own doing
+        except BaseException as error:  # noqa: BLE001 - a SystemExit must not get to the event loop
+            return Outcome(error=error)
+
+    async def _tries(self, node: NodeSpec, token: Token) -> Outcome:
+        attempt = self._ctx._attempt
+        tried = 0
+        while True:
+            try:
+                return await self._try(token, node)
+            except Exception as error:
+                attempt.check()
+                tried += 1
+                if tried > node.retries or not attempt.entry_point.restart.retryable(error):
+                    raise
+                after = node.backoff.delay(tried, attempt.host.draw())
+                self._position.retried(node.id)
+                about = {"retry": tried, "after": after, "error": f"{type(error).__name__}: {error}"[:500]}
+                self._tell("node_retry", node.id, about)
+                await AsyncCalling(attempt.host).pause(after)
+
+    async def _try(self, token: Token, node: NodeSpec) -> Outcome:
+        inputs, host = await self._inputs(token, node), self._ctx._attempt.host
+        runner = self._runners.get(node.kind)
+        if runner is not None:
+            value = await within(host, node.timeout, node.id, runner.run(self._call(node, inputs)))
+        else:
+            assert callable(node.function), "a graph is checked before it runs"
+            value = await call_function(
+                self._ctx,
+                node.id,
+                node.function,
+                inputs,
+                node.timeout,
+                lambda: self._tell("node_stalled", node.id, {"seconds": node.timeout}),
+            )
+        edges = self._chart.edges_from[node.id]
+        if node.kind == "router":
+            return Outcome(picked=routed(node, edges, value))
+        outputs = outputs_of(node, value)
+        undecided = [edge for edge in edges if edge.condition == "model_decides"]
+        if not undecided:
+            return Outcome(outputs=outputs)
+        picked = await within(
+            host, node.timeout, node.id, self._runners["model"].decide(self._call(node, inputs), undecided, outputs)
+        )
+        return Outcome(outputs=outputs, picked=frozenset(picked))
+
+    def _call(self, node: NodeSpec, inputs: Any) -> NodeCall:
+        context = NodeContext(self._ctx, node.id)
+        return NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=self._spend)
+
+    def _spend(self, tokens: int) -> None:
+        self._position.spent_tokens += tokens
+
+    async def _inputs(self, token: Token, node: NodeSpec) -> Any:
+        memory, values = self._ctx.memory, {}
+        via = [self._chart.edges[edge] for edge in token.via if edge in self._chart.edges]
+        for key, origin in origins_of(node, via).items():
+            value = await memory.read(origin, _MISSING)
+            if value is not _MISSING:
+                values[key] = value
+        return inputs_of(node, values)
