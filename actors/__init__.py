@@ -42,6 +42,11 @@ from .executors.graph import (
     NodeRunner,
     NodeSpec,
     ParallelPolicy,
+    dot_of,
+    load_graph,
+    mermaid_of,
+    parse_graph,
+    resolve_graph,
 )
 from .host import Fairness, Host, Job, LoopOwner, Worker
 from .peers import is_running, process_started
@@ -131,11 +136,16 @@ __all__ = [
     "ask",
     "check_answer",
     "default_loop",
+    "dot_of",
     "is_coroutine_function",
     "is_running",
+    "load_graph",
+    "mermaid_of",
     "on_actor_loop",
     "open_store",
+    "parse_graph",
     "process_started",
+    "resolve_graph",
     "rss_of",
     "wait_by",
     "wait_for",

@@ -22,9 +22,13 @@ from propolis.actors import (
     StreamPolicy,
     SyncContext,
     ask,
+    load_graph,
+    parse_graph,
+    resolve_graph,
 )
 from propolis.messages import ExecutionResult, NonRetryable, PropolisError, Question
 
+from .graphs import open_entry_points
 from .runtime import Runtime
 from .stream import Stream
 
@@ -56,4 +60,8 @@ __all__ = [
     "StreamPolicy",
     "SyncContext",
     "ask",
+    "load_graph",
+    "open_entry_points",
+    "parse_graph",
+    "resolve_graph",
 ]

@@ -12,6 +12,7 @@ import click
 from propolis.messages import InvalidInput, PropolisError
 
 from .demo import demo
+from .graph import graph
 from .questions import answer, questions
 from .sessions import sessions
 from .top import top
@@ -61,6 +62,7 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(demo)
+main.add_command(graph)
 main.add_command(sessions)
 main.add_command(questions)
 main.add_command(answer)

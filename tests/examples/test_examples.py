@@ -84,6 +84,16 @@ def test_sessions_are_shared_in_the_order_in_which_executions_came(tmp_path: Pat
     ] == run("sessions.py", tmp_path)
 
 
+def test_a_graph_forks_joins_loops_and_pauses(tmp_path: Path) -> None:
+    """Its edges are chosen by expressions; a resume brings what was decided."""
+    assert [
+        "Dear Bob, a customer since 2019: Thank you. We are sorry.",
+        "read > orders > history > draft > draft > send",
+        "paused at 'approve'",
+        "Dear Ada, a customer since 2019: Thank you. We are sorry. 120 EUR are on their way.",
+    ] == run("graph.py", tmp_path)
+
+
 def test_a_paused_execution_is_resumed_by_a_later_runtime(tmp_path: Path) -> None:
     """No chapter is written twice, and none is left out."""
     paused, goes_on, completed = run("pause_resume.py", tmp_path)

@@ -41,7 +41,7 @@ class NodeSpec(Validated):
     name: str = ""
     description: str = ""
     function: Callable[..., Any] | str | None = None
-    """Of a function or router. As text, `module:name`: what `GraphSpec.resolved()` is to look up."""
+    """Of a function or router. As text, `module:name`: what `resolve_graph` is to look up."""
     input_keys: _Keys = ()
     """What it reads. It gets these, and nothing else."""
     output_keys: _Keys = ()

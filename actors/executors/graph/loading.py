@@ -1,0 +1,187 @@
+"""Graphs from files: YAML or JSON with the fields of the specs, and the functions and models that they name."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
+
+from propolis.messages import GraphInvalid, GraphProblem, InvalidInput
+
+from ...policies import Backoff, RestartPolicy
+from ...specs import EntryPoint, Placement
+from .spec import EdgeSpec, GraphSpec, NodeSpec, ParallelPolicy
+from .yaml import read_yaml
+
+__all__ = ["load_graph", "parse_graph", "resolve_graph"]
+
+T = TypeVar("T")
+
+_WITHIN: Final[dict[str, Callable[..., Any]]] = {
+    "backoff": Backoff,
+    "parallel": ParallelPolicy,
+    "placement": Placement,
+    "restart": RestartPolicy,
+}
+"""Fields that hold a policy, which a file writes as a mapping."""
+
+
+def load_graph(
+    path: str | Path, *, functions: Mapping[str, Any] | None = None, allow_import: bool = False
+) -> GraphSpec:
+    """Read a graph from a file: `.json`, or anything else as YAML.
+
+    Functions and models are named `module:name`. A name is looked up in `functions`; only with `allow_import` is it
+    imported, since whoever writes the file then says what this process runs. With neither, functions stay names (see
+    `resolve_graph`), which is enough to check and draw the graph.
+
+    Raises:
+        OSError: the file cannot be read.
+        GraphInvalid: what it says is no graph, with everything that is wrong.
+        InvalidInput: it is YAML, and PyYAML is not installed.
+    """
+    path = Path(path)
+    text = path.read_text(encoding="utf-8")
+    try:
+        data = _read_json(text) if path.suffix == ".json" else read_yaml(text)
+    except ValueError as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise GraphInvalid(graph_id=path.name, problems=(GraphProblem("unreadable", path.name, str(error)),)) from None
+    return parse_graph(data, functions=functions, allow_import=allow_import, name=path.name)
+
+
+def parse_graph(
+    data: Any, *, functions: Mapping[str, Any] | None = None, allow_import: bool = False, name: str = "graph"
+) -> GraphSpec:
+    """As `load_graph`, for what is in the file: dicts, lists and plain values."""
+    if not isinstance(data, Mapping):
+        raise GraphInvalid(graph_id=name, problems=(GraphProblem("bad_field", name, "it is no mapping of fields"),))
+    parsing = _Parsing(_Names(functions or {}, allow_import))
+    fields = {str(key): value for key, value in data.items()}
+    fields["nodes"] = parsing.parts("nodes", fields.get("nodes", []), NodeSpec)
+    fields["edges"] = parsing.parts("edges", fields.get("edges", []), EdgeSpec)
+    points = parsing.parts("async_entry_points", fields.get("async_entry_points", []), EntryPoint)
+    graph = None
+    if not parsing.problems:  # else every edge to a node that could not be made would be one more
+        graph = parsing.made(name, GraphSpec, {**fields, "async_entry_points": points})
+    if graph is None:
+        raise GraphInvalid(graph_id=str(fields.get("id", name)), problems=tuple(parsing.problems))
+    return resolve_graph(graph, functions, allow_import=allow_import) if functions or allow_import else graph
+
+
+def resolve_graph(
+    graph: GraphSpec, functions: Mapping[str, Any] | None = None, *, allow_import: bool = False
+) -> GraphSpec:
+    """The graph with its functions in the place of their names. Raises GraphInvalid with every name that is nothing."""
+    names, problems, nodes = _Names(functions or {}, allow_import), [], []
+    for node in graph.nodes:
+        found = node.function
+        if isinstance(found, str):
+            try:
+                found = names.function(found)
+            except LookupError as error:
+                problems.append(GraphProblem("not_resolved", f"node {node.id!r}", f"its function {error.args[0]}"))
+        nodes.append(node.model_copy(update={"function": found}))
+    if problems:
+        raise GraphInvalid(graph_id=graph.id, problems=tuple(problems))
+    return graph.model_copy(update={"nodes": nodes})
+
+
+class _Names:
+    """What names stand for."""
+
+    def __init__(self, known: Mapping[str, Any], allow_import: bool) -> None:
+        self._known = known
+        self._allow_import = allow_import
+
+    def find(self, name: str) -> Any:
+        """Raises LookupError with a sentence that goes on behind what it is."""
+        if name in self._known:
+            return self._known[name]
+        if not self._allow_import:
+            raise LookupError(f"{name!r} is not among the functions, and importing it was not allowed")
+        module, _, qualname = name.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in qualname.split("."):
+                found = getattr(found, part)
+        except Exception as error:  # noqa: BLE001 - a module may raise anything while it is imported
+            raise LookupError(f"{name!r} cannot be imported: {type(error).__name__}: {error}") from None
+        return found
+
+    def function(self, name: str) -> Any:
+        """As `find`, of something that can be called."""
+        found = self.find(name)
+        if not callable(found):
+            raise LookupError(f"{name!r} is no function: {found!r:.100}")  # noqa: TRY004 - of a name, as the other one
+        return found
+
+
+class _Parsing:
+    """Makes the parts of a graph, and gathers what is wrong with them."""
+
+    def __init__(self, names: _Names) -> None:
+        self._names = names
+        self.problems: list[GraphProblem] = []
+
+    def parts(self, what: str, found: Any, kind: type[T]) -> list[T]:
+        """Those of a list that can be made."""
+        if not isinstance(found, list):
+            self.problems.append(GraphProblem("bad_field", what, "it is no list"))
+            return []
+        made = []
+        for number, fields in enumerate(found):
+            where = f"{what}[{number}]"
+            if not isinstance(fields, Mapping):
+                self.problems.append(GraphProblem("bad_field", where, "it is no mapping of fields"))
+                continue
+            where += f" {fields['id']!r}" if "id" in fields else ""
+            part = self.made(where, kind, {str(key): value for key, value in fields.items()})
+            made += [] if part is None else [part]
+        return made
+
+    def made(self, where: str, kind: type[T], fields: dict[str, Any]) -> T | None:
+        """The part; or None, and a problem."""
+        try:
+            for name, make in _WITHIN.items():
+                if isinstance(fields.get(name), Mapping):
+                    fields[name] = make(**fields[name])
+            for name in ("input_model", "output_model"):
+                if isinstance(fields.get(name), str):
+                    fields[name] = self._model(where, name, fields[name])
+            return kind(**fields)
+        except GraphInvalid as error:
+            self.problems += error.problems
+        except (InvalidInput, TypeError) as error:
+            self.problems.append(GraphProblem("bad_field", where, str(error)))
+        return None
+
+    def _model(self, where: str, field: str, name: str) -> type[BaseModel] | None:
+        try:
+            found = self._names.find(name)
+            if isinstance(found, type) and issubclass(found, BaseModel):
+                return found
+            reason = f"{name!r} is no pydantic model"
+        except LookupError as error:
+            reason = error.args[0]
+        self.problems.append(GraphProblem("not_resolved", where, f"its {field} {reason}"))
+        return None
+
+
+def _read_json(text: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for key, _ in pairs if [each for each, _ in pairs].count(key) > 1)
+            raise ValueError(f"there are two {twice!r} in one object")
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
