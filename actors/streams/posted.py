@@ -31,7 +31,10 @@ def cancel_body(reason: str, grace: float) -> Payload:
 
 def asked_cancel(row: InboxRow, grace: float) -> tuple[str, float]:
     """Why, and with how many seconds of grace. Anybody may have left the row: what is no such thing is not believed."""
-    body = row.body.value() if row.body is not None else None
+    try:
+        body = row.body.value() if row.body is not None else None
+    except MessageError:
+        body = None
     if not isinstance(body, dict):
         return "cancelled", grace
     reason, seconds = body.get("reason"), body.get("grace")

@@ -67,6 +67,7 @@ def choose(trigger: EventTrigger, event: Event, ancestry: tuple[str, ...]) -> St
 
     Raises:
         MessageError: the event's data are damaged.
+        InvalidInput: they nest so deep that an input with them in it cannot be encoded.
     """
     if trigger.without_graph is not None and event.graph_id == trigger.without_graph:
         return None

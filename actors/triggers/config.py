@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeGuard
 
-from propolis.messages import LIVE_EVENTS, InvalidInput, Payload
+from propolis.messages import LIVE_EVENTS, InvalidInput, Payload, is_unicode
 
 from .cron import Cron
 
@@ -46,7 +46,7 @@ def check_trigger(trigger_type: str, config: Mapping[str, Any]) -> None:
             _check_event(config)
         case "webhook":
             path = config.get("path")
-            if not isinstance(path, str) or not path.strip():
+            if not _is_text(path) or not path.strip():
                 _refuse("path", "a webhook needs a path", 'Pass trigger_config={"path": "/hooks/name"}.')
 
 
@@ -129,7 +129,7 @@ def _check_event(config: Mapping[str, Any]) -> None:
         reason = "an event trigger needs the types of its events"
         _refuse("event_types", reason, 'Pass event_types=["execution_failed"], say.')
     for name in names:
-        if not isinstance(name, str) or not name:
+        if not _is_text(name) or not name:
             _refuse("event_types", f"{name!r} is no name of an event type", "Pass names.")
         if name in LIVE_EVENTS:
             reason = f"{name} is live only: it is never stored, so it could be missed"
@@ -140,7 +140,7 @@ def _check_event(config: Mapping[str, Any]) -> None:
     _check_names("event trigger", config, EVENT_FIELDS)
     for name in ("filter_stream", "filter_node", "filter_graph"):
         value = config.get(name)
-        if value is not None and (not isinstance(value, str) or not value):
+        if value is not None and (not _is_text(value) or not value):
             _refuse(name, f"{value!r} is no id", "Pass one, or leave it out.")
     _check_flag(config, "exclude_own_graph")
     _check_flag(config, "join_session")
@@ -168,6 +168,10 @@ def _check_whole(config: Mapping[str, Any], name: str, least: int, what: str) ->
     value = config.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63):
         _refuse(name, f"{value!r} is no whole number from {least} on", f"Pass {what}.")
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and is_unicode(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -9,6 +9,7 @@ from propolis.messages import (
     Event,
     EventFilter,
     IdempotencyConflict,
+    InvalidInput,
     MessageError,
     OpenTrigger,
     StartExecution,
@@ -162,7 +163,7 @@ class EventTriggerActor(Triggering):
         for event in page.events:
             try:
                 chosen = choose(self._trigger, event, page.ancestry.get(event.execution_id or "", ()))
-            except MessageError as error:
+            except (InvalidInput, MessageError) as error:
                 notes.append(self._refused(event, error))
                 continue
             if isinstance(chosen, Loop):

@@ -225,7 +225,7 @@ def test_a_timer_that_could_not_fire_is_refused(schedule: dict[str, object], nam
     assert f"EntryPoint.trigger_config{name}" == refusal(trigger_type="timer", trigger_config=schedule).what
 
 
-@pytest.mark.parametrize("config", [{}, {"path": ""}, {"path": " "}, {"path": None}, {"path": 7}])
+@pytest.mark.parametrize("config", [{}, {"path": ""}, {"path": " "}, {"path": None}, {"path": 7}, {"path": "\ud800"}])
 def test_a_webhook_without_a_path_is_refused(config: dict[str, object]) -> None:
     """Nothing could reach it."""
     assert "EntryPoint.trigger_config.path" == refusal(trigger_type="webhook", trigger_config=config).what
@@ -280,6 +280,8 @@ def test_a_misspelled_field_of_a_timer_is_told_the_right_one() -> None:
         ({"event_types": 7}, ".event_types"),
         ({"event_types": [7]}, ".event_types"),
         ({"event_types": [""]}, ".event_types"),
+        ({"event_types": ["\ud800"]}, ".event_types"),
+        ({"event_types": ["x"], "filter_graph": "\ud800"}, ".filter_graph"),
         ({"event_types": ["x"], "filter_stream": ""}, ".filter_stream"),
         ({"event_types": ["x"], "filter_node": 1}, ".filter_node"),
         ({"event_types": ["x"], "exclude_own_graph": "yes"}, ".exclude_own_graph"),

@@ -183,13 +183,15 @@ def test_a_row_of_ones_own_runtime_is_heard_at_once(clock: ManualHost, gate: Gat
         assert "cancelled" == stream.wait_for_completion(execution_id).get(timeout=PATIENCE).status
 
 
-@pytest.mark.parametrize("body", [None, 7, {"reason": 5, "grace": "long"}, {"grace": -1}, {"grace": True}, []])
+@pytest.mark.parametrize(
+    "body", [None, 7, {"reason": 5, "grace": "long"}, {"grace": -1}, {"grace": True}, [], Payload(b"\xc1")]
+)
 def test_a_cancel_with_an_odd_body_is_a_cancel(runtime: Runtime, gate: Gate, body: Any) -> None:
     """Anybody may have left it."""
     stream = stream_at(runtime, gate)
     execution_id = stream.execute(1).get(timeout=PATIENCE)
     gate.wait_for(1)
-    payload = None if body is None else Payload.of(body)
+    payload = body if body is None or isinstance(body, Payload) else Payload.of(body)
     now = datetime.now(UTC)
     runtime.sessions_ref.ask(
         PostToInbox(execution_id=execution_id, kind="cancel", body=payload, created_at=now), timeout=PATIENCE

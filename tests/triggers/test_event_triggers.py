@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from propolis import EntryPoint, RestartPolicy, Runtime, Stream
-from propolis.messages import EventFilter, StreamSaturated
+from propolis.messages import EventFilter, InvalidInput, Payload, StreamSaturated
 from propolis.testing import ManualHost
 
 from ..processes import unmeasured
@@ -297,6 +297,34 @@ def test_what_can_never_be_started_is_told_and_passed_by(start: Start) -> None:
         gate.open()
     running.get(timeout=PATIENCE)
     assert [] == log.inputs
+
+
+def test_an_event_that_makes_no_input_is_told_and_passed_by(start: Start) -> None:
+    """Its data nest as deep as data may, and would be deeper in an input. It must not come back for ever."""
+    log, seen, runtime = Log(), Recorder(), start()
+    runtime.subscribe("trigger_refused", seen).get(timeout=PATIENCE)
+    open_point(runtime, event_point(event_types=["order"]), log)
+
+    async def emit_deep(ctx: Any, data: Any) -> None:
+        deep: Any = None
+        while (deeper := [deep]) and can_be_encoded({"deep": deeper}):
+            deep = deeper
+        await ctx.emit("order", {"deep": deep})
+
+    open_point(runtime, EntryPoint(id="deep"), emit_deep).run().get(timeout=PATIENCE)
+    assert "nests too deep" in seen.wait_for("trigger_refused").data["error"]
+    say(source(runtime), ("order", {"n": 1}))
+    until(lambda: log.inputs)
+    assert [{"n": 1}] == heard(log)
+
+
+def can_be_encoded(value: Any) -> bool:
+    """Whether it can."""
+    try:
+        Payload.of(value)
+    except InvalidInput:
+        return False
+    return True
 
 
 def test_failures_can_be_reacted_to(start: Start) -> None:
