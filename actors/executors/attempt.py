@@ -34,6 +34,7 @@ from .memory import WorkingMemory
 from .names import check_name, check_text
 from .outcomes import causes
 from .replay import Replay
+from .running import refuse_in_step
 from .signals import Parked, Paused
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class Attempt:
         made, only say so.
         """
         self.check()
+        refuse_in_step(self, "checkpoint")
         check_text("node", node)
         if memory is not None:
             self.memory.write_batch(memory)
@@ -242,6 +244,7 @@ class Attempt:
     def pause(self, node: str | None) -> None:
         """Raise Paused, with what is a checkpoint too; by one that an earlier attempt has made it just passes."""
         self.check()
+        refuse_in_step(self, "pause")
         check_text("node", node)
         self.node = node if node is not None else self.node
         if not self.replay.pass_checkpoint().replayed:

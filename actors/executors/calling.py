@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pykka
 
@@ -14,20 +14,36 @@ from ..core import Reply
 from ..host import Host
 from .protocol import is_coroutine_function
 
-__all__ = ["AsyncCalling", "PlainCalling", "start_thread"]
+__all__ = ["AsyncCalling", "Outcome", "PlainCalling", "start_thread"]
 
 R = TypeVar("R")
 
 
-def start_thread(host: Host, function: Callable[..., Any], args: tuple[Any, ...]) -> Reply[Any]:
+class Outcome(NamedTuple):
+    """What a call gave or raised: as a value, so that a SystemExit passes through no task, and thus through no loop,
+    and nobody misses the exception of one that was left behind.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+
+    def get(self) -> Any:
+        """Return the one, or raise the other."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def start_thread(host: Host, function: Callable[..., Any], args: tuple[Any, ...]) -> Reply[Outcome]:
     """Call a function on a thread of its own, in the context of the caller."""
-    context, reply = contextvars.copy_context(), Reply[Any]()
+    context, reply = contextvars.copy_context(), Reply[Outcome]()
 
     def run() -> None:
         try:
-            reply.set(context.run(function, *args))
+            outcome = Outcome(context.run(function, *args))
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            reply.set_error(error)
+            outcome = Outcome(error=error)
+        reply.set(outcome)
 
     host.spawn_thread("propolis-step", run)
     return reply
@@ -56,7 +72,7 @@ class AsyncCalling:
         except asyncio.CancelledError as cancel:
             self._cancel = cancel
             await asyncio.wait([task])
-        return task.result()
+        return task.result().get()
 
     async def settle(self) -> None:
         """Go on with the cancel that had to wait."""
@@ -73,7 +89,7 @@ class AsyncCalling:
             await rings
 
 
-async def _await(reply: Reply[Any]) -> Any:
+async def _await(reply: Reply[R]) -> R:
     return await reply
 
 
@@ -92,9 +108,10 @@ class PlainCalling:
         if timeout is None:
             return function(*args)
         try:
-            return start_thread(self._host, function, args).get(timeout=timeout)
+            outcome = start_thread(self._host, function, args).get(timeout=timeout)
         except pykka.Timeout:
             raise TimeoutError(f"it took longer than its timeout of {timeout:g} s") from None
+        return outcome.get()
 
     async def settle(self) -> None:
         """Nothing had to wait."""
@@ -111,14 +128,21 @@ class PlainCalling:
 async def _bounded(host: Host, call: Coroutine[Any, Any, Any], timeout: float | None) -> Any:
     if timeout is None:
         return await call
-    task = asyncio.ensure_future(call)
+    task = asyncio.ensure_future(_outcome_of(call))
     try:
         await _wait(host, task, timeout)
     finally:
         if not task.done():
             task.cancel()
             await asyncio.wait([task])
-    return task.result()
+    return task.result().get()
+
+
+async def _outcome_of(call: Coroutine[Any, Any, Any]) -> Outcome:
+    try:
+        return Outcome(await call)
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        return Outcome(error=error)
 
 
 async def _wait(host: Host, task: asyncio.Future[Any], timeout: float | None) -> None:

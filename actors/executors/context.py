@@ -17,7 +17,7 @@ from . import steps, waits
 from .attempt import Attempt
 from .calling import AsyncCalling, PlainCalling
 from .remembering import Memory, Scope, SyncMemory, check_cancelled
-from .steps import OnDoubt, current_step_key, run_plainly
+from .steps import OnDoubt, run_plainly, step_key
 
 __all__ = ["Context", "Memory", "Scope", "SyncContext", "SyncMemory"]
 
@@ -100,7 +100,7 @@ class _Shared:
         """Of the step whose function runs here: the same however often that is run again. For an outside system that
         can deduplicate. None outside of a step's function.
         """
-        return current_step_key()
+        return step_key(self._attempt)
 
     @property
     def cancelled(self) -> bool:

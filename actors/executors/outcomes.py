@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from propolis.messages import Failure, InvalidInput, Payload, PropolisError, RecordedStep, StepFailed, name_of
+from propolis.messages import (
+    Failure,
+    InvalidInput,
+    MessageError,
+    Payload,
+    PropolisError,
+    RecordedStep,
+    StepFailed,
+    name_of,
+)
 
 __all__ = ["Done", "causes", "digest_of", "failure_of", "outcome_of"]
 
@@ -30,13 +39,37 @@ def digest_of(args: tuple[Any, ...]) -> bytes:
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for arg in args:
         try:
-            data = Payload.of(arg).data
+            data = _in_order(Payload.of(arg))
         except InvalidInput:
             kind = type(arg)
             data = f"{kind.__module__}.{kind.__qualname__}".encode("utf-8", "replace")
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.digest()
+
+
+def _in_order(payload: Payload) -> bytes:
+    """Bytes that are the same for equal values: a dict counts without its order, and a set, whose strings another
+    process has in another one.
+    """
+    try:
+        return _bytes_of(payload.value())
+    except (MessageError, RecursionError):  # it nests as deep as it may
+        return payload.data
+
+
+def _bytes_of(value: Any) -> bytes:
+    parts: list[bytes]
+    match value:
+        case dict():
+            parts = sorted(_bytes_of(key) + _bytes_of(inner) for key, inner in value.items())
+        case set() | frozenset():
+            parts = sorted(map(_bytes_of, value))
+        case list() | tuple():
+            parts = [_bytes_of(inner) for inner in value]
+        case _:
+            return Payload.of(value).data
+    return Payload.of([type(value).__name__, parts]).data
 
 
 def outcome_of(execution_id: str, step: RecordedStep) -> Any:

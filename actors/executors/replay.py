@@ -57,14 +57,22 @@ class Replay:
         if not self._begun:
             self.segment = self._behind
 
-    def next(self, kind: StepKind, name: str, digest: bytes) -> tuple[StepKey, RecordedStep | None]:
+    def next(
+        self, kind: StepKind, name: str, digest: bytes, within: StepKey | None = None
+    ) -> tuple[StepKey, RecordedStep | None]:
         """The key of a step that is called now, and what is recorded of it.
+
+        One that is called by the function of another is counted `within` that: a re-run may find the other recorded,
+        and then does not come by this one.
 
         Raises:
             ReplayMismatch: it is recorded with other arguments.
         """
         self._begun = True
-        segment, first_call = SCOPE.get() or (self.segment, 0)
+        if within is None:
+            segment, first_call = SCOPE.get() or (self.segment, 0)
+        else:
+            segment, first_call, name = within.segment, 0, f"{within.name}[{within.call}]/{name}"
         counted = (segment, kind, name, first_call)
         calls = self._calls.get(counted, 0)
         key = StepKey(segment, kind, name, first_call + calls)

@@ -6,7 +6,7 @@ It is written once, as coroutines over a `Calling`, which says how a function is
 
 from __future__ import annotations
 
-import contextvars
+import inspect
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
@@ -23,23 +23,25 @@ from propolis.messages import (
 )
 
 from ..core import Reply, ask
+from ..specs import Backoff
 from .names import check_name
 from .outcomes import Done, digest_of, failure_of, outcome_of
+from .running import refuse_in_step, running, running_step
 from .signals import Parked
 
 if TYPE_CHECKING:
-    from ..specs import Backoff
     from .attempt import Attempt
 
 __all__ = [
     "Calling",
     "OnDoubt",
-    "current_step_key",
     "begun_step",
     "check_seconds",
+    "check_wait",
     "run_plainly",
     "sleep",
     "step",
+    "step_key",
     "wait",
 ]
 
@@ -50,7 +52,8 @@ OnDoubt: TypeAlias = Literal["rerun", "fail"] | Callable[..., Any]
 SHORT_SECONDS: Final = 0.1
 """A sleep that is no longer keeps its stack and its slot, and is not recorded: both would cost more."""
 
-_current: contextvars.ContextVar[str | None] = contextvars.ContextVar("propolis_step", default=None)
+LONGEST_SECONDS: Final = 3_155_760_000.0
+"""A hundred years: what is longer meets the end of the calendar, or of a timer's range."""
 
 
 class Calling(Protocol):
@@ -85,9 +88,10 @@ def run_plainly(coroutine: Coroutine[Any, Any, R]) -> R:
     raise AssertionError("a blocking executor's calls do not suspend")
 
 
-def current_step_key() -> str | None:
-    """The key of the step whose function is running here; None outside of one."""
-    return _current.get()
+def step_key(attempt: Attempt) -> str | None:
+    """The key of the step whose function is running here, as text; None outside of one."""
+    key = running_step(attempt)
+    return None if key is None else f"{attempt.begin.spec.run_id}:{key.segment}:{key.name}:{key.call}"
 
 
 async def step(
@@ -104,9 +108,9 @@ async def step(
 ) -> Any:
     """Call the function once in the life of the run, and record what came of it (D4)."""
     attempt.check()
-    _check_step(name, function, on_doubt, retries, timeout)
+    _check_step(name, function, on_doubt, retries, backoff, timeout)
     digest = digest_of(args)
-    key, recorded = attempt.replay.next("step", name, digest)
+    key, recorded = attempt.replay.next("step", name, digest, running_step(attempt))
     if recorded is not None and recorded.status != "begun":
         return _replayed(attempt, recorded)
     begun = begun_step(key, digest)
@@ -114,24 +118,24 @@ async def step(
         if on_doubt == "fail":
             raise StepInDoubt(execution_id=attempt.begin.spec.execution_id, step=name)
         found = await calling.call(on_doubt, args, timeout)
+        _refuse_coroutine(name, found)
         if isinstance(found, Done):
-            return await _record_value(attempt, calling, begun, found.value)
+            return await _record_value(attempt, calling, begun, _encode(attempt, name, found.value))
     elif on_doubt != "rerun":
         await _record(attempt, calling, begun)
     if not attempt.begin.is_trusted():  # D5: asked behind a commit, so that no zombie calls what its heir calls as well
         await calling.answer(ask(attempt.ref, EmitEvents(epoch=attempt.begin.epoch, events=()), timeout=None))
-    token = _current.set(f"{attempt.begin.spec.run_id}:{key.segment}:{name}:{key.call}")
     try:
-        value = await _call(attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout)
+        with running(attempt, key):
+            value = await _call(attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout)
         attempt.host.reach("step.called")
+        payload = _encode(attempt, name, value)
     except Exception as error:
         attempt.raised[id(error)] = (error, key)
         await _record(attempt, calling, begun.model_copy(update={"status": "failed", "failure": failure_of(error)}))
         await calling.settle()
         raise
-    finally:
-        _current.reset(token)
-    value = await _record_value(attempt, calling, begun, value)
+    value = await _record_value(attempt, calling, begun, payload)
     await calling.settle()
     return value
 
@@ -167,8 +171,19 @@ def _replayed(attempt: Attempt, recorded: RecordedStep) -> Any:
         raise
 
 
-async def _record_value(attempt: Attempt, calling: Calling, begun: RecordedStep, value: Any) -> Any:
-    payload = Payload.of(value, f"step {begun.name!r}", attempt.limit)
+def _encode(attempt: Attempt, name: str, value: Any) -> Payload:
+    _refuse_coroutine(name, value)
+    return Payload.of(value, f"step {name!r}", attempt.limit)
+
+
+def _refuse_coroutine(name: str, value: Any) -> None:
+    if inspect.iscoroutine(value):
+        value.close()  # nobody awaits it
+        remedy = "Pass the async def itself, uncalled, with its arguments."
+        raise InvalidInput(what=f"step {name!r}", reason="a plain function of it returned a coroutine", remedy=remedy)
+
+
+async def _record_value(attempt: Attempt, calling: Calling, begun: RecordedStep, payload: Payload) -> Any:
     await _record(attempt, calling, begun.model_copy(update={"status": "done", "value": payload}))
     return payload.value()  # what a re-run gets: the same, and the caller's own
 
@@ -180,9 +195,10 @@ async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep) ->
 
 async def sleep(attempt: Attempt, calling: Calling, seconds: float) -> None:
     """Wait, also beyond the end of the process."""
-    attempt.check(waits=True)
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
-        raise InvalidInput(what="sleep", reason=f"{seconds!r:.200} is no number of seconds", remedy="Pass one from 0.")
+    check_wait(attempt, "sleep")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_SECONDS:
+        remedy = f"Pass one from 0 to {LONGEST_SECONDS:.0f}, a hundred years."
+        raise InvalidInput(what="sleep", reason=f"{seconds!r:.200} is no number of seconds", remedy=remedy)
     if seconds <= SHORT_SECONDS:
         await calling.pause(float(seconds))
         attempt.check()
@@ -191,6 +207,12 @@ async def sleep(attempt: Attempt, calling: Calling, seconds: float) -> None:
     key, recorded = attempt.replay.next("sleep", "", digest)
     due_at = attempt.host.now() + timedelta(seconds=seconds)
     await wait(attempt, calling, recorded or begun_step(key, digest, due_at=due_at))
+
+
+def check_wait(attempt: Attempt, what: str) -> None:
+    """Refuse a durable wait of one that has been superseded, and one within a step."""
+    attempt.check(waits=True)
+    refuse_in_step(attempt, what)
 
 
 def begun_step(key: StepKey, digest: bytes, **more: Any) -> RecordedStep:
@@ -212,7 +234,7 @@ async def wait(attempt: Attempt, calling: Calling, waiting: RecordedStep) -> Any
 
 
 def _check_step(
-    name: str, function: Callable[..., Any], on_doubt: OnDoubt, retries: int, timeout: float | None
+    name: str, function: Callable[..., Any], on_doubt: OnDoubt, retries: int, backoff: Backoff, timeout: float | None
 ) -> None:
     check_name("step", name)
     if not callable(function):
@@ -225,6 +247,9 @@ def _check_step(
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         reason = f"retries={retries!r:.200} is no number of them"
         raise InvalidInput(what=f"step {name!r}", reason=reason, remedy="Pass how many, from 0.")
+    if not isinstance(backoff, Backoff):
+        reason = f"backoff={backoff!r:.200} is none"
+        raise InvalidInput(what=f"step {name!r}", reason=reason, remedy="Pass a Backoff(...).")
     check_seconds(f"step {name!r}: timeout", timeout)
 
 
@@ -233,6 +258,6 @@ def check_seconds(what: str, seconds: float | None) -> None:
     if seconds is None:
         return
     number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not 0 < seconds < float("inf"):
-        reason = f"{seconds!r:.200} is no number of seconds above 0"
+    if not number or not 0 < seconds <= LONGEST_SECONDS:
+        reason = f"{seconds!r:.200} is no number of seconds above 0, up to {LONGEST_SECONDS:.0f}"
         raise InvalidInput(what=what, reason=reason, remedy="Pass one, or None for no limit.")

@@ -13,7 +13,7 @@ from propolis.messages import InvalidInput, Payload, StepKey
 
 from .names import check_name, check_text
 from .outcomes import digest_of
-from .steps import Calling, begun_step, check_seconds, wait
+from .steps import Calling, begun_step, check_seconds, check_wait, wait
 
 if TYPE_CHECKING:
     from .attempt import Attempt
@@ -26,7 +26,7 @@ NO_DEFAULT: Final[Any] = object()
 
 async def receive(attempt: Attempt, calling: Calling, topic: str, timeout: float | None) -> Any:
     """The next signal under a topic."""
-    attempt.check(waits=True)
+    check_wait(attempt, "receive")
     check_name("topic", topic)
     check_seconds("receive.timeout", timeout)
     due_at = None if timeout is None else attempt.host.now() + timedelta(seconds=timeout)
@@ -45,7 +45,7 @@ async def ask_human(
     default: Any,
 ) -> Any:
     """The answer of a person."""
-    attempt.check(waits=True)
+    check_wait(attempt, "ask_human")
     check_text("node_id", node_id)
     if not isinstance(prompt, str) or not prompt:
         raise InvalidInput(what="prompt", reason=f"{prompt!r:.200} is no text", remedy="Say what you want to know.")
@@ -78,11 +78,11 @@ async def ask_human(
 
 async def call(attempt: Attempt, calling: Calling, stream_id: str, input_data: Any, *, wait_for_it: bool) -> Any:
     """Run an execution on another stream: what it gives, or, without waiting for it, its id."""
-    attempt.check(waits=True)
+    check_wait(attempt, "call" if wait_for_it else "start")
     check_name("stream_id", stream_id)
     given = Payload.of(input_data, "input_data", attempt.limit)
     about = Payload.join({"input": given, "wait": Payload.of(wait_for_it)})
-    digest = digest_of((about.data,))
+    digest = digest_of((input_data, wait_for_it))
     key, recorded = attempt.replay.next("call", stream_id, digest)
     return await wait(attempt, calling, recorded or begun_step(key, digest, about=about))
 

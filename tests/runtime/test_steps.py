@@ -330,6 +330,9 @@ def test_a_value_that_cannot_be_encoded_fails_with_its_path(any_runtime: Runtime
         (("x", str), {"retries": -1}, "retries"),
         (("x", str), {"retries": True}, "retries"),
         (("x", str), {"timeout": 0}, "timeout"),
+        (("x", str), {"timeout": float("nan")}, "timeout"),
+        (("x", str), {"timeout": 1e300}, "timeout"),
+        (("x", str), {"backoff": 5}, "backoff"),
     ],
 )
 def test_a_bad_argument_is_refused_by_name(

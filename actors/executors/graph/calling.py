@@ -133,7 +133,7 @@ async def call_function(
         context.time_is_over = True
         await asyncio.wait([coming])
         raise
-    value = reply.result()
+    value = reply.result().get()
     return await value if isinstance(value, Awaitable) else value
 
 
