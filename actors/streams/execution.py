@@ -146,6 +146,7 @@ class ExecutionActor(Parenting):
         """Begin the attempt that has been counted, unless it is to end first; with what its run has recorded."""
         if self.settle_early():
             return
+        self.forget_waits()
         if self._life.state.attempt == 1 and self._spec.origin in ("fresh", "join"):
             self._launch_with(None)
             return

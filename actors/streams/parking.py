@@ -21,7 +21,7 @@ from propolis.messages import (
 
 from ..core import LATER, Handlers, Reply
 from .endings import draft, given
-from .life import Life
+from .life import Life, Phase
 from .plan import StreamPlan
 from .posted import ended_by, expired
 from .recording import Recording
@@ -59,17 +59,24 @@ class Parking(Recording):
         reply, wait = self.keep_asked(), message.step
         ended, row = self._find_end(wait)
         if ended is None:
-            self._park((wait,), reply)
+            self._park((wait,), reply, "running")
         else:
+            self._take(row)
             self._record_over([Over(ended, reply, row)])
         return LATER
 
     def park_unwound(self, waits: tuple[RecordedStep, ...]) -> None:
         """The attempt has ended in order to wait: commit what for."""
         self._life.phase = "writing"
-        self._park(waits, None)
+        self._park(waits, None, "writing")
 
-    def _park(self, waits: tuple[RecordedStep, ...], reply: Reply[Any] | None) -> None:
+    def forget_waits(self) -> None:
+        """An attempt begins: what it waits for it says itself, and then finds what has come of that meanwhile."""
+        self._waits = self._over = None
+        self._taken = frozenset()
+
+    def _park(self, waits: tuple[RecordedStep, ...], reply: Reply[Any] | None, phase: Phase) -> None:
+        """`phase`: the one in which it has a slot to give back; in another one the attempt has ended meanwhile."""
         life = self._life
         life.state = life.state.model_copy(update={"status": "parked"})
         events = tuple(event for wait in waits for event in _parked_events(wait))
@@ -81,7 +88,7 @@ class Parking(Recording):
             self._waits = self._waits or {}
             for wait in waits:
                 self._waits[wait.key] = (wait, reply)
-            if life.phase in ("running", "writing"):
+            if life.phase == phase:
                 self._give_slot_back()
             for wait in waits:
                 self.begin_wait(wait, again=False)
@@ -166,13 +173,17 @@ class Parking(Recording):
             return
         self.host.reach("wait.over")
         self._over = {**(self._over or {}), ended.key: (ended, row)}
-        if row is not None:
-            self._taken |= {row.id}
+        self._take(row)
         if life.phase == "parked":
             life.phase = "awaiting_slot"
             self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
         elif life.phase == "running":
             self._record_over(self.take_over())
+
+    def _take(self, row: InboxRow | None) -> None:
+        """It has ended one wait, and ends no other."""
+        if row is not None:
+            self._taken |= {row.id}
 
     def go_on(self) -> bool:
         """There is a slot. With its stack kept it goes on where it is; else False: it is to run again."""

@@ -1,0 +1,123 @@
+"""Parking, where something else happens at the same moment: a failure, a second end, a signal for a new attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from propolis import Backoff, RestartPolicy, Runtime, RuntimeConfig
+from propolis.messages import AdvanceExecution
+from propolis.testing import FailingStore, ManualHost
+
+from .support import GRACE, PATIENCE, Gate, pass_time, pass_time_until, point, until
+from .test_parking import until_parked
+from .test_waiting_for_others import open_with, output
+
+AT_ONCE = RestartPolicy(max_restarts=3, backoff=Backoff(initial=0.0))
+
+
+def test_a_failure_overtakes_the_commit_that_parks_it() -> None:
+    """The answer to that commit finds another attempt, which has a slot and keeps it."""
+    failing, begins, fails, gate = FailingStore(), Gate(), Gate(), Gate()
+
+    async def work(ctx: Any, data: str) -> Any:
+        if data == "first" and ctx.attempt == 1:
+            await begins.passed(ctx)
+            sleeping = asyncio.create_task(ctx.sleep(60.0))
+            await fails.passed(ctx)
+            sleeping.cancel()
+            raise OSError("again")
+        await gate.passed(ctx)
+        return data
+
+    with Runtime(failing.open) as runtime:
+        stream = open_with(runtime, "asyncio", work, max_concurrent=1, restart=AT_ONCE)
+        first, second = (stream.execute(data).get(timeout=PATIENCE) for data in ("first", "second"))
+        begins.wait_for()
+        with failing.hold_commit() as held:
+            begins.open()
+            held.wait_reached()
+            assert any(isinstance(write, AdvanceExecution) for write in failing.batches[-1])
+            fails.open()
+            until(lambda: stream.get_context(first).get(timeout=PATIENCE).attempt == 2)  # type: ignore[union-attr]
+        gate.wait_for()
+        assert 1 == stream.get_stats().get(timeout=PATIENCE).queue_depth  # the second has no slot
+        gate.open()
+        assert ["first", "second"] == [output(stream, id) for id in (first, second)]
+
+
+def test_a_wait_that_ends_while_another_has_its_attempt_counted_is_not_forgotten(clock: ManualHost) -> None:
+    """The executor is run again for the one, comes to the other, and finds that over."""
+    failing = FailingStore()
+
+    def work(ctx: Any, data: Any) -> int:
+        with contextlib.suppress(BaseException):  # a way to wait for both
+            ctx.sleep(10.0)
+        ctx.sleep(20.0)
+        return int(ctx.attempt)
+
+    config = RuntimeConfig(grace_seconds=GRACE, lease_seconds=3_000_000.0)
+    runtime = Runtime(failing.open, config=config, host=clock)
+    runtime.start().get(timeout=PATIENCE)
+    try:
+        stream = runtime.open_stream(point("thread"), work).get(timeout=PATIENCE)
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        until_parked(stream, execution_id)
+        with failing.hold_commit() as held:
+            pass_time(clock, 10.0)
+            held.wait_reached()
+            clock.advance(10.0)
+            stream.get_context(execution_id).get(timeout=PATIENCE)
+        pass_time_until(clock, lambda: not stream.active_execution_ids, step=0.01)
+        assert output(stream, execution_id) in (2, 3)
+    finally:
+        stopping = runtime.stop()
+        pass_time_until(clock, stopping.done, step=0.01)
+
+
+def test_a_signal_is_not_taken_by_a_wait_of_an_attempt_that_is_gone(any_runtime: Runtime) -> None:
+    """It failed beside that wait. The next attempt, which has not come to it yet, gets the signal."""
+    fails, gate = Gate(), Gate()
+
+    async def work(ctx: Any, data: str) -> Any:
+        if data == "first" and ctx.attempt == 1:
+            waiting = asyncio.create_task(ctx.receive("news"))
+            await fails.passed(ctx)
+            waiting.cancel()
+            raise OSError("again")
+        if data == "first":
+            await gate.passed(ctx)
+        return await ctx.receive("news")
+
+    stream = open_with(any_runtime, "asyncio", work, restart=AT_ONCE)
+    first, second = (stream.execute(data).get(timeout=PATIENCE) for data in ("first", "second"))
+    until_parked(stream, first, second)
+    fails.open()
+    gate.wait_for()
+    for execution_id in (first, second):
+        stream.send(execution_id, "news", execution_id).get(timeout=PATIENCE)
+    assert second == output(stream, second)  # so the first has heard of its own
+    gate.open()
+    assert first == output(stream, first)
+
+
+def test_receives_side_by_side_have_a_signal_each(any_runtime: Runtime) -> None:
+    """Of those, too, that were there before anybody asked."""
+    gate = Gate()
+
+    async def work(ctx: Any, data: str) -> Any:
+        if data == "fence":
+            return await ctx.receive("news")
+        await gate.passed(ctx)
+        return await asyncio.gather(*(ctx.receive("news") for _ in range(3)))
+
+    stream = open_with(any_runtime, "asyncio", work)
+    first, fence = (stream.execute(data).get(timeout=PATIENCE) for data in ("first", "fence"))
+    gate.wait_for()
+    for n in range(3):
+        stream.send(first, "news", n).get(timeout=PATIENCE)
+    stream.send(fence, "news", 0).get(timeout=PATIENCE)
+    output(stream, fence)  # so the other has heard of its own
+    gate.open()
+    assert [0, 1, 2] == sorted(output(stream, first))
