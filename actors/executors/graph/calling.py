@@ -138,9 +138,5 @@ async def call_function(
 
 
 async def _settled(reply: Reply[Any]) -> None:
-    """Come back when the answer is there, whatever it is: a task that raised a SystemExit would end its loop."""
-    try:
-        await reply
-    except BaseException:
-        if not reply.done():
-            raise
+    """Come back when the answer is there. It is an outcome, so it raises nothing here."""
+    await reply
