@@ -41,7 +41,7 @@ class WakeupActor(AsyncioActor):
         """Set the timer for what an earlier instance was asked."""
         self._set_timer()
 
-    def on_stop(self) -> None:
+    def on_end(self) -> None:
         """Stop the timer; who waits is told that this actor is gone."""
         if self._timer is not None:
             self._timer.cancel()

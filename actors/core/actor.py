@@ -41,7 +41,8 @@ class AsyncioActor(pykka.Actor):
     that too, and the supervisor decides about the actor. Without a supervisor a crashed actor ends.
 
     `on_start` runs on the loop before the first message; when it raises, that is a crash. `on_stop` runs at an
-    orderly end, and only then; `on_failure` at every crash, before the supervisor hears of it.
+    orderly end, and only then; `on_failure` at every crash, before the supervisor hears of it. `on_end` runs last of
+    all, however the actor ends.
     """
 
     handlers: ClassVar[Handlers] = {}
@@ -131,6 +132,13 @@ class AsyncioActor(pykka.Actor):
         """The reply slot of the message at hand, to be set later by a handler that returns `LATER`."""
         current = self.actor_inbox.current
         return None if current is None else cast("Reply[Any] | None", current.reply_to)
+
+    def on_end(self) -> None:
+        """The actor ends for good. The place to answer whoever hangs on what is `kept`.
+
+        This instance may have crashed, and wait for a restart that will not come: what else it holds may be in
+        disorder.
+        """
 
     # -- sending -----------------------------------------------------------------------------------------------------
 

@@ -280,7 +280,7 @@ class Life(Mailbox):
         if self.registered:
             pykka.ActorRegistry.unregister(self.ref)
         self.fail_waiting()
-        self.actor = None
+        self._end_instance()
         parent = self.parent
         if parent is not None and parent.children is not None:
             parent.children.pop(self.name, None)
@@ -292,6 +292,14 @@ class Life(Mailbox):
             except BaseException:
                 logger.exception("%s: a watcher of its end raised", self.path)
         self.watchers = None
+
+    def _end_instance(self) -> None:
+        actor, self.actor = self.actor, None
+        try:
+            if actor is not None:
+                actor.on_end()
+        except BaseException:
+            logger.exception("%s: on_end() raised", self.path)
 
     def child_ended(self, child: Life, failure: Failure | None) -> None:
         """Tell this actor, the parent: whichever instance is there when its turn comes."""

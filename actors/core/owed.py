@@ -15,12 +15,12 @@ class Owed:
     __slots__ = ("_replies",)
 
     def __init__(self) -> None:
-        self._replies: set[Reply[Any]] = set()
+        self._replies: dict[Reply[Any], None] = {}  # in their order
 
     def keep(self, reply: Reply[Any]) -> None:
         """Until it is given."""
-        self._replies.add(reply)
-        reply.on_done(lambda: self._replies.discard(reply))
+        self._replies[reply] = None
+        reply.on_done(lambda: self._replies.pop(reply, None))
 
     def refuse(self, error: BaseException) -> None:
         """Give this to everybody who still waits."""

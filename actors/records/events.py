@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from propolis.messages import Event, PublishEvents, WatchEvents
+from propolis.messages import ActorRestarted, Event, PublishEvents, WatchEvents
 
-from ..core import LATER, AsyncioActor, Handlers, Ref
+from ..core import LATER, AsyncioActor, Handlers, Owed, Ref
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from .subscriptions import Subscriber
 
 __all__ = ["EventActor"]
@@ -27,8 +29,23 @@ class EventActor(AsyncioActor):
         self._subscribers: dict[str, Subscriber] = self.kept("subscribers", dict)
         self._numbers = self.kept("numbers", itertools.count)
         self._sessions: list[Ref[Any]] = self.kept("sessions", list)
+        self._owed = Owed()
 
-    def on_stop(self) -> None:
+    def on_start(self) -> None:
+        """A new instance, after a crash: whether the word that somebody listens got through, nobody knows."""
+        if self._subscribers and self._sessions:
+            self.request(self._sessions[0], WatchEvents(on=True), lambda _: None)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Who waits for this instance to go on is told."""
+        self._owed.refuse(ActorRestarted(actor=self.actor_inbox.path, reason=repr(exception_value)))
+
+    def on_end(self) -> None:
         """Tell the subscribers that there will be no more."""
         for subscriber in self._subscribers.values():
             subscriber.close()
@@ -57,6 +74,9 @@ class EventActor(AsyncioActor):
         reply = self.keep_reply()
         if not self._sessions or len(self._subscribers) > 1:
             return subscription_id
+
+        if reply is not None:
+            self._owed.keep(reply)
 
         def watched(_: None) -> None:
             if reply is not None:

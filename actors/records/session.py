@@ -100,8 +100,9 @@ class SessionActor(AsyncioActor):
             self._flush()
         self._schedule_beat()
         self._watch_commits()
+        self._poll_later()
 
-    def on_stop(self) -> None:
+    def on_end(self) -> None:
         """Whoever still waits for a commit is told that there will be none."""
         for pending in self._ledger.abandon():
             if pending.reply is not None:
@@ -290,9 +291,7 @@ class SessionActor(AsyncioActor):
             return None
         self._turns.join(message.session_id, message.execution_id)
         self._turn_waiters[message.execution_id] = reply
-        if not self._polling:
-            self._polling = True
-            self.request(self._wakeups, WakeMe(after=TURN_POLL_SECONDS), lambda _: self._poll_turns())
+        self._poll_later()
         return LATER
 
     def leave_turn(self, message: LeaveTurn) -> None:
@@ -306,13 +305,16 @@ class SessionActor(AsyncioActor):
         if reply is not None:
             reply.set(None)
 
+    def _poll_later(self) -> None:
+        if self._turn_waiters and not self._polling:
+            self._polling = True
+            self.request(self._wakeups, WakeMe(after=TURN_POLL_SECONDS), lambda _: self._poll_turns())
+
     def _poll_turns(self) -> None:
         self._polling = False
         for execution_id in self._turns.firsts():
             self._wake_first(execution_id)
-        if self._turn_waiters:
-            self._polling = True
-            self.request(self._wakeups, WakeMe(after=TURN_POLL_SECONDS), lambda _: self._poll_turns())
+        self._poll_later()
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -86,7 +86,9 @@ class SqlStore:
 
     def beside(self, host: StoreHost) -> SqlStore:
         """Another store on the same database in memory, as another process has one on the same file."""
-        return SqlStore(self._engine, self._name, host, file=self._file, read_only=self._read_only)
+        store = SqlStore(self._engine, self._name, host, file=self._file, read_only=self._read_only)
+        store._statements = self._statements
+        return store
 
     @property
     def name(self) -> str:

@@ -9,17 +9,14 @@ from typing import Any, Final
 from propolis.messages import (
     Accepted,
     EventDraft,
-    ExecutionRow,
     ExecutionSpec,
     ExecutionState,
-    GetExecution,
     GetSession,
     InvalidInput,
     NewExecution,
     Opened,
     OpenExecution,
     Payload,
-    ReplayExecution,
     ResumeExecution,
     RunExecution,
     SessionBusy,
@@ -36,13 +33,12 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from ..core.mailbox import Envelope
 from .admission import Admit, Block, Drop, Reject
-from .endings import attempt_data, draft
+from .endings import attempt_data
 from .entries import Entry, Opening
 from .life import AWAIT_TURN, CLAIM, LAUNCH, Order
 from .supervising import Supervising
-from .versions import waits_for_version
 
-__all__ = ["CANCELLED_BY_STOP", "Accepting", "check_id"]
+__all__ = ["CANCELLED_BY_STOP", "Accepting", "check_id", "offer_to"]
 
 CANCELLED_BY_STOP: Final = Order(kind="end", status="cancelled", reason="the stream was stopped")
 DROPPED: Final = Order(kind="end", status="cancelled", reason="dropped")
@@ -79,9 +75,9 @@ class Accepting(Supervising):
         return self._accept(message, wait=True)
 
     def _accept(self, message: NewExecution, *, wait: bool) -> object:
-        if self._hold_early():
+        if self.hold_early():
             return LATER
-        self._check_running()
+        self.check_running()
         now = self.host.now()
         _check_request(message, now)
         trial = self._pass_circuit()
@@ -110,12 +106,12 @@ class Accepting(Supervising):
 
     def resume(self, message: ResumeExecution) -> object:
         """Take a session over with a new execution. What it is not told it takes from the session's owner."""
-        if self._hold_early():
+        if self.hold_early():
             return LATER
-        self._check_running()
+        self.check_running()
         check_id("session_id", message.session_id)
         memory = self._checked_memory(message.memory)
-        reply = self.keep_reply()
+        reply = self.owe_reply()
 
         def found(record: SessionRecord | None) -> None:
             try:
@@ -126,13 +122,13 @@ class Accepting(Supervising):
             else:
                 self._admit(opening)
 
-        self.request(self.plan.sessions, GetSession(session_id=message.session_id), found, _offer_to(reply))
+        self.request(self.plan.sessions, GetSession(session_id=message.session_id), found, offer_to(reply))
         return LATER
 
     def _resume(
         self, record: SessionRecord | None, message: ResumeExecution, memory: Payload | None, reply: Reply[Any] | None
     ) -> Opening:
-        self._check_running()
+        self.check_running()
         if record is None:
             raise SessionNotFound(session_id=message.session_id)
         if record.stream_id != self.stream_id:
@@ -158,51 +154,9 @@ class Accepting(Supervising):
         source = record.session_id if message.fork else None
         return Opening(self._new_entry(spec, memory, trial), reply, False, memory, message.checkpoint_id, source)
 
-    def replay(self, message: ReplayExecution) -> object:
-        """Give a failed execution a new budget, or one that waits for its version the present one: it runs again."""
-        if self._hold_early():
-            return LATER
-        self._check_running()
-        reply = self.keep_reply()
-        refuse = _offer_to(reply)
-
-        def found(record: SessionRecord | None) -> None:
-            if record is None:
-                refuse(SessionNotFound(session_id=message.session_id))
-            elif record.stream_id != self.stream_id or not (
-                record.status == "failed" or waits_for_version(record.owner)
-            ):
-                reason = f"it is {record.status} on stream {record.stream_id!r}; only a failed one is replayed"
-                refuse(SessionBusy(session_id=message.session_id, reason=reason))
-            else:
-                asked = GetExecution(execution_id=record.execution_id)
-                self.request(self.plan.sessions, asked, lambda row: self._replay(row, record, reply), refuse)
-
-        self.request(self.plan.sessions, GetSession(session_id=message.session_id), found, refuse)
-        return LATER
-
-    def _replay(self, row: ExecutionRow | None, record: SessionRecord, reply: Reply[Any] | None) -> None:
-        known = row is not None and (row.state.status == "failed" or waits_for_version(row.state.owner))
-        if row is None or not known or row.spec.execution_id in self.books.live:
-            _offer_to(reply)(SessionBusy(session_id=record.session_id, reason="it has changed meanwhile; look again"))
-            return
-        before = row.state
-        state = ExecutionState(
-            execution_id=before.execution_id, epoch=before.epoch + 1, attempt=before.attempt, owner=self.plan.owner
-        )
-        entry = Entry(row.spec, state, record.memory_payload)
-
-        def reopened(_: Any) -> None:
-            self.books.results.forget(state.execution_id)
-            self._take_in(entry, any_version=True)
-            if reply is not None:
-                reply.set(Accepted(execution_id=state.execution_id, session_id=record.session_id))
-
-        self.write_state(entry, before.epoch, draft("execution_queued"), reopened, _offer_to(reply))
-
     # -- checks ------------------------------------------------------------------------------------------------------
 
-    def _hold_early(self) -> bool:
+    def hold_early(self) -> bool:
         """Put the message at hand aside while the stream still takes over what was left: it goes first."""
         current = self.actor_inbox.current
         if self.mode != "starting" or current is None:
@@ -218,7 +172,15 @@ class Accepting(Supervising):
         early.clear()
         self.actor_inbox.wake()
 
-    def _check_running(self) -> None:
+    def owe_reply(self) -> Reply[Any] | None:
+        """The reply to the message at hand, which hangs on a later turn of this actor: a crash must not forget it."""
+        reply = self.keep_reply()
+        if reply is not None:
+            self.books.owe(reply)
+        return reply
+
+    def check_running(self) -> None:
+        """Raise StreamNotRunning when it is not."""
         if self.mode != "running":
             raise StreamNotRunning(stream_id=self.stream_id)
         self.plan.backlog.check()  # before anybody is pushed out for it
@@ -359,7 +321,7 @@ class Accepting(Supervising):
             return
         self._abandon_trial(entry)
         self.make_room(self.admission.withdraw(entry.spec.execution_id))
-        _offer_to(opening.reply)(error)
+        offer_to(opening.reply)(error)
         self.look_at_end()
 
     def _abandon_trial(self, entry: Entry) -> None:
@@ -382,7 +344,9 @@ def _check_request(message: NewExecution, now: datetime) -> None:
             raise InvalidInput(what="deadline", reason="it has passed already", remedy="Pass one in the future.")
 
 
-def _offer_to(reply: Reply[Any] | None) -> Any:
+def offer_to(reply: Reply[Any] | None) -> Any:
+    """What gives an error to whoever asked, if anybody did."""
+
     def offer(error: BaseException) -> None:
         if reply is not None:
             reply.offer_error(error)

@@ -19,7 +19,6 @@ from propolis.messages import (
     ExecutionState,
     Failure,
     GetContext,
-    GetExecution,
     GetHistory,
     GiveUp,
     LeaveTurn,
@@ -39,6 +38,7 @@ from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .displaced import Displaced
 from .endings import draft
+from .finding import find_row
 from .interrupting import Interrupting, limit_failure
 from .life import WAITING, Life, Order
 from .parenting import Parenting
@@ -290,7 +290,7 @@ class ExecutionActor(Parenting):
         if self._life.phase == "awaiting_slot":
             self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
 
-    def on_stop(self) -> None:
+    def on_end(self) -> None:
         """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
         self.refuse_asked()
         if self._life.launched is not None:
@@ -338,7 +338,7 @@ class ExecutionActor(Parenting):
                 self.has_failed(Failure(kind="ActorCrashed", message="its actor crashed", code="actor_crashed"))
 
         def fenced(_: Any) -> None:
-            self.request(self._plan.sessions, GetExecution(execution_id=self._spec.execution_id), found, self.gone)
+            find_row(self, self._plan, self._spec.execution_id, found, self.gone)
 
         self.request(self._plan.sessions, AppendEvents(events=()), fenced, self.gone)
 
@@ -354,7 +354,8 @@ class ExecutionActor(Parenting):
             case "awaiting_slot" if self._life.state.status == "parked":
                 self.wait_again()
             case "awaiting_slot":
-                self.watch_limits()  # the stream's grant is in the mailbox, or will be
+                self.watch_limits()
+                self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))  # the grant may have been lost
             case _:
                 return False
         return True

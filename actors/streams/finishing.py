@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
+
+import pykka
 
 from propolis.messages import (
     Advanced,
@@ -21,6 +24,7 @@ from propolis.messages import (
     InboxRow,
     Message,
     Payload,
+    PropolisError,
     RecordedStep,
     encoder,
 )
@@ -175,7 +179,13 @@ class Finishing(AsyncioActor):
         self._depart(_encode_end(execution_id=self._spec.execution_id), None)
 
     def gone(self, error: BaseException) -> None:
-        """A write was refused, or nobody is left to write: this actor has no say in the execution any more."""
+        """A write was refused, or nobody is left to write: this actor has no say in the execution any more.
+
+        Any other error is of whoever was asked, which crashed at it. Who leaves then leaves an execution to nobody; so
+        this actor crashes as well, and finds out how things stand.
+        """
+        if not isinstance(error, (PropolisError, pykka.ActorDeadError, asyncio.CancelledError)):
+            raise error
         logger.info("%s leaves: %s", self.actor_inbox.path, error)
         self.leave()
 

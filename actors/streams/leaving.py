@@ -17,7 +17,8 @@ from propolis.messages import (
 )
 
 from ..core import LATER, Reply
-from .accepting import CANCELLED_BY_STOP, Accepting
+from .accepting import CANCELLED_BY_STOP
+from .replaying import Replaying
 from .supervising import tell_child
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ LAST_WORDS_SECONDS = 5.0
 """How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
 
 
-class Leaving(Accepting):
+class Leaving(Replaying):
     """Ends a stream: by waiting for its executions, by interrupting them, or by cancelling them."""
 
     # -- the stream begins and ends ----------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from propolis.messages import (
+    ENDED,
     Accepted,
     ActorRestarted,
     AppendEvents,
     ExecutionEnded,
     ExecutionRow,
-    GetExecution,
     GiveUp,
     Recovered,
     RecoveredExecution,
@@ -19,11 +19,13 @@ from propolis.messages import (
     Rejoined,
     StartStream,
     StreamRestarted,
+    decode,
 )
 
 from ..core import LATER, Reply
 from .endings import draft
 from .entries import Entry, Opening
+from .finding import find_row
 from .leaving import Leaving
 from .life import CLAIM, WAIT, Order
 from .plan import StreamPlan
@@ -223,6 +225,8 @@ class Recovering(Leaving):
                 entry.ref = children[execution_id]
                 self.admission.adopt(execution_id, entry.spec.priority)
                 tell_child(entry.ref, StreamRestarted())
+            elif entry.ref is not None:  # the news of its end is in the mailbox, or was lost in the crash
+                find_row(self, self.plan, execution_id, self._found_ended, lambda _: None)
         for execution_id, entry in list(self.books.live.items()):
             if entry.ref is not None:
                 continue
@@ -235,6 +239,24 @@ class Recovering(Leaving):
                 self.spawn_execution(entry, CLAIM)
             else:
                 self.watch_pending(entry)
+
+    def _found_ended(self, row: ExecutionRow | None) -> None:
+        if row is None:
+            return
+        state = row.state
+        if state.status not in ENDED or state.result is None:
+            self.execution_ended(ExecutionEnded(execution_id=state.execution_id))
+            return
+        decode(state.result)  # passed on as bytes that need no second look
+        self.execution_ended(
+            ExecutionEnded(
+                execution_id=state.execution_id,
+                status=state.status,
+                result=state.result,
+                restarts=state.restarts,
+                quarantined=state.quarantined,
+            )
+        )
 
     def _settle_what_is_owed(self) -> None:
         """Replies that hung on a turn of the instance that crashed: wait on, or say so."""
@@ -255,6 +277,8 @@ class Recovering(Leaving):
 
             def found(row: ExecutionRow | None, opening: Opening = opening) -> None:
                 self.books.opening.pop(opening.entry.spec.execution_id, None)
+                if row is not None and (row.state.status in ENDED or row.state.epoch < opening.entry.state.epoch):
+                    row = None  # it was to be replayed, and that did not land
                 if row is not None:
                     self._take_in(Entry(row.spec, row.state, opening.entry.memory))
                 if opening.reply is not None:
@@ -267,7 +291,7 @@ class Recovering(Leaving):
                     opening.reply.offer_error(error)
                 self.look_at_end()
 
-            self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, failed)
+            find_row(self, self.plan, execution_id, found, failed)
 
     def _tell_opened(self, row: ExecutionRow | None, reply: Reply[Any], *, wait: bool) -> None:
         if row is None:

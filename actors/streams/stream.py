@@ -84,7 +84,7 @@ class StreamActor(Reaching):
         plan = replace(services.plan_stream(entry_point, executor), events=events)
         return sessions.actor_inbox.loop.spawn(cls, plan, register=True, name=f"stream:{plan.entry_point.id}")
 
-    def on_stop(self) -> None:
+    def on_end(self) -> None:
         """However it ends, nobody is left waiting."""
         stopped = RuntimeStopped(what=f"Stream {self.stream_id!r}")
         waiting = [reply for replies in self.books.waiters.values() for reply in replies]
@@ -172,7 +172,7 @@ class StreamActor(Reaching):
         StartExecution: Accepting.start_execution,
         RunExecution: Accepting.run_execution,
         ResumeExecution: Accepting.resume,
-        ReplayExecution: Accepting.replay,
+        ReplayExecution: Leaving.replay,
         ExecutionDetached: Reaching.execution_detached,
         InboxRow: Reaching.hear_inbox,
         ExecutionEnded: Recovering.execution_ended,

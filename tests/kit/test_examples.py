@@ -26,7 +26,7 @@ def example_of(thing: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["FailingStore", "InlineLoop", "ManualHost", "Probe", "check_replay", "crash_at", "no_leaks"]
+    "name", ["FailingStore", "InlineLoop", "ManualHost", "Probe", "Simulation", "check_replay", "crash_at", "no_leaks"]
 )
 def test_the_example_runs(name: str) -> None:
     """With what `propolis`, its actors, messages and test kit export."""

@@ -1,0 +1,185 @@
+"""The simulation is worth something only if it finds what is wrong: bugs that are planted, each of another kind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from propolis.actors.core import Waker
+from propolis.actors.executors import attempt
+from propolis.actors.records import session
+from propolis.actors.stores import singly, sql
+from propolis.actors.streams import admission, execution, stream
+from sqlalchemy import delete, update
+
+from propolis.messages import ExecutionEnded, OpenExecution
+from propolis.testing import Faults, Stuck, Violation
+
+from .workload import explore
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+SEEDS = 60
+"""Within so many seeds each has to be found; most are within five."""
+
+
+def reply_before_commit(patch: pytest.MonkeyPatch) -> None:
+    """An execution is acknowledged when its write is queued."""
+    write = session.SessionActor.write
+
+    def hasty(self: Any, message: Any) -> object:
+        if isinstance(message, OpenExecution) and message.spec.origin == "fresh":
+            self._ledger.add(message, None)
+            self._flush_soon()
+            return None
+        return write(self, message)
+
+    patch.setitem(session.SessionActor.handlers, OpenExecution, hasty)
+
+
+def lost_wake_up(patch: pytest.MonkeyPatch) -> None:
+    """Of two calls posted to a loop before it has come to the first one, the second waits for a third."""
+
+    def run(self: Any) -> None:
+        self._awake = False
+        call, args = self._calls.popleft()
+        call(*args)
+
+    patch.setattr(Waker, "_run", run)
+
+
+def double_admission(patch: pytest.MonkeyPatch) -> None:
+    """Who ought to be queued gets a slot."""
+    offer = admission.Admission.offer
+
+    def generous(self: Any, id: str, priority: int = 0) -> Any:
+        offered = offer(self, id, priority)
+        if offered == admission.QUEUES:
+            del self._queued[id]
+            self._running[id] = priority
+            return admission.STARTS
+        return offered
+
+    patch.setattr(admission.Admission, "offer", generous)
+
+
+def stale_epoch_accepted(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the epoch that a write comes with: not the attempt, not its actor, not the store."""
+    patch.setattr(attempt.Attempt, "check", lambda self: None)
+    patch.setattr(execution.ExecutionActor, "_check_epoch", lambda self, epoch: None)
+    advance = singly._advance
+
+    def careless(work: Any, write: Any) -> Any:
+        row = work.connection.exec_driver_sql(
+            "SELECT epoch FROM executions WHERE execution_id = ?", (write.state.execution_id,)
+        ).scalar()
+        return advance(work, write.model_copy(update={"expected_epoch": row}))
+
+    patch.setattr(singly, "_advance", careless)
+    patch.setattr(sql, "apply_together", sql.apply_apart)
+
+
+def forgotten_waiter(patch: pytest.MonkeyPatch) -> None:
+    """Of those who wait for an execution one is not told."""
+    ended = stream.StreamActor.execution_ended
+
+    def forgetful(self: Any, message: Any) -> None:
+        waiters = self.books.waiters.get(message.execution_id)
+        if waiters:
+            waiters.pop()
+        ended(self, message)
+
+    patch.setitem(stream.StreamActor.handlers, ExecutionEnded, forgetful)
+
+
+def slot_leaked_on_cancel(patch: pytest.MonkeyPatch) -> None:
+    """Who is cancelled keeps his slot."""
+    withdraw = admission.Admission.withdraw
+    ended = stream.StreamActor.execution_ended
+
+    def leaking(self: Any, message: Any) -> None:
+        if message.status == "cancelled":
+            patch.setattr(self.admission, "withdraw", lambda _: admission.NOTHING, raising=False)
+            ended(self, message)
+            self.admission.withdraw = withdraw.__get__(self.admission)
+        else:
+            ended(self, message)
+
+    patch.setitem(stream.StreamActor.handlers, ExecutionEnded, leaking)
+
+
+def recovery_without_a_new_epoch(patch: pytest.MonkeyPatch) -> None:
+    """A runtime is declared dead, and what it still says is as good as what its successor says."""
+
+    def forget(self: Any, runtime_ids: Any) -> None:
+        def declare_dead(connection: Any) -> None:
+            theirs = sql.executions.c.owner.in_(runtime_ids) & sql.UNFINISHED
+            connection.execute(update(sql.executions).where(theirs).values(owner=None))
+            connection.execute(delete(sql.runtimes).where(sql.runtimes.c.runtime_id.in_(runtime_ids)))
+
+        self.run_write(declare_dead)
+
+    patch.setattr(sql.SqlStore, "forget", forget)
+
+
+def attempt_before_its_commit(patch: pytest.MonkeyPatch) -> None:
+    """D2: an attempt begins while it is still being counted."""
+    claim = execution.ExecutionActor._claim
+
+    def eager(self: Any) -> None:
+        claim(self)
+        patch.setattr(self, "_claimed", lambda before, done: None, raising=False)
+        self.launch()
+
+    patch.setattr(execution.ExecutionActor, "_claim", eager)
+
+
+def in_doubt_is_committed_anew(patch: pytest.MonkeyPatch) -> None:
+    """A commit whose outcome is in doubt is made again as another one."""
+    again = session.SessionActor._commit_again
+
+    def anew(self: Any) -> None:
+        self._ledger.batch += 1
+        again(self)
+
+    patch.setattr(session.SessionActor, "_commit_again", anew)
+
+
+PLANTED: dict[Plant, Faults | None] = {
+    reply_before_commit: None,
+    lost_wake_up: None,
+    double_admission: None,
+    stale_epoch_accepted: Faults(actor_crash=0.02),
+    forgotten_waiter: None,
+    slot_leaked_on_cancel: None,
+    recovery_without_a_new_epoch: None,
+    attempt_before_its_commit: None,
+    in_doubt_is_committed_anew: Faults(commit_in_doubt=0.2),
+}
+
+
+def first_found(faults: Faults | None) -> tuple[int, BaseException] | None:
+    """The first seed that does not pass."""
+    for seed in range(SEEDS):
+        try:
+            explore(seed, faults=faults)
+        except Exception as error:  # noqa: BLE001 - however it shows
+            return seed, error
+    return None
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_found(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the error says with which seed."""
+    plant(monkeypatch)
+    found = first_found(PLANTED[plant])
+    assert found is not None, f"not in {SEEDS} worlds"
+    seed, error = found
+    assert isinstance(error, (Violation, Stuck))
+    assert any(f"seed={seed}" in note for note in error.__notes__)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{plant.__name__}: seed {seed}: {error!s:.150}\n")
