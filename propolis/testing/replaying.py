@@ -144,7 +144,9 @@ def _run(
 
 
 class _ReplayHost(ManualHost):
-    """Every run has the same ids, so that steps may have them among their arguments."""
+    """Every run has the same ids, so that steps may have them among their arguments. Each commit goes by `_Mortal`."""
+
+    commits_here = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ import pytest
 from propolis.messages import (
     Event,
     Failure,
+    GraphProblem,
     InvalidInput,
     MailboxFull,
     MessageError,
@@ -49,7 +50,9 @@ def sample(cls: type[PropolisError]) -> PropolisError:
 def _value(name: str, annotation: Any) -> Any:
     if annotation in (int, int | None):
         return len(name) + 1000
-    return {float: 2.5, tuple[str, ...]: (f"{name}-1", f"{name}-2")}.get(annotation, f"The-{name}.")
+    problems = (GraphProblem("unreachable", f"{name}-1", f"The-{name}."),)
+    known = {float: 2.5, tuple[str, ...]: (f"{name}-1", f"{name}-2"), tuple[GraphProblem, ...]: problems}
+    return known.get(annotation, f"The-{name}.")
 
 
 def fields_of(error: PropolisError) -> dict[str, Any]:
@@ -120,6 +123,11 @@ def test_the_family_is_caught_by_its_root_and_by_pythons_own_kinds() -> None:
     kinds = {cls.__name__: [base for base in cls.__mro__ if base in builtin] for cls in leaves()}
     assert {
         "InvalidInput": [ValueError],
+        "GraphInvalid": [ValueError],
+        "BranchTimedOut": [TimeoutError],
+        "NodeTimedOut": [TimeoutError],
+        "QuestionExpired": [TimeoutError],
+        "QuestionNotFound": [LookupError],
         "AskTimeout": [TimeoutError],
         "StreamNotFound": [LookupError],
         "SessionNotFound": [LookupError],

@@ -81,7 +81,7 @@ def read_events(runtime: Runtime, *types: str) -> list[Any]:
     def read(store: Any) -> Any:
         return store.events_after(0, EventFilter(types=types), 10_000)
 
-    return list(runtime._read(read).get(timeout=PATIENCE))
+    return list(runtime.read(read).get(timeout=PATIENCE))
 
 
 @pytest.mark.parametrize(
