@@ -18,6 +18,7 @@ from .core import (
     wait_for,
 )
 from .crash_points import CRASH_POINTS, CrashPoint
+from .doctor import check_store
 from .executors import (
     Cancelled,
     Context,
@@ -63,7 +64,7 @@ from .records import (
 from .root import OpenedStream, RuntimeActor
 from .services import Services
 from .specs import Backoff, EntryPoint, Intensity, Placement, RestartPolicy, StreamPolicy
-from .stores import Store, open_store
+from .stores import Finding, SessionEvidence, Store, open_store
 from .streams import Books, ExecutionActor, StreamActor, StreamPlan
 from .supervision import Supervisor
 from .wakeup import WakeupActor
@@ -89,6 +90,7 @@ __all__ = [
     "ExecutionActor",
     "Executor",
     "Fairness",
+    "Finding",
     "GraphExecutor",
     "GraphSpec",
     "HandlerSubscriber",
@@ -120,6 +122,7 @@ __all__ = [
     "RuntimeConfig",
     "Services",
     "SessionActor",
+    "SessionEvidence",
     "Store",
     "StoreThreads",
     "StreamActor",
@@ -135,6 +138,7 @@ __all__ = [
     "Worker",
     "ask",
     "check_answer",
+    "check_store",
     "default_loop",
     "dot_of",
     "is_coroutine_function",

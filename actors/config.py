@@ -42,6 +42,18 @@ class RuntimeConfig(Validated):
     """Events that wait for one subscriber before it misses some and is told how many."""
     commit_batch_max: int = Field(default=512, ge=1)
     """Writes in one transaction. More wait for the next one."""
+    session_retention_seconds: Seconds | None = None
+    """For how long a session is kept after it has ended; None: for ever. With it go its executions, events and all
+    else that is its own. What is unfinished, paused or quarantined is always kept."""
+    session_retention_max: int | None = Field(default=None, ge=0)
+    """How many ended sessions are kept, the last begun; None: all."""
+    event_retention_seconds: Seconds | None = None
+    """For how long an event is kept; None: as long as its session. Those of what is unfinished, paused or quarantined,
+    and those that an event trigger has yet to look at, are kept."""
+    event_retention_max: int | None = Field(default=None, ge=0)
+    """How many events are kept, the last ones; None: all."""
+    retention_every_seconds: Seconds = 60.0
+    """How often the store is looked through for what is to go."""
     store_retry: Backoff = Backoff(initial=0.02, maximum=2.0, jitter=0.5, immediate_first=False)
     """Waits, in seconds, between attempts on a store that is locked, full or away. There is no last attempt (D7)."""
     max_waiting_for_store: int = Field(default=20_000, ge=0)

@@ -119,6 +119,10 @@ class Membership(Supervisor):
         """Commit and publish an event of the runtime's own."""
         raise AssertionError("the RuntimeActor announces")
 
+    def beat_still_seconds(self, runtime_id: str) -> float | None:
+        """Through the proxy: for how long the beat of a peer has stood still; None for one that was never seen."""
+        return None if self._peers is None else self._peers.still(runtime_id)
+
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def begin_looking(self) -> None:

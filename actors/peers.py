@@ -130,5 +130,10 @@ class Peers:
         before, self._mine = self._mine, (mine.beat, now)
         return None if before is None else before[1]
 
+    def still(self, runtime_id: str) -> float | None:
+        """Seconds that count of its beat standing still, against its lease; None for one that was never seen."""
+        seen = self._seen.get(runtime_id)
+        return None if seen is None else seen.still
+
     def _is_dead(self, row: RuntimeRow) -> bool:
         return is_running(row, self._me.host) is False

@@ -33,6 +33,7 @@ from .lease import Lease
 from .membership import Membership, OpenedStream
 from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
 from .records import EventActor, SessionActor, StoreThreads
+from .retention import RetentionActor, has_retention
 from .services import Services
 from .stores import Store
 from .streams import StreamActor, StreamPlan
@@ -99,6 +100,8 @@ class RuntimeActor(Membership):
         )
         services.sessions = self.spawn(SessionActor, services, name="sessions")
         events.proxy().set_sessions(services.sessions)
+        if has_retention(self._config):
+            self.spawn(RetentionActor, self._config, self._threads, wakeups, name="retention")
         asyncio_placement.announce_by(self._append)
         self._services = services
         self.begin_looking()

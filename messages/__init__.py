@@ -103,9 +103,11 @@ from .queries import (
     GetSession,
     GetStats,
     GetTree,
+    GetWhereabouts,
     RuntimeStats,
     StreamStats,
     SupervisionTree,
+    Whereabouts,
 )
 from .question_errors import QuestionAnswered, QuestionExpired, QuestionNotFound
 from .questions import AnswerQuestion, Question, QuestionRow
@@ -242,6 +244,7 @@ __all__ = [
     "GetSession",
     "GetStats",
     "GetTree",
+    "GetWhereabouts",
     "GiveUp",
     "GraphChanged",
     "GraphInvalid",
@@ -349,6 +352,7 @@ __all__ = [
     "WakeAt",
     "WakeMe",
     "WatchEvents",
+    "Whereabouts",
     "Woken",
     "WorkerExited",
     "WorkerForked",

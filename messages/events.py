@@ -20,7 +20,14 @@ __all__ = [
 ]
 
 LIVE_EVENTS: Final = frozenset(
-    {"llm_text_delta", "llm_reasoning_delta", "client_output_delta", "node_internal_output", "execution_progress"}
+    {
+        "llm_text_delta",
+        "llm_reasoning_delta",
+        "client_output_delta",
+        "node_internal_output",
+        "execution_progress",
+        "events_pruned",
+    }
 )
 """Published as they happen and nowhere kept: `seq` is None, no replay."""
 
@@ -71,6 +78,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "timer_misfired",
     "tool_call_started",
     "trigger_loop",
+    "trigger_missed",
     "trigger_refused",
     "webhook_received",
 }
@@ -81,7 +89,7 @@ LIFECYCLE_EVENTS: Final = frozenset(
     type
     for type in EVENT_TYPES
     if type.startswith(("execution_", "step_", "stream_", "store_", "timer_", "trigger_"))
-    or type in {"dead_letter", "executor_blocked"}
+    or type in {"dead_letter", "events_pruned", "executor_blocked"}
 )
 """What only the machinery says, since it is what happened; `ctx.emit` refuses them."""
 

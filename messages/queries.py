@@ -16,9 +16,11 @@ __all__ = [
     "GetSession",
     "GetStats",
     "GetTree",
+    "GetWhereabouts",
     "RuntimeStats",
     "StreamStats",
     "SupervisionTree",
+    "Whereabouts",
 ]
 
 
@@ -129,3 +131,28 @@ class GetTree(Request[SupervisionTree], tag="tree.get.v1"):
     """To any supervisor: itself and what is below it (at most `limit` children of one parent)."""
 
     limit: int = 100
+
+
+class Whereabouts(Message, tag="stream.whereabouts.v1"):
+    """What a stream knows of one execution, and of itself, at this moment."""
+
+    mode: str
+    """Of the stream: starting, running, draining, stopping, stopped."""
+    place: str | None = None
+    """running (it holds a slot), queued, blocked, aside (it waits for something else); None: it is not under way."""
+    ahead: int = 0
+    """How many are queued before it."""
+    queue_depth: int = 0
+    running: int = 0
+    max_concurrent: int = 0
+    phase: str | None = None
+    """What its actor is at, once it has one."""
+    circuit: CircuitState = CircuitState()
+    version: str | None = None
+    """Of the entry point that is open."""
+
+
+class GetWhereabouts(Request[Whereabouts], tag="stream.get_whereabouts.v1"):
+    """To a stream: where an execution stands."""
+
+    execution_id: str

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from propolis.actors import QueueSubscriber, Reply, StoreThreads, wait_for
-from propolis.messages import Event, EventFilter, RuntimeStopped
+from propolis.messages import Event, EventFilter, Payload, RuntimeStopped
 
 from .calls import Call
 
@@ -28,8 +28,9 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
     """`async for` and `for` both work; close it (or leave its `with`) when done.
 
     What is stored is read from the store, in order of `seq`; the live-only events (`seq` is None) come in between as
-    they happen. The subscription that this holds is only the hint that there is something to read. Ends when the
-    runtime stops.
+    they happen. Where retention has deleted some that would have come there is an event `events_pruned` in their place,
+    without a `seq`: between the numbers `after` and `through` in its data some are missing. The subscription that this
+    holds is only the hint that there is something to read. Ends when the runtime stops.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
         self._unsubscribe = unsubscribe
         self._page: deque[Event] = deque()
         self._closed = False
+        self._told = 0
         self._wake = threading.Event()
         self._wake_async: Callable[[], None] | None = None
         queue.wake = self._hint
@@ -71,16 +73,24 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
     def _read(self) -> Reply[Any]:
         seq, filter = self._seq, self._filter
 
-        def read(store: Any) -> tuple[int, tuple[Event, ...]]:
+        def read(store: Any) -> tuple[int, tuple[Event, ...], int]:
+            end = store.last_seq()  # first: whatever is committed from here on has a greater number
             if seq is None:
-                return store.last_seq(), ()
+                return end, (), 0
             events = store.events_after(seq, filter, PAGE)
-            return (events[-1].seq if events else seq), events
+            last = events[-1].seq if events else seq
+            # last: what was deleted before the events were read is known by now
+            return (last if len(events) == PAGE else max(end, last)), events, store.pruned_seq()
 
         return self._threads.read(read)
 
-    def _keep(self, page: tuple[int, tuple[Event, ...]]) -> None:
-        self._seq, events = page
+    def _keep(self, page: tuple[int, tuple[Event, ...], int]) -> None:
+        before = self._seq
+        self._seq, events, pruned = page
+        if before is not None and before < pruned != self._told:
+            self._told = pruned
+            data = Payload.of({"after": before, "through": pruned})
+            self._page.append(Event(type="events_pruned", timestamp=self._threads.host.now(), data_payload=data))
         self._page.extend(events)
 
     def _is_over(self) -> bool:

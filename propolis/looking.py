@@ -44,6 +44,8 @@ from .checks import one_of, text, whole
 from .engine import Engine
 from .following import EventStream
 from .reaching import answer_question, list_questions
+from .stuck import find_why
+from .why import Why
 
 if TYPE_CHECKING:
     from .stream import Stream
@@ -214,6 +216,15 @@ class Looking:
     def stats(self) -> Call[RuntimeStats]:
         """The runtime and its streams at this moment."""
         return self._method("stats", timeout=self.config.ask_timeout)
+
+    def why_stuck(self, session_id: str) -> Call[Why | None]:
+        """Why a session, or one execution, does not get on: a sentence (it is a str), with its `reason` and `evidence`.
+
+        Of a session that this runtime has it knows queue, turn and circuit; of others what the store tells, and
+        whether their owner lives. None for an unknown id.
+        """
+        text("session_id", session_id)
+        return find_why(self._running(), self.config.lease_seconds, session_id)
 
     def supervision_tree(self, limit: int = 100) -> Call[SupervisionTree]:
         """The actors, parents before children, at most `limit` children of one parent."""

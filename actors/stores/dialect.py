@@ -32,6 +32,7 @@ __all__ = [
     "Fault",
     "bind",
     "bind_cells",
+    "check_structure",
     "insert_or_update",
     "make_engine",
     "parse_url",
@@ -157,6 +158,13 @@ def prepare_file(path: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
     finally:
         connection.close()
+
+
+def check_structure(connection: Connection, *, thorough: bool) -> list[str]:
+    """What SQLite itself finds wrong with the file, in its words; `thorough` compares indexes and tables, too."""
+    pragma = f"PRAGMA {'integrity_check' if thorough else 'quick_check'}(20)"
+    said = [str(line) for line in connection.exec_driver_sql(pragma).scalars()]
+    return [] if said == ["ok"] else said
 
 
 def _connect(target: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from propolis.messages import (
     Advanced,
@@ -32,6 +32,10 @@ from propolis.messages import (
     WorkersReport,
     Write,
 )
+
+if TYPE_CHECKING:
+    from .evidence import SessionEvidence
+    from .pruning import Bounds, Expired
 
 __all__ = ["Committed", "Outcome", "Store", "StoreHost"]
 
@@ -230,6 +234,39 @@ class Store(Protocol):
 
     def count_unfinished(self) -> Mapping[ExecutionStatus, int]:
         """How many of them there are in each status."""
+        ...
+
+    def find_evidence(self, session_id: str) -> SessionEvidence | None:
+        """What there is to say about why a session does not get on; None when there is no such session."""
+        ...
+
+    # --- retention ---
+
+    def retention_bounds(self, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> Bounds:
+        """Which are one too many when so many ended sessions, and so many events, are kept."""
+        ...
+
+    def expired_sessions(self, bounds: Bounds, *, before: datetime | None, after: int, limit: int) -> Expired:
+        """Ended sessions that may go, a page at a time: beyond the bounds, or completed `before`.
+
+        Never what is unfinished, paused or quarantined, nor what an event trigger has yet to look at.
+        """
+        ...
+
+    def prune_sessions(self, session_ids: Sequence[str], bounds: Bounds) -> int:
+        """Delete these with all that is theirs, in one transaction; how many. What is at work again stays."""
+        ...
+
+    def expired_events(self, bounds: Bounds, *, before: datetime | None, after: int, limit: int) -> Expired:
+        """As `expired_sessions`, of events; by their `seq`."""
+        ...
+
+    def prune_events(self, seqs: Sequence[int]) -> int:
+        """Delete these, in one transaction; how many."""
+        ...
+
+    def pruned_seq(self) -> int:
+        """The greatest `seq` of an event that was pruned: up to here, some may be missing. 0 before the first."""
         ...
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 __all__ = [
     "LAST_SEQ",
     "OPEN_WAIT",
+    "PRUNED_SEQ",
     "QUARANTINED",
     "UNFINISHED",
     "VERSION_KEY",
@@ -46,6 +47,9 @@ __all__ = [
 VERSION_KEY: Final = "schema_version"
 LAST_SEQ: Final = "last_seq"
 """Key of the counter that numbers events. A row and not the table's own key: it grows in the order of commits."""
+
+PRUNED_SEQ: Final = "pruned_seq"
+"""Key of the greatest number of an event that retention has deleted; no row before the first."""
 
 BIG: Final = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows itself only under this very type
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 
 from propolis.messages import (
     Advanced,
@@ -34,11 +34,12 @@ from .batch import Batch, advance_row, session_change_row
 from .opening import find_session_to_take, open_execution
 from .posting import clear_inbox, post_to_inbox
 from .protocol import Committed, Outcome
+from .pruning import delete_rows_of
 from .recovering import recover_executions
 from .rows import memory_in, overlaid
-from .schema import UNFINISHED, executions, inbox, sessions, to_micros
+from .schema import UNFINISHED, executions, sessions, to_micros
 from .statements import CURRENT_EPOCH, of_session
-from .stepping import checkpoint_row, drop_runs, forget_steps, prune_checkpoints, step_rows
+from .stepping import checkpoint_row, forget_steps, prune_checkpoints, step_rows
 from .triggering import move_trigger, open_trigger
 
 __all__ = ["apply_singly"]
@@ -157,10 +158,7 @@ def _delete(batch: Batch, write: DeleteSession) -> bool:
     ids = [execution_id for execution_id, _ in found]
     if found:
         batch.drop_events_of(ids, min(first_seq for _, first_seq in found))
-    connection.execute(delete(inbox).where(inbox.c.execution_id.in_(ids)))
-    drop_runs(connection, ids)
-    connection.execute(delete(executions).where(its))
-    connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
+    delete_rows_of(connection, session_id, ids)
     return bool(found)
 
 

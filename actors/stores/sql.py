@@ -31,7 +31,6 @@ from propolis.messages import (
     SessionStatus,
     StoreCorrupt,
     StoreUnavailable,
-    TriggerRow,
     WorkersReport,
     Write,
 )
@@ -42,11 +41,11 @@ from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
 from .forks import wait_before_forks
+from .keeping import Keeping
 from .protocol import Outcome, StoreHost
 from .schema import runtimes, to_micros
 from .statements import BEAT, Statements, of_session
 from .together import Odd
-from .triggering import find_trigger, list_triggers
 from .writing import apply_apart, apply_together, count_events
 
 __all__ = ["SqlStore"]
@@ -61,7 +60,7 @@ class _Locked(Exception):
     """Somebody else has the lock; nothing was done."""
 
 
-class SqlStore:
+class SqlStore(Keeping):
     """A `Store` (which see) behind one engine: one connection that writes, a pool of others that read.
 
     A database in memory is one connection; a read waits there until the commit under way is through.
@@ -331,12 +330,6 @@ class SqlStore:
 
     def count_executions(self, *, stream: str | None = None) -> dict[ExecutionStatus, int]:
         return self.run_read(lambda connection: reading.count_executions(connection, stream))
-
-    def get_trigger(self, entry_point: str) -> TriggerRow | None:
-        return self.run_read(lambda connection: find_trigger(connection, entry_point))
-
-    def list_triggers(self) -> tuple[TriggerRow, ...]:
-        return self.run_read(list_triggers)
 
     def list_unfinished(self, *, limit: int = 100) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
         return self.run_read(lambda connection: watching.list_unfinished(connection, limit))

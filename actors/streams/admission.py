@@ -175,6 +175,17 @@ class Admission:
             return "blocked"
         return "aside" if id in self._aside else None
 
+    def ahead_of(self, id: str) -> int:
+        """How many are queued before it; 0 when it is not queued. Looks at all of the queue: for people."""
+        own = self._queued.get(id)
+        if own is None:
+            return 0
+
+        def rank(ticket: _Ticket) -> tuple[int, bool, int]:
+            return -ticket.priority, not ticket.returning, ticket.number
+
+        return sum(rank(ticket) < rank(own) for ticket in self._queued.values())
+
     @property
     def running(self) -> int:
         """How many hold a slot."""

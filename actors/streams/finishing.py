@@ -31,7 +31,7 @@ from propolis.messages import (
 
 from ..core import AsyncioActor, Reply
 from .endings import attempt_data, draft, ended_state, given, make_advance, make_result
-from .life import EndingStatus, Life
+from .life import EndingStatus, Life, Phase
 from .plan import StreamPlan
 
 __all__ = ["Finishing"]
@@ -50,6 +50,11 @@ class Finishing(AsyncioActor):
         self._spec = spec
         self._life = life
         self._alarms: tuple[Reply[Any], ...] = ()
+
+    @property
+    def phase(self) -> Phase:
+        """What it is at."""
+        return self._life.phase
 
     def advance(
         self,

@@ -21,6 +21,7 @@ from propolis.messages import (
     GetResult,
     GetStats,
     GetTree,
+    GetWhereabouts,
     InboxRow,
     PauseExecution,
     RecoverNow,
@@ -37,12 +38,14 @@ from propolis.messages import (
     StreamNotRunning,
     StreamStats,
     WaitForCompletion,
+    Whereabouts,
 )
 
 from ..core import LATER, Handlers, Ref, Reply
 from ..core.mailbox import Envelope
 from ..supervision.supervisor import Supervisor
 from .accepting import Accepting
+from .execution import ExecutionActor
 from .leaving import Leaving
 from .reaching import Reaching
 from .recovering import Recovering
@@ -164,6 +167,23 @@ class StreamActor(Reaching):
             latency_ms=dict(books.percentiles()),  # type: ignore[arg-type]
         )
 
+    def get_whereabouts(self, message: GetWhereabouts) -> Whereabouts:
+        """Where an execution stands, and how the stream does."""
+        id, admission, circuit, now = message.execution_id, self.admission, self.circuit, self.host.monotonic()
+        entry = self.books.live.get(id)
+        actor = entry.ref.actor_inbox.instance() if entry is not None and entry.ref is not None else None
+        return Whereabouts(
+            mode=self.mode,
+            place=admission.where(id),
+            ahead=admission.ahead_of(id),
+            queue_depth=admission.queue_depth,
+            running=admission.running,
+            max_concurrent=self.plan.entry_point.max_concurrent,
+            phase=actor.phase if isinstance(actor, ExecutionActor) else None,
+            circuit=CircuitState(state=circuit.state, retry_after=circuit.retry_after(now)),
+            version=self.plan.entry_point.version,
+        )
+
     def running_count(self) -> int:
         """How many executions hold a slot."""
         return self.admission.running
@@ -186,6 +206,7 @@ class StreamActor(Reaching):
         GetActive: get_active,
         GetStats: get_stats,
         GetTree: Supervisor.get_tree,
+        GetWhereabouts: get_whereabouts,
         StartStream: Recovering.start_stream,
         StopStream: Leaving.stop_stream,
         CloseStream: Leaving.stop_stream,

@@ -27,7 +27,7 @@ EVENT_FIELDS: Final = frozenset(
         "max_depth",
     }
 )
-UNHEARD_EVENTS: Final = frozenset({"trigger_loop", "trigger_refused"})
+UNHEARD_EVENTS: Final = frozenset({"trigger_loop", "trigger_missed", "trigger_refused"})
 """What event triggers themselves say when they do not start something."""
 
 MAX_DEPTH: Final = 10

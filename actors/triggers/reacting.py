@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from propolis.messages import (
@@ -34,7 +35,9 @@ PAGE: Final = 64
 """Executions that it has the stream accept at once."""
 
 FORGET: Final = 1_000
-"""Events that it looks at for nothing before it writes down that it has."""
+"""Events that it looks at for nothing before it writes down that it has, or for how long."""
+
+FORGET_AFTER: Final = timedelta(seconds=10)
 
 
 class Page(NamedTuple):
@@ -45,6 +48,8 @@ class Page(NamedTuple):
     ancestry: dict[str, tuple[str, ...]]
     position: int
     """Everything up to here was looked at."""
+    missed: tuple[int, int] | None = None
+    """Between these numbers some had been deleted before they were looked at."""
 
 
 class Hint:
@@ -132,7 +137,10 @@ class EventTriggerActor(Triggering):
                 return Page(row, (), {}, after)
             events = store.events_after(after, self._trigger.filter, PAGE)
             last = events[-1].seq or 0 if events else after
-            return Page(row, events, _ancestry(store, events), last if len(events) == PAGE else max(end, last))
+            position = last if len(events) == PAGE else max(end, last)
+            pruned = store.pruned_seq()
+            missed = (after, min(pruned, position)) if pruned > after else None
+            return Page(row, events, _ancestry(store, events), position, missed)
 
         self.read(job, self._start)
 
@@ -160,6 +168,9 @@ class EventTriggerActor(Triggering):
     def _choose(self, page: Page) -> tuple[list[tuple[Event, StartExecution]], list[Event]]:
         starts: list[tuple[Event, StartExecution]] = []
         notes: list[Event] = []
+        if page.missed is not None:
+            after, through = page.missed
+            notes.append(self.make_event("trigger_missed", {"after": after, "through": through}))
         for event in page.events:
             try:
                 chosen = choose(self._trigger, event, page.ancestry.get(event.execution_id or "", ()))
@@ -199,12 +210,17 @@ class EventTriggerActor(Triggering):
             self._row, self._seq = row, page.position
             self._go_on(page)
 
-        stored = page.row.position or 0
-        if page.events or page.position - stored >= FORGET:
+        if page.events or notes or self._is_worth_a_write(page):
             self.move(page.row, page.position, notes, moved, self._read)
         else:
             self._seq = page.position
             self._go_on(page)
+
+    def _is_worth_a_write(self, page: Page) -> bool:
+        """Whether to write down that nothing was found: retention keeps what was not looked at, as far as it knows."""
+        ahead = page.position - (page.row.position or 0)
+        quiet = self.host.now() - page.row.updated_at >= FORGET_AFTER
+        return ahead >= FORGET or (ahead > 0 and quiet)
 
     def _go_on(self, page: Page) -> None:
         if page.events or self._hinted:

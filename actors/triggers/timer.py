@@ -90,7 +90,7 @@ class TimerActor(Triggering):
                 return
 
     def _fire(self, row: TriggerRow, due: datetime) -> None:
-        request = StartExecution(input_data=timer_input(self._config, due), idempotency_key=f"timer:{due.isoformat()}")
+        request = StartExecution(input_data=timer_input(self._config, due), idempotency_key=f"timer:{to_micros(due)}")
 
         self.host.reach("trigger.before")
 

@@ -32,7 +32,10 @@ __all__ = ["ENDS", "Triggering", "retry_after"]
 _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between attempts to start what the stream does not take now."""
 
-ENDS: Final = (RuntimeStopped, LeaseLost, pykka.ActorDeadError)
+REJOIN_SECONDS: Final = 1.0
+"""After which it is tried again where the runtime was declared lost, and may have joined again under another name."""
+
+ENDS: Final = (RuntimeStopped, pykka.ActorDeadError)
 """What is heard in a runtime, or of a stream, that ends: there is nothing more to do."""
 
 
@@ -43,6 +46,8 @@ def retry_after(error: BaseException, tries: int) -> float | None:
     """
     if not isinstance(error, PropolisError):
         raise error
+    if isinstance(error, LeaseLost):
+        return REJOIN_SECONDS
     if isinstance(error, SessionBusy) or not error.retryable:
         return None
     wait = min(_LONGEST, _FIRST * 2.0 ** min(tries, 10))
@@ -75,7 +80,7 @@ class Triggering(AsyncioActor):
                 self._ready.set(None)
             then(row)
 
-        self.request(self.plan.sessions, request, opened, self.leave_or_crash)
+        self.request(self.plan.sessions, request, opened, self._again_or_leave(lambda: self.open_row(request, then)))
 
     def read_row(self, then: Callable[[TriggerRow | None], object]) -> None:
         """The row as it is now: another runtime may have moved it."""
@@ -114,14 +119,14 @@ class Triggering(AsyncioActor):
         )
         moved = row.model_copy(update={"position": position, "updated_at": now})
 
-        def answered(done: object) -> None:
+        def answered(landed: object) -> None:
             self.host.reach("trigger.moved")
-            if done is None:
+            if landed is None:
                 lost()
             else:
                 then(moved)
 
-        self.request(self.plan.sessions, request, answered, self.leave_or_crash)
+        self.request(self.plan.sessions, request, answered, self._again_or_leave(lost))
 
     def wait(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
         """Go on after a time."""
@@ -138,6 +143,17 @@ class Triggering(AsyncioActor):
             data_payload=payload,
             **ids,
         )
+
+    def _again_or_leave(self, again: Callable[[], object]) -> Callable[[BaseException], None]:
+        """What becomes of a write that was refused: again, when the runtime has joined again; or nothing more."""
+
+        def refused(error: BaseException) -> None:
+            if isinstance(error, LeaseLost):
+                self.wait(REJOIN_SECONDS, again)
+            else:
+                self.leave_or_crash(error)
+
+        return refused
 
     @staticmethod
     def leave_or_crash(error: BaseException) -> None:

@@ -12,6 +12,7 @@ import click
 from propolis.messages import InvalidInput, PropolisError
 
 from .demo import demo
+from .doctor import doctor, why
 from .graph import graph
 from .questions import answer, questions
 from .sessions import sessions
@@ -62,8 +63,10 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(demo)
+main.add_command(doctor)
 main.add_command(graph)
 main.add_command(sessions)
 main.add_command(questions)
 main.add_command(answer)
 main.add_command(top)
+main.add_command(why)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from propolis.actors import Host, Store, open_store
 
-__all__ = ["EVERYTHING", "changing", "file_of", "reading"]
+__all__ = ["EVERYTHING", "changing", "file_of", "must_exist", "reading"]
 
 EVERYTHING = 2**31 - 1
 """As a limit: none."""
@@ -28,6 +28,13 @@ def file_of(url: str) -> Path | None:
     return Path(parsed.database or "").absolute() if is_file else None
 
 
+def must_exist(url: str) -> None:
+    """Refuse the URL of a file that is not there. Raises ClickException."""
+    path = file_of(url)
+    if path is not None and not path.is_file():
+        raise click.ClickException(f"There is no store {url} ({path}). Name another one with --store.")
+
+
 @contextmanager
 def reading(url: str) -> Iterator[Store]:
     """The store behind a URL for reading, while a runtime works on it or not. Never creates or changes anything.
@@ -36,9 +43,7 @@ def reading(url: str) -> Iterator[Store]:
         ClickException: there is no such file.
         PropolisError: it is no store, or cannot be read.
     """
-    path = file_of(url)
-    if path is not None and not path.is_file():
-        raise click.ClickException(f"There is no store {url} ({path}). Name another one with --store.")
+    must_exist(url)
     store = open_store(url, host=Host(), read_only=True)
     try:
         yield store

@@ -131,3 +131,11 @@ def test_an_example_is_run_by_a_test_and_named_in_the_readme(path: Path) -> None
     """An example that nobody runs does not stay true for long, and one that nobody finds helps nobody."""
     assert f'run("{path.name}"' in Path(__file__).read_text(encoding="utf-8")
     assert f"examples/{path.name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_timers_make_up_for_what_was_missed_and_an_event_starts_something(tmp_path: Path) -> None:
+    """The failure of a timer's execution is heard of; every time is there, once."""
+    assert [
+        "execution_failed in report: NonRetryable: no figures for sales",
+        "from one time to the next: {1} intervals, though nobody was there for three of them",
+    ] == run("timers.py", tmp_path)

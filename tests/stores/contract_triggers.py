@@ -8,7 +8,7 @@ from propolis.actors.stores import Store
 
 from propolis.messages import AppendEvents, EventFilter, Moved, MoveTrigger, OpenTrigger, TriggerKind
 
-from .builders import START, Client, event, opening
+from .builders import START, Client, advance, event, opening
 
 LATER = START + timedelta(hours=1)
 
@@ -90,3 +90,55 @@ class TriggersContract:
         client.commit(opened(position=1_000_000), AppendEvents(events=(event(),)))
         (row,) = client.commit(opened("event", "now", None))
         assert ("event", 1) == (row.kind, row.position)  # type: ignore[union-attr]
+
+
+class PruningContract:
+    """What is found to be old enough to go, and what must stay for a trigger's sake."""
+
+    def test_what_a_timer_has_fired_and_does_not_know_yet_stays_until_it_does(self, store: Store) -> None:
+        """Its row still stands at that time: without the execution it would fire again."""
+        client = Client(store)
+        client.commit(opened(position=5), opening("e1", key="timer:5", entry_point="t"), opening("e2", entry_point="t"))
+        client.commit(advance("e1"), advance("e2"))
+        bounds = store.retention_bounds(keep_sessions=0, keep_events=None, now=LATER)
+
+        def expired() -> tuple[object, ...]:
+            return store.expired_sessions(bounds, before=None, after=0, limit=100).ids
+
+        assert ("e2",) == expired()
+        assert 0 == store.prune_sessions(["e1"], bounds)
+        client.commit(moved(5, 6))
+        assert ("e1", "e2") == expired()
+        assert 1 == store.prune_sessions(["e1"], bounds)
+        assert store.get_session("e1") is None
+
+    def test_a_session_that_was_taken_up_between_the_look_and_the_deletion_stays(self, store: Store) -> None:
+        """The deletion looks again."""
+        client = Client(store)
+        client.commit(opening("e1", events=1))
+        client.commit(advance("e1"))
+        bounds = store.retention_bounds(keep_sessions=0, keep_events=0, now=LATER)
+        assert ("e1",) == store.expired_sessions(bounds, before=None, after=0, limit=100).ids
+        client.commit(opening("x1", session_id="e1", origin="join"))
+        assert 0 == store.prune_sessions(["e1", "nobody"], bounds)
+        assert store.get_session("e1") is not None
+        assert 0 == store.pruned_seq()
+
+    def test_pages_end_where_nothing_is_old_enough(self, store: Store) -> None:
+        """By age and by number; the rest is not looked at."""
+        client = Client(store)
+        for n in range(6):
+            client.commit(opening(f"e{n}", events=2))
+            client.commit(advance(f"e{n}"))
+        bounds = store.retention_bounds(keep_sessions=2, keep_events=5, now=LATER)
+        first = store.expired_sessions(bounds, before=None, after=0, limit=3)
+        second = store.expired_sessions(bounds, before=None, after=first.next or 0, limit=2)
+        third = store.expired_sessions(bounds, before=None, after=second.next or 0, limit=3)
+        assert [("e0", "e1", "e2"), ("e3",), ()] == [page.ids for page in (first, second, third)]
+        assert third.next is None
+        events = store.expired_events(bounds, before=None, after=0, limit=100)
+        assert tuple(range(1, 8)) == events.ids
+        assert 7 == store.prune_events(events.ids)
+        assert 7 == store.pruned_seq()
+        assert 0 == store.prune_events([3])
+        assert 7 == store.pruned_seq()

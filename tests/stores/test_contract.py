@@ -10,10 +10,10 @@ from propolis.actors.stores import SqlStore, open_store
 
 from .builders import StillHost
 from .contract import StoreContract
-from .contract_triggers import TriggersContract
+from .contract_triggers import PruningContract, TriggersContract
 
 
-class TestMemoryStore(StoreContract, TriggersContract):
+class TestMemoryStore(StoreContract, TriggersContract, PruningContract):
     """SQLite in memory."""
 
     @pytest.fixture
@@ -24,7 +24,7 @@ class TestMemoryStore(StoreContract, TriggersContract):
         store.close()
 
 
-class TestFileStore(StoreContract, TriggersContract):
+class TestFileStore(StoreContract, TriggersContract, PruningContract):
     """SQLite in a file."""
 
     @pytest.fixture

@@ -10,11 +10,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from propolis import EntryPoint, Runtime
-from propolis.actors import Store, open_store
+from propolis.actors import Host, Store, open_store
 from propolis.messages import MoveTrigger, OpenExecution, Write
+
+BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
+EACH_ROUND = 4
+"""Seconds, and firings, from one round to the next."""
 
 POINTS = [("open", "before"), ("open", "behind"), ("move", "before"), ("move", "behind")]
 
@@ -48,10 +53,26 @@ class Deadly:
         return outcomes
 
 
-def deadly_runtime(store: str, round: int) -> Runtime:
+class RoundHost(Host):
+    """In each round it is so much later, and no time passes within one: what is due does not depend on the machine."""
+
+    def __init__(self, round: int) -> None:
+        super().__init__()
+        self._now = BEGAN + timedelta(seconds=EACH_ROUND * round)
+
+    def now(self) -> datetime:
+        """The time of the round."""
+        return self._now
+
+
+def deadly_runtime(store: str, round: int, host: Host) -> Runtime:
     """A runtime that does not survive this round."""
     at, when = POINTS[round % len(POINTS)]
-    return Runtime(lambda host: Deadly(open_store(store, host=host), at, when, 1 + round % 3))  # type: ignore[arg-type,return-value]
+
+    def opened(host: Host) -> Any:
+        return Deadly(open_store(store, host=host), at, when, 1 + round % 3)
+
+    return Runtime(opened, host=host)
 
 
 async def body(ctx: Any, data: Any) -> Any:
@@ -61,21 +82,20 @@ async def body(ctx: Any, data: Any) -> Any:
 
 def timers(store: str, round: int) -> None:
     """Tick until death."""
-    with deadly_runtime(store, round) as runtime:
+    with deadly_runtime(store, round, RoundHost(round)) as runtime:
         runtime.open_stream(tick(), body).get()
         signal.pause()
 
 
 def tick() -> EntryPoint:
     """The timer of this program."""
-    return EntryPoint(
-        id="tick", trigger_type="timer", trigger_config={"interval_seconds": 0.1, "misfire": "all"}, max_concurrent=5
-    )
+    config = {"interval_seconds": 1.0, "misfire": "all", "run_immediately": True}
+    return EntryPoint(id="tick", trigger_type="timer", trigger_config=config, max_concurrent=5)
 
 
 def events(store: str, round: int) -> None:
     """Emit, and react until death. The emitting is the parent's, with keys, so that it happens once."""
-    with deadly_runtime(store, round) as runtime:
+    with deadly_runtime(store, round, Host()) as runtime:
         runtime.open_stream(react(), body).get()
         source = runtime.open_stream(EntryPoint(id="source", max_concurrent=5), emit).get()
         for n in range(5):

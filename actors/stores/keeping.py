@@ -1,0 +1,72 @@
+"""The part of a store over SQLAlchemy that has to do with triggers, retention and evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from propolis.messages import TriggerRow
+
+from . import pruning
+from .evidence import SessionEvidence, find_evidence
+from .triggering import find_trigger, list_triggers
+
+__all__ = ["Keeping"]
+
+T = TypeVar("T")
+
+
+class Keeping:
+    """Needs to be told how to read and how to write; the store knows."""
+
+    def run_read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query."""
+        raise AssertionError("the store reads")
+
+    def run_write(self, work: Callable[[Connection], T]) -> T:
+        """Run something in a transaction of its own."""
+        raise AssertionError("the store writes")
+
+    def find_evidence(self, session_id: str) -> SessionEvidence | None:
+        return self.run_read(lambda connection: find_evidence(connection, session_id))
+
+    def get_trigger(self, entry_point: str) -> TriggerRow | None:
+        return self.run_read(lambda connection: find_trigger(connection, entry_point))
+
+    def list_triggers(self) -> tuple[TriggerRow, ...]:
+        return self.run_read(list_triggers)
+
+    def retention_bounds(self, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> pruning.Bounds:
+        return self.run_read(
+            lambda connection: pruning.find_bounds(
+                connection, keep_sessions=keep_sessions, keep_events=keep_events, now=now
+            )
+        )
+
+    def expired_sessions(
+        self, bounds: pruning.Bounds, *, before: datetime | None, after: int, limit: int
+    ) -> pruning.Expired:
+        return self.run_read(
+            lambda connection: pruning.find_expired_sessions(
+                connection, bounds, before=before, after=after, limit=limit
+            )
+        )
+
+    def prune_sessions(self, session_ids: Sequence[str], bounds: pruning.Bounds) -> int:
+        return self.run_write(lambda connection: pruning.delete_sessions(connection, session_ids, bounds))
+
+    def expired_events(
+        self, bounds: pruning.Bounds, *, before: datetime | None, after: int, limit: int
+    ) -> pruning.Expired:
+        return self.run_read(
+            lambda connection: pruning.find_expired_events(connection, bounds, before=before, after=after, limit=limit)
+        )
+
+    def prune_events(self, seqs: Sequence[int]) -> int:
+        return self.run_write(lambda connection: pruning.delete_events(connection, seqs))
+
+    def pruned_seq(self) -> int:
+        return self.run_read(pruning.pruned_seq)

@@ -1,0 +1,214 @@
+"""What retention deletes: sessions that have ended, with all that is theirs, and events. Little at a time.
+
+Finding reads, page by page; deleting looks again at what may have changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exists, func, literal, or_, select
+
+from .dialect import insert_or_update
+from .schema import (
+    PRUNED_SEQ,
+    QUARANTINED,
+    UNFINISHED,
+    events,
+    executions,
+    inbox,
+    meta,
+    sessions,
+    to_micros,
+    triggers,
+)
+from .statements import of_session
+from .stepping import drop_runs
+
+__all__ = [
+    "Bounds",
+    "Expired",
+    "delete_events",
+    "delete_rows_of",
+    "delete_sessions",
+    "find_bounds",
+    "find_expired_events",
+    "find_expired_sessions",
+    "pruned_seq",
+]
+
+TRIGGER_PATIENCE: Final = timedelta(days=7)
+"""An event trigger whose place has not moved for so long, while events came, is not waited for."""
+
+_PRUNABLE: Final = executions.c.status.in_(("completed", "failed", "cancelled"))
+_IS_FIRST: Final = executions.c.execution_id == executions.c.session_id
+_EVERY: Final = 1 << 62
+
+
+class Bounds(NamedTuple):
+    """Where a sweep ends."""
+
+    session: int | None
+    """Number of the first execution of the youngest session that is one too many."""
+    event: int | None
+    """`seq` of the youngest event that is one too many."""
+    seen: int
+    """What comes after this, some event trigger has yet to look at."""
+
+
+class Expired(NamedTuple):
+    """One page of what is to go, and where the next one begins; None when there is no more."""
+
+    ids: tuple[Any, ...]
+    next: int | None
+
+
+def find_bounds(connection: Connection, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> Bounds:
+    """With so many ended sessions, and so many events, at most."""
+    session = event = None
+    if keep_sessions is not None:
+        ended = select(executions.c.id).where(_IS_FIRST, _PRUNABLE, ~QUARANTINED)
+        session = connection.scalar(ended.order_by(executions.c.id.desc()).limit(1).offset(keep_sessions))
+    if keep_events is not None:
+        event = connection.scalar(select(events.c.seq).order_by(events.c.seq.desc()).limit(1).offset(keep_events))
+    waits = and_(triggers.c.kind == "event", triggers.c.updated_at >= to_micros(now - TRIGGER_PATIENCE))
+    seen = connection.scalar(select(func.min(triggers.c.position)).where(waits))
+    return Bounds(session, event, _EVERY if seen is None else seen)
+
+
+# -- sessions --------------------------------------------------------------------------------------------------------
+
+
+def find_expired_sessions(
+    connection: Connection, bounds: Bounds, *, before: datetime | None, after: int, limit: int
+) -> Expired:
+    """Ended sessions from before a time, or one too many, among the next so many executions."""
+    page = connection.execute(
+        select(executions.c.id, executions.c.accepted_at)
+        .where(executions.c.id > after)
+        .order_by(executions.c.id)
+        .limit(limit)
+    ).all()
+    at = None if before is None else to_micros(before)
+    if not page or not any(_may_go(id, accepted, bounds.session, at) for id, accepted in page):
+        return Expired((), None)
+    last: int = page[-1][0]
+    first, owner = executions, executions.alias("owner_execution")
+    owns = owner.c.execution_id == func.coalesce(sessions.c.owner_execution_id, first.c.execution_id)
+    joined = first.outerjoin(sessions, sessions.c.session_id == first.c.session_id).join(owner, owns)
+    too_many = first.c.id <= (bounds.session if bounds.session is not None else 0)
+    query = (
+        select(first.c.session_id)
+        .select_from(joined)
+        .where(
+            first.c.id.between(after + 1, last),
+            _IS_FIRST,
+            owner.c.status.in_(("completed", "failed", "cancelled")),
+            or_(too_many, owner.c.completed_at < at) if at is not None else too_many,
+            _is_at_rest(first.c.session_id, bounds.seen),
+        )
+        .order_by(first.c.id)
+    )
+    return Expired(tuple(connection.execute(query).scalars()), last)
+
+
+def _may_go(id: int, accepted_at: int, bound: int | None, before: int | None) -> bool:
+    return (bound is not None and id <= bound) or (before is not None and accepted_at < before)
+
+
+def _is_at_rest(session_id: ColumnElement[Any], seen: int) -> ColumnElement[bool]:
+    """Nothing of it is unfinished or quarantined, and every event of it has been looked at."""
+    other = executions.alias("execution_of_session")
+    of_it = or_(
+        and_(other.c.execution_id == session_id, other.c.session_id == session_id),
+        and_(other.c.session_id == session_id, other.c.session_id != other.c.execution_id),
+    )
+    # A timer that has fired and does not know it yet looks for the key of that (see triggers/timer.py).
+    is_next = and_(
+        triggers.c.entry_point == other.c.entry_point,
+        other.c.idempotency_key == literal("timer:").concat(cast(triggers.c.position, Text)),
+    )
+    restless = or_(
+        other.c.ended == 0,
+        other.c.quarantined == 1,
+        func.coalesce(other.c.last_seq, 0) > seen,
+        and_(other.c.idempotency_key.is_not(None), exists().where(is_next)),
+    )
+    return ~exists().where(of_it, restless)
+
+
+def delete_sessions(connection: Connection, session_ids: Sequence[str], bounds: Bounds) -> int:
+    """Delete these with their events; how many. One that somebody has taken up again meanwhile stays."""
+    count, pruned = 0, 0
+    for session_id in session_ids:
+        found = connection.execute(
+            select(executions.c.execution_id, executions.c.first_seq, executions.c.last_seq).where(
+                of_session(session_id), _is_at_rest(executions.c.session_id, bounds.seen)
+            )
+        ).all()
+        for execution_id, first, last in found:
+            between = events.c.seq.between(first, last if last is not None else first)
+            connection.execute(delete(events).where(between, events.c.execution_id == execution_id))
+            pruned = max(pruned, last or first)
+        if found:
+            count += 1
+            delete_rows_of(connection, session_id, [execution_id for execution_id, _, _ in found])
+    _remember(connection, pruned)
+    return count
+
+
+def delete_rows_of(connection: Connection, session_id: str, execution_ids: Sequence[str]) -> None:
+    """Delete a session and its executions, all but their events."""
+    connection.execute(delete(inbox).where(inbox.c.execution_id.in_(execution_ids)))
+    drop_runs(connection, execution_ids)
+    connection.execute(delete(executions).where(of_session(session_id)))
+    connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+def find_expired_events(
+    connection: Connection, bounds: Bounds, *, before: datetime | None, after: int, limit: int
+) -> Expired:
+    """Events from before a time, or too many, among the next so many; none of what has not ended, or may go on."""
+    needed = exists().where(
+        executions.c.execution_id == events.c.execution_id,
+        or_(UNFINISHED, executions.c.status == "paused", QUARANTINED),
+    )
+    page = connection.execute(
+        select(events.c.seq, events.c.timestamp, needed.label("needed"))
+        .where(events.c.seq > after, events.c.seq <= bounds.seen)
+        .order_by(events.c.seq)
+        .limit(limit)
+    ).all()
+    at = None if before is None else to_micros(before)
+    expired = [(seq, needed) for seq, timestamp, needed in page if _may_go(seq, timestamp, bounds.event, at)]
+    if not expired:
+        return Expired((), None)
+    return Expired(tuple(seq for seq, needed in expired if not needed), page[-1][0])
+
+
+def delete_events(connection: Connection, seqs: Sequence[int]) -> int:
+    """Delete these; how many."""
+    count = connection.execute(delete(events).where(events.c.seq.in_(seqs))).rowcount
+    _remember(connection, max(seqs, default=0))
+    return count
+
+
+def pruned_seq(connection: Connection) -> int:
+    """The greatest number of an event that retention has deleted; 0 before the first."""
+    return connection.scalar(select(meta.c.value).where(meta.c.key == PRUNED_SEQ)) or 0
+
+
+def _remember(connection: Connection, pruned: int) -> None:
+    if pruned:
+        inserted = insert_or_update(meta).values(key=PRUNED_SEQ, value=pruned)
+        greater = inserted.excluded.value > meta.c.value
+        connection.execute(
+            inserted.on_conflict_do_update(
+                index_elements=["key"], set_={"value": inserted.excluded.value}, where=greater
+            )
+        )
