@@ -17,7 +17,7 @@ RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage lint format types bench soak chaos clean
+.PHONY: help install demo test again coverage lint format types bench soak chaos clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -43,8 +43,12 @@ demo: $(RUNTIME) ## run the demo
 
 test: $(DEV) ## run the tests with branch coverage, then check the coverage
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report= $(PYTEST_ARGS) || \
+		$(MAKE) --no-print-directory again
 	@$(MAKE) --no-print-directory coverage
+
+again: $(DEV) ## run once more, one by one, what failed in the last run: on a busy machine a test may run out of time
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -n0 --cov --cov-append --cov-report=
 
 coverage: $(DEV) ## report on the last run; actors and messages must reach COVERAGE_MIN percent
 	$(BIN)/python -m coverage report
