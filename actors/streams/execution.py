@@ -19,6 +19,7 @@ from propolis.messages import (
     ExecutionState,
     Failure,
     GetContext,
+    GetExecution,
     GetHistory,
     GiveUp,
     LeaveTurn,
@@ -38,7 +39,7 @@ from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .displaced import Displaced
 from .endings import draft
-from .finding import find_row
+from .finding import read_surely
 from .interrupting import Interrupting, limit_failure
 from .life import WAITING, Life, Order
 from .parenting import Parenting
@@ -151,12 +152,18 @@ class ExecutionActor(Parenting):
             self._launch_with(None)
             return
         self._life.phase = "writing"
-        self.request(self._plan.sessions, GetHistory(run=self._spec.run_id), self._launch_with, self.gone)
+        read_surely(self, self._plan, GetHistory(run=self._spec.run_id), self._launch_with, self.gone)
 
     def _launch_with(self, history: RunHistory | None) -> None:
         life = self._life
         if history is not None and self.settle_early():
             return
+        if history is not None:
+            self.take_saved(history.segment)
+            life.saving = ()  # what did not land until now never will: it was of an earlier epoch
+        if history is not None:
+            self.take_saved(history.segment)
+            life.saving = ()  # what has not landed by now never will: it was of an earlier epoch
         life.phase = "running"
         late, epoch, attempt = self._plan.late.one, life.state.epoch, life.state.attempt
         trusted = self._plan.lease.is_trusted
@@ -323,6 +330,7 @@ class ExecutionActor(Parenting):
             life.launched = None
         if self._goes_on_waiting():
             return
+        slotless = life.phase != "running"  # or nobody knows: what waited for something else may have been ending
         life.phase = "writing"
 
         def found(row: ExecutionRow | None) -> None:
@@ -335,10 +343,12 @@ class ExecutionActor(Parenting):
                     decode(row.state.result)  # the stream passes it on as bytes that need no second look
                 self.tell_end()
             else:
-                self.has_failed(Failure(kind="ActorCrashed", message="its actor crashed", code="actor_crashed"))
+                failure = Failure(kind="ActorCrashed", message="its actor crashed", code="actor_crashed")
+                self.has_failed(failure, slotless=slotless)
 
         def fenced(_: Any) -> None:
-            find_row(self, self._plan, self._spec.execution_id, found, self.gone)
+            asked = GetExecution(execution_id=self._spec.execution_id)
+            read_surely(self, self._plan, asked, found, self.gone)
 
         self.request(self._plan.sessions, AppendEvents(events=()), fenced, self.gone)
 
@@ -355,7 +365,8 @@ class ExecutionActor(Parenting):
                 self.wait_again()
             case "awaiting_slot":
                 self.watch_limits()
-                self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))  # the grant may have been lost
+                # Behind the grant, if that is in the mailbox; if it was lost in the crash, it is asked for again.
+                self.actor_inbox.ref.tell(StreamRestarted())
             case _:
                 return False
         return True

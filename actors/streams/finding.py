@@ -1,33 +1,36 @@
-"""Reading a row that an actor cannot go on without."""
+"""Reading what an actor cannot go on without."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
-from propolis.messages import ExecutionRow, GetExecution, StoreUnavailable, WakeMe
+from propolis.messages import Request, StoreUnavailable, WakeMe
 
 from ..core import AsyncioActor
 from .plan import StreamPlan
 
-__all__ = ["find_row"]
+__all__ = ["read_surely"]
+
+R = TypeVar("R")
 
 RETRY_SECONDS: Final = 0.25
 
 
-def find_row(
+def read_surely(
     actor: AsyncioActor,
     plan: StreamPlan,
-    execution_id: str,
-    then: Callable[[ExecutionRow | None], object],
+    question: Request[R],
+    then: Callable[[R], object],
     failed: Callable[[BaseException], object],
 ) -> None:
-    """Read an execution's row, again and again while the store cannot be read (D7): who gave up here would leave an
-    execution that this runtime owns, and that nobody runs.
+    """Ask the SessionActor for something of the store, again and again while that cannot be read (D7).
+
+    Who gave up there would leave an execution that this runtime owns, and that nobody runs.
     """
 
     def look(_: object = None) -> None:
-        actor.request(plan.sessions, GetExecution(execution_id=execution_id), then, not_read)
+        actor.request(plan.sessions, question, then, not_read)
 
     def not_read(error: BaseException) -> None:
         if isinstance(error, StoreUnavailable):

@@ -21,6 +21,7 @@ from propolis.messages import (
 
 from ..core import LATER, Handlers, Reply
 from .endings import draft, given
+from .finding import read_surely
 from .life import Life, Phase
 from .plan import StreamPlan
 from .posted import ended_by, expired
@@ -273,7 +274,7 @@ class Parking(Recording):
                 self.begin_wait(wait, again=True)
 
         self.tell_parked()
-        self.request(self._plan.sessions, GetHistory(run=self._spec.run_id), found, self.gone)
+        read_surely(self, self._plan, GetHistory(run=self._spec.run_id), found, self.gone)
         self.watch_limits()
 
     obeyed: ClassVar[Mapping[str, Callable[[Any, InboxRow], None]]] = {

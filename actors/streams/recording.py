@@ -84,10 +84,12 @@ class Recording(Hearing):
         def saved(_: Advanced | None) -> None:
             self.host.reach("checkpoint.committed")
             if config is not None:
-                life.memory, life.node = checkpoint.memory, checkpoint.node
+                self.take_saved(checkpoint.ordinal)
             if reply is not None:
                 reply.set(self._checkpointed(answer))
 
+        if config is not None:
+            life.saving = (*life.saving, checkpoint)
         now = self.host.now()
         prune: dict[str, Any] = {}
         if config is not None and checkpoint.ordinal and config.prunes_at(checkpoint.ordinal):
@@ -106,6 +108,17 @@ class Recording(Hearing):
             prune=given(**prune),
         )
         return LATER
+
+    def take_saved(self, ordinal: int) -> None:
+        """The checkpoint of that number is committed: a re-run starts from there.
+
+        Looked at again before every re-run, for this actor may have crashed between the commit and the word of it.
+        """
+        life = self._life
+        for checkpoint in life.saving:
+            if checkpoint.ordinal == ordinal:
+                life.memory, life.node = checkpoint.memory, checkpoint.node
+        life.saving = tuple(checkpoint for checkpoint in life.saving if checkpoint.ordinal > ordinal)
 
     def _checkpointed(self, answer: Checkpointed) -> Checkpointed:
         return answer.model_copy(update={"pause_requested": True}) if self._life.pausing else answer

@@ -11,6 +11,7 @@ from propolis.messages import (
     AppendEvents,
     ExecutionEnded,
     ExecutionRow,
+    GetExecution,
     GiveUp,
     Recovered,
     RecoveredExecution,
@@ -25,7 +26,7 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from .endings import draft
 from .entries import Entry, Opening
-from .finding import find_row
+from .finding import read_surely
 from .leaving import Leaving
 from .life import CLAIM, WAIT, Order
 from .plan import StreamPlan
@@ -226,7 +227,8 @@ class Recovering(Leaving):
                 self.admission.adopt(execution_id, entry.spec.priority)
                 tell_child(entry.ref, StreamRestarted())
             elif entry.ref is not None:  # the news of its end is in the mailbox, or was lost in the crash
-                find_row(self, self.plan, execution_id, self._found_ended, lambda _: None)
+                asked = GetExecution(execution_id=execution_id)
+                read_surely(self, self.plan, asked, self._found_ended, lambda _: None)
         for execution_id, entry in list(self.books.live.items()):
             if entry.ref is not None:
                 continue
@@ -291,7 +293,7 @@ class Recovering(Leaving):
                     opening.reply.offer_error(error)
                 self.look_at_end()
 
-            find_row(self, self.plan, execution_id, found, failed)
+            read_surely(self, self.plan, GetExecution(execution_id=execution_id), found, failed)
 
     def _tell_opened(self, row: ExecutionRow | None, reply: Reply[Any], *, wait: bool) -> None:
         if row is None:

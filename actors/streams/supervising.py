@@ -35,7 +35,7 @@ from .admission import Admission, Freed
 from .endings import make_advance
 from .entries import Books, Entry, Mode, Opening, Results
 from .execution import ExecutionActor
-from .finding import find_row
+from .finding import read_surely
 from .interrupting import limit_failure
 from .life import CLAIM, Life, Order
 from .limits import next_limit
@@ -168,16 +168,9 @@ class Supervising(Supervisor):
         self.books.parked.discard(message.execution_id)
         self.books.asking.discard(message.execution_id)
         entry = self.books.live.get(message.execution_id)
-        if entry is None or entry.ref is None:
+        if entry is None or entry.ref is None or self.admission.where(message.execution_id) != "aside":
             return
-        match self.admission.where(message.execution_id):
-            case "aside":
-                granted = self.admission.readmit(message.execution_id).start_now
-            case "running":  # it has one, and does not know: the grant was lost in a crash of its actor
-                granted = True
-            case _:
-                granted = False
-        if granted:
+        if self.admission.readmit(message.execution_id).start_now:
             tell_child(entry.ref, SlotGranted())
 
     def execution_ended(self, message: ExecutionEnded) -> None:
@@ -294,7 +287,7 @@ class Supervising(Supervisor):
             self.execution_ended(ExecutionEnded(execution_id=name))
 
         def fenced(_: object) -> None:
-            find_row(self, self.plan, name, found, lost)
+            read_surely(self, self.plan, GetExecution(execution_id=name), found, lost)
 
         self.request(self.plan.sessions, AppendEvents(events=()), fenced, lost)
 

@@ -39,6 +39,8 @@ class Log:
     checkpoints: dict[str, int] = field(default_factory=dict)
     """How far each execution was told that it had come."""
     begun: set[tuple[str, int]] = field(default_factory=set)
+    effects: set[tuple[str, int]] = field(default_factory=set)
+    """Steps that were told to their executor as recorded."""
     seen: Counter[str] = field(default_factory=Counter)
     """What has happened how often: a run in which nothing happens proves nothing."""
     digest: str = ""
@@ -119,6 +121,17 @@ class Log:
     def _is_current(self, body: Body) -> bool:
         row = self.simulation.disk.rows[body.execution_id]
         return row.epoch == body.epoch and row.status == "running"
+
+    def take_effect(self, execution_id: str, n: int) -> None:
+        """D4: a recorded step never runs again."""
+        self.seen["effects"] += 1
+        self.simulation.check((execution_id, n) not in self.effects, f"step {n} of {execution_id} ran again")
+
+    def recorded(self, ctx: Any, n: int, value: int) -> None:
+        """A step has returned, from its function or from the record."""
+        self.seen["recorded"] += 1
+        self.effects.add((ctx.execution_id, n))
+        self.simulation.check(value == n, f"step {n} of {ctx.execution_id} gave {value}")
 
     def saved(self, ctx: Any, done: int) -> None:
         """A checkpoint was acknowledged."""

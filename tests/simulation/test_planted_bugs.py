@@ -10,11 +10,10 @@ import pytest
 from propolis.actors.core import Waker
 from propolis.actors.executors import attempt
 from propolis.actors.records import session
-from propolis.actors.stores import singly, sql
+from propolis.actors.stores import sql
 from propolis.actors.streams import admission, execution, stream
-from sqlalchemy import delete, update
 
-from propolis.messages import ExecutionEnded, OpenExecution
+from propolis.messages import AdvanceExecution, ExecutionEnded, OpenExecution
 from propolis.testing import Faults, Stuck, Violation
 
 from .workload import explore
@@ -68,17 +67,29 @@ def double_admission(patch: pytest.MonkeyPatch) -> None:
 def stale_epoch_accepted(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks at the epoch that a write comes with: not the attempt, not its actor, not the store."""
     patch.setattr(attempt.Attempt, "check", lambda self: None)
-    patch.setattr(execution.ExecutionActor, "_check_epoch", lambda self, epoch: None)
-    advance = singly._advance
+    patch.setattr(execution.ExecutionActor, "check_epoch", lambda self, epoch: None)
+    commit = sql.SqlStore.commit
 
-    def careless(work: Any, write: Any) -> Any:
-        row = work.connection.exec_driver_sql(
-            "SELECT epoch FROM executions WHERE execution_id = ?", (write.state.execution_id,)
-        ).scalar()
-        return advance(work, write.model_copy(update={"expected_epoch": row}))
+    def careless(self: Any, runtime_id: str, batch: int, writes: Any) -> Any:
+        found = self.run_read(lambda connection: connection.exec_driver_sql(EPOCHS).fetchall())
+        epochs = dict(tuple(row) for row in found)
+        return commit(self, runtime_id, batch, [unchecked(write, epochs) for write in writes])
 
-    patch.setattr(singly, "_advance", careless)
-    patch.setattr(sql, "apply_together", sql.apply_apart)
+    patch.setattr(sql.SqlStore, "commit", careless)
+
+
+EPOCHS = "SELECT execution_id, epoch FROM executions"
+
+
+def unchecked(write: Any, epochs: dict[str, int]) -> Any:
+    """The same write, under whatever epoch its execution is in."""
+    if getattr(write, "expected_epoch", None) is None:
+        return write
+    execution_id = write.state.execution_id if isinstance(write, AdvanceExecution) else write.execution_id
+    now = epochs.get(execution_id, write.expected_epoch)
+    if isinstance(write, AdvanceExecution):
+        epochs[execution_id] = write.state.epoch
+    return write.model_copy(update={"expected_epoch": now})
 
 
 def forgotten_waiter(patch: pytest.MonkeyPatch) -> None:
@@ -112,14 +123,19 @@ def slot_leaked_on_cancel(patch: pytest.MonkeyPatch) -> None:
 
 def recovery_without_a_new_epoch(patch: pytest.MonkeyPatch) -> None:
     """A runtime is declared dead, and what it still says is as good as what its successor says."""
+    declare_dead = sql.SqlStore.forget
 
     def forget(self: Any, runtime_ids: Any) -> None:
-        def declare_dead(connection: Any) -> None:
-            theirs = sql.executions.c.owner.in_(runtime_ids) & sql.UNFINISHED
-            connection.execute(update(sql.executions).where(theirs).values(owner=None))
-            connection.execute(delete(sql.runtimes).where(sql.runtimes.c.runtime_id.in_(runtime_ids)))
-
-        self.run_write(declare_dead)
+        owned = "SELECT execution_id, epoch FROM executions WHERE owner = ? AND ended = 0"
+        before = self.run_read(
+            lambda connection: [
+                row for id in runtime_ids for row in connection.exec_driver_sql(owned, (id,)).fetchall()
+            ]
+        )
+        declare_dead(self, runtime_ids)
+        as_it_was = "UPDATE executions SET epoch = ? WHERE execution_id = ?"
+        for execution_id, epoch in before:
+            self.run_write(lambda connection, row=(epoch, execution_id): connection.exec_driver_sql(as_it_was, row))
 
     patch.setattr(sql.SqlStore, "forget", forget)
 

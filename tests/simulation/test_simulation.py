@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 
+from propolis.testing import Faults
+
 from .workload import explore
 
 BATCHES = 10
@@ -23,6 +25,9 @@ FOUND = {
     42: "a stream crashed with the news of an end at hand, and waited for it for ever",
     55: "a resume was under way when the stream crashed, and was never answered",
     90: "a stream had crashed, and the runtime ended before it was restarted: nobody told those who waited",
+    2035: "the history of a run could not be read, and its execution was left to nobody",
+    3026: "an execution asked again for its slot, and a new instance of the stream counted it twice",
+    4051: "an actor crashed while it wrote an end without a slot, and ran again without one",
     1092: "two replays of one execution: the second one was told of a stale writer",
 }
 """Seeds that have found a bug. The order of things is another one since then; the worlds are still worth a visit."""
@@ -43,7 +48,21 @@ def test_nothing_that_is_promised_is_broken_in_any_order(batch: int) -> None:
 @pytest.mark.parametrize("seed", FOUND)
 def test_what_was_found_once_is_mended(seed: int) -> None:
     """See `FOUND`."""
-    explore(seed, operations=6)
+    explore(seed)
+
+
+FOUND_CRASHING = {
+    26: "the writer crashed, and its successor did not look at the turns on sessions again",
+    3: "a subscription was under way when the EventActor crashed, and was never answered",
+    3091: "a checkpoint was committed and its actor crashed before it knew: steps of before it ran again",
+}
+"""The same, with actors that crash all the time."""
+
+
+@pytest.mark.parametrize("seed", FOUND_CRASHING)
+def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
+    """See `FOUND_CRASHING`."""
+    explore(seed, faults=Faults(actor_crash=0.02))
 
 
 @pytest.mark.chaos

@@ -23,6 +23,7 @@ from propolis.messages import (
 from propolis.testing import Simulation
 from propolis.testing.simulation import CALM, ActorCrash, Faults, Violation
 
+from .executors import executor
 from .log import Log
 
 __all__ = ["explore"]
@@ -127,51 +128,13 @@ class Workload:
         self.members.remove(member)
         self.log.forget(member.name)
 
-    def executor(self, member: Member, blocking: bool) -> Any:
-        log = self.log
-
-        async def work(ctx: Any, order: dict[str, Any]) -> dict[str, Any]:
-            done = (await ctx.memory.read(ctx.execution_id)) or 0
-            body = log.begin(member.name, ctx, done)
-            try:
-                for n in range(done, order["steps"]):
-                    await asyncio.sleep(order["seconds"])
-                    await ctx.memory.write(ctx.execution_id, n + 1)
-                    await ctx.checkpoint(f"step {n}")
-                    log.saved(ctx, n + 1)
-                    if ctx.attempt <= order["fails"]:
-                        raise ValueError("again")
-                if order["emits"]:
-                    await ctx.emit("custom", {"n": 1})
-                return {"steps": order["steps"]}
-            finally:
-                log.end(body)
-
-        def block(ctx: Any, order: dict[str, Any]) -> dict[str, Any]:
-            done = ctx.memory.read(ctx.execution_id) or 0
-            body = log.begin(member.name, ctx, done)
-            try:
-                for n in range(done, order["steps"]):
-                    ctx.memory.write(ctx.execution_id, n + 1)
-                    ctx.checkpoint(f"step {n}")
-                    log.saved(ctx, n + 1)
-                    if ctx.attempt <= order["fails"]:
-                        raise ValueError("again")
-                return {"steps": order["steps"]}
-            finally:
-                log.end(body)
-
-        return block if blocking else work
-
     # -- clients -----------------------------------------------------------------------------------------------------
 
     async def _client(self, member: Member, n: int) -> None:
         if n == 0:
             for point in self.points:
-                blocking = self.random.random() < 0.1
-                member.streams.append(
-                    await self._expecting(member, member.runtime.open_stream(point, self.executor(member, blocking)))
-                )
+                work = executor(self.log, member.name, blocking=self.random.random() < 0.1)
+                member.streams.append(await self._expecting(member, member.runtime.open_stream(point, work)))
             await self._expecting(member, member.runtime.subscribe((), self._handler()))
         while len(member.streams) < len(self.points):
             await asyncio.sleep(0.1)
@@ -212,6 +175,8 @@ class Workload:
             "seconds": self.random.choice((0.0, 0.0, 0.05, 0.5)),
             "fails": self.random.choice((0, 0, 0, 1, 2, 9)),
             "emits": self.random.random() < 0.2,
+            "records": self.random.random() < 0.4,
+            "sleeps": self.random.choice((-1, -1, 0, 1)),
         }
 
     def some_id(self) -> str:
@@ -327,14 +292,14 @@ class Workload:
             books = stream._opened.books
             try:
                 stats = stream.get_stats().get()
-            except RuntimeStopped:  # just now: a peer had declared it dead
+            except EXPECTED:  # a peer had declared it dead, or its actor was still to crash
                 return
             left = (books.live, books.waiters, books.opening, books.owed, stats.queue_depth, stats.active)
             if any(left) or stats.available_slots != stream.entry_point.max_concurrent:
                 raise Violation(f"{member.name}, {stream.id}: nothing is under way, and the books hold {left}, {stats}")
 
 
-KEYED = {"steps": 1, "seconds": 0.1, "fails": 0, "emits": False}
+KEYED = {"steps": 1, "seconds": 0.1, "fails": 0, "emits": False, "records": True, "sleeps": 0}
 
 
 def explore(seed: int, *, faults: Faults | None = None, operations: int = 4) -> Log:

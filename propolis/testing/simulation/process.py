@@ -6,8 +6,8 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
@@ -48,7 +48,7 @@ class Process:
         self.host = SimHost(self)
         self._client: Client | None = None
 
-    def begin(self, coroutine: Awaitable[R]) -> Reply[R]:
+    def begin(self, coroutine: Coroutine[Any, Any, R]) -> Reply[R]:
         """Begin a coroutine on an event loop of the process's own."""
         if self._client is None:
             self._client = Client(self)
@@ -68,6 +68,8 @@ class Process:
             thread.kill()
         for loop in self.loops:
             loop.tear_down()
+        if self._client is not None:
+            self._client.forget()
 
 
 class Client:
@@ -78,11 +80,12 @@ class Client:
 
     def __init__(self, process: Process) -> None:
         self.event_loop = process.host.new_event_loop()
+        self._begun: list[Coroutine[Any, Any, Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
         """Held on to: asyncio does not, and one that waits for a reply which nobody has any more would be gone."""
         process.host.spawn_loop(self)
 
-    def begin(self, coroutine: Awaitable[R]) -> Reply[R]:
+    def begin(self, coroutine: Coroutine[Any, Any, R]) -> Reply[R]:
         """Begin it; its outcome is the reply's."""
         reply: Reply[R] = Reply()
 
@@ -92,8 +95,15 @@ class Client:
             except BaseException as error:  # noqa: BLE001 - the scenario's own
                 reply.offer_error(error)
 
+        self._begun.append(coroutine)
         self.event_loop.call_soon(lambda: self._tasks.append(self.event_loop.create_task(run())))
         return reply
+
+    def forget(self) -> None:
+        """Close what never came to its first step."""
+        for coroutine in self._begun:
+            with suppress(RuntimeError):  # it is running, or refuses to end
+                coroutine.close()
 
     def main(self) -> None:
         """Never called: it is stepped."""

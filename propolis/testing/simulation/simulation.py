@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pykka
@@ -152,7 +152,7 @@ class Simulation:
         self.run_until(reply.done, within)
         return reply.result()
 
-    def begin(self, coroutine: Awaitable[R], runtime: Runtime | None = None) -> Reply[R]:
+    def begin(self, coroutine: Coroutine[Any, Any, R], runtime: Runtime | None = None) -> Reply[R]:
         """Begin a coroutine: it goes on while the world does, and dies with the process of `runtime`, if it has one."""
         process = self._outside if runtime is None else self._processes[runtime]
         return process.begin(coroutine)
