@@ -66,7 +66,7 @@ def kept(runtime: Runtime) -> set[str]:
 def events_of(runtime: Runtime, *types: str) -> list[Event]:
     """The events that are there."""
     return list(
-        runtime._read(lambda store: store.events_after(0, EventFilter(types=types), 100_000)).get(timeout=PATIENCE)
+        runtime.read(lambda store: store.events_after(0, EventFilter(types=types), 100_000)).get(timeout=PATIENCE)
     )
 
 
