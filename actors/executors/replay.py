@@ -9,6 +9,7 @@ recorded, and passes its old checkpoints by.
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from propolis.messages import RecordedStep, ReplayMismatch, RunHistory, StepKey, StepKind
@@ -83,6 +84,19 @@ class Replay:
             recorded = None
         self._calls[counted] = calls + 1
         return key, recorded
+
+    def keep(self, step: RecordedStep) -> None:
+        """Something was recorded just now. Code that has a scope may run again in this attempt, and find it."""
+        if SCOPE.get() is not None:
+            self._recorded[step.key] = step
+
+    def run_again(self, forget: Iterable[StepKey] = ()) -> None:
+        """The code of this scope runs again from its top, within the attempt. `forget`: steps whose failure that is."""
+        scope = SCOPE.get()
+        assert scope is not None, "an attempt without scopes is run again as a whole"
+        self._calls = {counted: n for counted, n in self._calls.items() if counted[3] != scope.first_call}
+        for key in forget:
+            self._recorded.pop(key, None)
 
     def pass_checkpoint(self) -> Passed:
         """The executor comes by a checkpoint: a new segment begins."""

@@ -190,6 +190,7 @@ async def _record_value(attempt: Attempt, calling: Calling, begun: RecordedStep,
 
 async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep) -> None:
     await calling.answer(ask(attempt.ref, RecordStep(epoch=attempt.begin.epoch, step=recorded), timeout=None))
+    attempt.replay.keep(recorded)
     attempt.host.reach("step.answered")
 
 
@@ -230,6 +231,7 @@ async def wait(attempt: Attempt, calling: Calling, waiting: RecordedStep) -> Any
         attempt.waits = (*attempt.waits, waiting)
         raise Parked
     over = await calling.answer(ask(attempt.ref, OpenWait(epoch=attempt.begin.epoch, step=waiting), timeout=None))
+    attempt.replay.keep(over)
     return _replayed(attempt, over)
 
 

@@ -205,6 +205,52 @@ async def nap(ctx: Any, inputs: dict[str, Any]) -> int:
     return passes("nap", inputs["folder"])
 
 
+def weigh(ctx: Any, inputs: dict[str, Any]) -> str:
+    """The way beside the question: two nodes of it, on a thread."""
+    passes("weigh", inputs["folder"])
+    return "heavy"
+
+
+async def pack(ctx: Any, inputs: dict[str, Any]) -> str:
+    passes("pack", inputs["folder"])
+    return f"packed {inputs['weight']}"
+
+
+async def ship(ctx: Any, inputs: dict[str, Any]) -> str:
+    passes("ship", inputs["folder"])
+    return f"{inputs['parcel']}, {inputs['verdict']}"
+
+
+class Refund(GraphExecutor):
+    """A question to a person, with other work beside it, and a join behind both."""
+
+    graph = GraphSpec(
+        id="refund",
+        entry_node="plan",
+        nodes=[
+            node(plan, "subject", "topic"),
+            NodeSpec(
+                id="decide",
+                kind="human",
+                prompt="Refund $topic for ${topic}?",
+                input_keys=["topic"],
+                output_keys=["verdict"],
+                settings={"schema": {"type": "string", "enum": ["yes", "no"]}},
+            ),
+            node(weigh, "", "weight"),
+            node(pack, "weight", "parcel"),
+            node(ship, "parcel verdict", "shipped"),
+        ],
+        edges=[
+            edge("plan>decide"),
+            edge("plan>weigh"),
+            edge("weigh>pack"),
+            edge("pack>ship"),
+            edge("decide>ship", expression="verdict == 'yes'"),
+        ],
+    )
+
+
 class Shop(GraphExecutor):
     """Steps in branches, and a sleep behind their join."""
 

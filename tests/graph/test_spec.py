@@ -55,6 +55,9 @@ def edge(way: str, **fields: Any) -> EdgeSpec:
     return EdgeSpec(source=source, target=target, **fields)
 
 
+HUMAN: dict[str, Any] = {"kind": "human", "prompt": "?", "output_keys": ["x"]}
+
+
 class Order(BaseModel):
     """A model of inputs or outputs."""
 
@@ -97,6 +100,10 @@ class Order(BaseModel):
         (("bad_function", "node 'a'"), ([node("a", kind="model", function=work)],), {}),
         (("bad_outputs", "node 'a'"), ([node("a", kind="human", prompt="?")],), {}),
         (("no_prompt", "node 'a'"), ([node("a", kind="human", output_keys=["x"])],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", settings={"schemas": {}}, **HUMAN)],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", settings={"default": 1}, **HUMAN)],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", settings={"deadline_seconds": -1}, **HUMAN)],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", timeout=3.0, **HUMAN)],), {}),
         (("bad_outputs", "node 'a'"), ([node("a", kind="router", output_keys=["x"]), "b"], "a>b"), {}),
         (("bad_route", "node 'a'"), ([node("a", kind="router", routes={"l": "c"}), "b", "c"], "a>b b>c"), {}),
         (("bad_route", "node 'a'"), ([node("a", routes={"l": "b"}), "b"], "a>b"), {}),

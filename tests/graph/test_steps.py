@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from propolis import EntryPoint, Placement, Runtime
+from propolis.messages import InvalidInput
 
-from ..runtime.support import PATIENCE
-from .conftest import QUICK
-from .graphs import Shop, runs
+from ..runtime.support import PATIENCE, until
+from .conftest import QUICK, Ran
+from .graphs import Refund, Shop, runs
 from .test_pauses import opened, resumed
 from .test_running import edge, graph, node
 
@@ -55,3 +56,69 @@ def test_a_step_of_each_visit_is_a_step_of_its_own(runtime: Runtime) -> None:
     result = resumed(stream, paused.session_id)
     assert (("a", "a", "a", "b"), 3) == (result.path, result.session_state["n"])
     assert 3 == len(taken)
+
+
+def test_a_node_that_is_tried_again_finds_its_steps_recorded(ran: Ran) -> None:
+    """But for the one whose failure it was, which is called again; a step that it caught the failure of is not."""
+    called: list[str] = []
+
+    def charge() -> str:
+        called.append("charge")
+        return "charged"
+
+    def flaky() -> str:
+        called.append("flaky")
+        if called.count("flaky") < 2:
+            raise ConnectionError("again")
+        return "well"
+
+    def broken() -> None:
+        called.append("broken")
+        raise LookupError("never")
+
+    async def body(ctx: Any, inputs: Any) -> list[str]:
+        charged = await ctx.step("charge", charge)
+        with pytest.raises(LookupError):
+            await ctx.step("broken", broken)
+        flaked = await ctx.step("flaky", flaky)
+        if called.count("last") < 1:
+            called.append("last")
+            raise ConnectionError("behind them all")
+        return [charged, flaked]
+
+    result = ran(graph([node("a", body, writes="x", retries=5)]))
+    assert ({"x": ["charged", "well"]}, 2) == (result.output, result.total_retries)
+    assert ["charge", "broken", "flaky", "flaky", "last"] == called
+
+
+@pytest.mark.parametrize("crashed", ["", "weigh", "pack", "ship"])
+def test_a_question_is_asked_once_and_other_branches_go_on_meanwhile(
+    runtime: Runtime, placement: Placement, tmp_path: Path, crashed: str
+) -> None:
+    """As far as the join; an answer that the schema refuses does not count."""
+    if crashed:
+        (tmp_path / "stop").write_text(f"{crashed} raise")
+    point = EntryPoint(id="refund", placement=placement, restart=QUICK)
+    stream = runtime.open_stream(point, Refund).get(timeout=PATIENCE)
+    execution_id = stream.execute({"folder": str(tmp_path), "subject": "rain"}).get(timeout=PATIENCE)
+    (question,) = until(lambda: stream.open_questions().get(timeout=PATIENCE))
+    assert ("decide", "Refund RAIN for RAIN?") == (question.node_id, question.prompt)
+    until(lambda: runs(tmp_path).get("pack") == (2 if crashed == "pack" else 1))
+    with pytest.raises(InvalidInput, match=r"enum|one of"):
+        stream.answer(question.id, "maybe").get(timeout=PATIENCE)
+    (question,) = until(lambda: stream.open_questions().get(timeout=PATIENCE))
+    stream.answer(question.id, "yes").get(timeout=PATIENCE)
+    result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert ({"shipped": "packed heavy, yes"}, int(bool(crashed))) == (result.output, result.restarts)
+    assert ("plan", "decide", "weigh", "pack", "ship") == result.path
+    expected = dict.fromkeys(("plan", "weigh", "pack", "ship"), 1)
+    assert expected | ({crashed: 2} if crashed else {}) == runs(tmp_path)
+
+
+def test_a_question_has_a_deadline_and_a_default(ran: Ran) -> None:
+    """Of its settings."""
+    asking = node("a", writes="x", kind="human", prompt="?", settings={"deadline_seconds": 0.05, "default": {"n": [1]}})
+    assert {"x": {"n": [1]}} == ran(graph([asking])).output
+    late = node("a", writes="x", kind="human", prompt="?", settings={"deadline_seconds": 0.05})
+    assert "question_expired" == getattr(ran(graph([late]), id="late").failure, "code", None)

@@ -3,7 +3,7 @@
 from .drawing import dot_of, mermaid_of
 from .executor import GraphExecutor
 from .loading import load_graph, parse_graph, resolve_graph
-from .runners import NodeCall, NodeRunner
+from .runners import ModelRunner, NodeCall, NodeRunner
 from .spec import Condition, EdgeSpec, GraphSpec, NodeKind, NodeSpec, ParallelPolicy
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "EdgeSpec",
     "GraphExecutor",
     "GraphSpec",
+    "ModelRunner",
     "NodeCall",
     "NodeKind",
     "NodeRunner",

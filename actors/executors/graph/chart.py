@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from typing import Final
 
 from .reach import reachable
 from .spec import EdgeSpec, GraphSpec, NodeSpec
 
-__all__ = ["Chart"]
+__all__ = ["MOST_CALLS", "Chart"]
+
+MOST_CALLS: Final = 2**16
+"""Of steps of one name, in one visit of a node."""
 
 
 class Chart:
@@ -30,7 +34,7 @@ class Chart:
 
     def first_call(self, node: str, visit: int) -> int:
         """What the calls of steps in this visit are counted from."""
-        return (self._numbers[node] << 20 | visit) << 16
+        return (self._numbers[node] << 20 | visit) * MOST_CALLS
 
     def resumes_at(self, pause_node: str) -> str | None:
         """The node that a resume behind this pause node goes on at, where the graph names one."""

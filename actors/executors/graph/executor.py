@@ -12,7 +12,7 @@ from ...specs import EntryPoint
 from ..context import Context
 from .chart import Chart
 from .position import Position
-from .runners import NodeRunner
+from .runners import HumanRunner, NodeRunner
 from .running import Run
 from .spec import GraphSpec
 
@@ -20,11 +20,6 @@ __all__ = ["GraphExecutor"]
 
 POSITION: Final = "__graph__"
 """Where a run's position is kept in the memory of its session, until it has ended."""
-
-_HINTS: Final = {
-    "model": "pass runners={'model': …}, an object with `run` and `decide` (propolis.actors.NodeRunner)",
-    "human": "this version has none; use a pause node and a resume with memory={…}",
-}
 
 
 class GraphExecutor:
@@ -53,7 +48,7 @@ class GraphExecutor:
             cls._chart = _charted(cls.graph, cls.runners)
 
     def __init__(self, graph: GraphSpec | None = None, *, runners: Mapping[str, NodeRunner] | None = None) -> None:
-        self._runners = dict(self.runners if runners is None else runners)
+        self._runners = {"human": HumanRunner(), **(self.runners if runners is None else runners)}
         if graph is not None or runners is not None:
             self._chart = _charted(graph if graph is not None else self.graph, self._runners)
         if self._chart is None:
@@ -139,12 +134,18 @@ def _charted(graph: Any, runners: Mapping[str, NodeRunner]) -> Chart:
         for node in graph.nodes
         if isinstance(node.function, str)
     ]
-    wanted = [(f"node {node.id!r}", node.kind) for node in graph.nodes if node.kind in _HINTS]
-    wanted += [(f"edge {edge.id!r}", "model") for edge in graph.edges if edge.condition == "model_decides"]
+    hint = "pass runners={'model': …}, an object with `run` and, for edges, `decide` (propolis.actors.ModelRunner)"
+    runner = runners.get("model")
+    wanted = [(f"node {node.id!r}", "run model nodes", "run") for node in graph.nodes if node.kind == "model"]
+    wanted += [
+        (f"edge {edge.id!r}", "decide about edges", "decide")
+        for edge in graph.edges
+        if edge.condition == "model_decides"
+    ]
     problems += [
-        GraphProblem("no_runner", where, f"nobody runs {kind} nodes; {_HINTS[kind]}")
-        for where, kind in wanted
-        if kind not in runners
+        GraphProblem("no_runner", where, f"there is nobody to {what}; {hint}")
+        for where, what, method in wanted
+        if not hasattr(runner, method)
     ]
     if problems:
         raise GraphInvalid(graph_id=graph.id, problems=tuple(problems))

@@ -15,7 +15,7 @@ from propolis.messages import EmitEvents, EventDraft, InvalidInput, NoEdgeTaken,
 
 from ...core import ask
 from ..context import Context
-from ..signals import Paused
+from ..signals import Parked, Paused
 from .chart import Chart
 from .choosing import best, names_in, open_edges
 from .position import Position, Token
@@ -48,6 +48,8 @@ class Run:
         """Failures of branches that the others go on without."""
         self._errors: list[Exception] = []
         """What the run fails with."""
+        self._parked: list[Token] = []
+        """Tokens whose node waits for what may take long, its stack unwound."""
         self._unwinding: BaseException | None = None
         """What a node raised to end the attempt: a pause of its own, a SystemExit, …"""
         self._pause_at: str | None = None
@@ -72,6 +74,9 @@ class Run:
             raise self._errors[0] if len(self._errors) == 1 else ExceptionGroup(text, self._errors)
         if self._unwinding is not None:
             raise self._unwinding
+        if self._parked:
+            self._attempt.waits = tuple(self._visits.waits)
+            raise Parked
         if self._position.tokens:
             raise Paused(self._pause_at)  # what was committed last is what it pauses at
 
@@ -120,7 +125,7 @@ class Run:
                 self._note("node_loop_iteration", token.node, {"iteration": visit})
 
     def _startable(self) -> list[Token]:
-        return self._position.startable(self._chart, self._running.values(), self._stuck)
+        return self._position.startable(self._chart, self._running.values(), (*self._stuck, *self._parked))
 
     def _start(self) -> None:
         """Begin the visits that have been counted."""
@@ -148,6 +153,9 @@ class Run:
     async def _take_in(self, token: Token, outcome: Outcome) -> bool:
         """Go on behind a visit that has ended. Whether there is something to commit."""
         error = outcome.error
+        if outcome.parked or outcome.refused:
+            self._parked += [token] if outcome.parked else []
+            return False
         if error is not None and not isinstance(error, Exception):
             self._unwind(token, error)
             return False
@@ -269,6 +277,7 @@ class Run:
         self._enter(self._attempt.replay.segment + 1)
         await self._keep()
         self._attempt.figures = self._position.report()
+        self._visits.gather_waits()
         events, self._events = tuple(self._events), []
         saved = await self._attempt.ask_checkpoint(node, None, events)
         if saved.pause_requested:

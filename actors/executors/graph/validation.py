@@ -21,6 +21,9 @@ __all__ = ["EDGE_NAMES", "problems_of"]
 EDGE_NAMES = frozenset({"output", "error", "visits"})
 """What an expression may name besides keys: what the node returned, its failure, how often each node was visited."""
 
+HUMAN_SETTINGS = frozenset({"deadline_seconds", "default", "schema"})
+"""Of a human node, besides its prompt."""
+
 
 def problems_of(graph: GraphSpec) -> tuple[GraphProblem, ...]:
     """Everything that is wrong, in the order of nodes, edges and ways."""
@@ -90,6 +93,7 @@ class _Checking:
         elif node.function is not None:
             yield GraphProblem("bad_function", where, f"a {node.kind} node has no function of its own; leave it out")
         if node.kind == "human":
+            yield from self._question(node, where)
             if len(node.outputs) != 1:
                 yield GraphProblem("bad_outputs", where, "a human node has one output key, which gets the answer")
             if not node.prompt:
@@ -104,6 +108,19 @@ class _Checking:
             yield GraphProblem("bad_keys", where, f"its input_model has no field {', '.join(map(repr, sorted(more)))}")
         for key in sorted(set(node.optional_keys) - {*node.inputs, *node.outputs}):
             yield GraphProblem("unknown_key", where, f"optional_keys has {key!r}, which it neither reads nor writes")
+
+    @staticmethod
+    def _question(node: NodeSpec, where: str) -> Iterator[GraphProblem]:
+        settings, seconds = node.settings, node.settings.get("deadline_seconds")
+        for name in sorted(set(settings) - HUMAN_SETTINGS):
+            text = f"settings has {name!r}, and a human node knows {', '.join(sorted(HUMAN_SETTINGS))}"
+            yield GraphProblem("bad_setting", where, text)
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+            yield GraphProblem("bad_setting", where, f"deadline_seconds is {seconds!r}, no number above 0")
+        if "default" in settings and seconds is None:
+            yield GraphProblem("bad_setting", where, "it has a default, and no deadline_seconds at which it counts")
+        if node.timeout is not None:
+            yield GraphProblem("bad_setting", where, "people take their time; use deadline_seconds, no timeout")
 
     def _routes(self, node: NodeSpec, where: str) -> Iterator[GraphProblem]:
         if node.kind != "router":

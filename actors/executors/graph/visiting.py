@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from propolis.messages import BranchTimedOut
+from propolis.messages import BranchTimedOut, RecordedStep
 
 from ..calling import AsyncCalling
 from ..context import Context
+from ..outcomes import causes
 from ..replay import SCOPE, Scope
+from ..signals import Parked
 from .calling import NodeContext, call_function, limited, within
-from .chart import Chart
+from .chart import MOST_CALLS, Chart
 from .choosing import routed
 from .data import inputs_of, origins_of, outputs_of
 from .position import Position, Token
-from .runners import NodeCall, NodeRunner
+from .runners import ModelRunner, NodeCall, NodeRunner
 from .spec import NodeSpec
 
 __all__ = ["Outcome", "Visits"]
@@ -33,6 +35,10 @@ class Outcome:
     picked: frozenset[str] | None = None
     """The ids of the edges that a router, or a model, has picked."""
     error: BaseException | None = None
+    parked: bool = False
+    """The node waits for what may take long, and is to be visited again when that is over."""
+    refused: bool = False
+    """It was interrupted because another node began to wait, and is to be visited again at once."""
 
 
 class Visits:
@@ -51,6 +57,14 @@ class Visits:
         self._position = position
         self._runners = runners
         self._tell = tell
+        self.waits: list[RecordedStep] = []
+        """What nodes wait for that have been unwound meanwhile."""
+
+    def gather_waits(self) -> None:
+        """Take over what the attempt is to be unwound for: other branches go on first, as far as they can."""
+        attempt = self._ctx._attempt
+        waits, attempt.waits = attempt.waits, ()
+        self.waits += waits
 
     async def visit(self, token: Token) -> Outcome:
         """Try the node until it succeeds, or has failed for good."""
@@ -59,7 +73,9 @@ class Visits:
         if limit is not None and token.forked:
             token.began = host.monotonic() if token.began is None else token.began
             left = max(0.0, limit - (host.monotonic() - token.began))
-        SCOPE.set(Scope(token.segment, self._chart.first_call(node.id, self._position.visits[node.id])))
+        scope = Scope(token.segment, self._chart.first_call(node.id, self._position.visits[node.id]))
+        SCOPE.set(scope)
+        self._ctx._attempt.replay.run_again()
         timer: asyncio.Timeout | None = None
         try:
             async with limited(host, left) as timer:
@@ -73,6 +89,10 @@ class Visits:
             if task is not None and task.cancelling():
                 raise
             return Outcome(error=error)  # the node's own doing
+        except Parked:
+            self.gather_waits()
+            mine = any(scope.first_call <= step.call < scope.first_call + MOST_CALLS for step in self.waits)
+            return Outcome(parked=mine, refused=not mine)
         except BaseException as error:  # noqa: BLE001 - a SystemExit must not get to the event loop
             return Outcome(error=error)
 
@@ -88,6 +108,8 @@ class Visits:
                 if tried > node.retries or not attempt.entry_point.restart.retryable(error):
                     raise
                 after = node.backoff.delay(tried, attempt.host.draw())
+                keys = (attempt.raised[id(each)][1] for each in causes(error) if id(each) in attempt.raised)
+                attempt.replay.run_again(keys)
                 self._position.retried(node.id)
                 about = {"retry": tried, "after": after, "error": f"{type(error).__name__}: {error}"[:500]}
                 self._tell("node_retry", node.id, about)
@@ -115,9 +137,8 @@ class Visits:
         undecided = [edge for edge in edges if edge.condition == "model_decides"]
         if not undecided:
             return Outcome(outputs=outputs)
-        picked = await within(
-            host, node.timeout, node.id, self._runners["model"].decide(self._call(node, inputs), undecided, outputs)
-        )
+        decider = cast("ModelRunner", self._runners["model"])  # a graph is checked before it runs
+        picked = await within(host, node.timeout, node.id, decider.decide(self._call(node, inputs), undecided, outputs))
         return Outcome(outputs=outputs, picked=frozenset(picked))
 
     def _call(self, node: NodeSpec, inputs: Any) -> NodeCall:
