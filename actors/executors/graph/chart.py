@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Final
 
+from .choosing import names_in
 from .reach import reachable
 from .spec import EdgeSpec, GraphSpec, NodeSpec
 
@@ -25,6 +26,10 @@ class Chart:
         self.ends = graph.ends
         self.pauses = frozenset(graph.pause_nodes)
         self.edges_from: dict[str, tuple[EdgeSpec, ...]] = {node: graph.edges_from(node) for node in self.nodes}
+        self.names: dict[str, frozenset[str]] = {
+            node: frozenset(names_in(edges)) for node, edges in self.edges_from.items()
+        }
+        """By node, what the expressions of its edges need a value for."""
         targets = {node: [edge.target for edge in edges] for node, edges in self.edges_from.items()}
         self.behind: dict[str, frozenset[str]] = {
             node: frozenset(reachable(targets[node], targets)) for node in self.nodes

@@ -17,7 +17,7 @@ from ...core import ask
 from ..context import Context
 from ..signals import Parked, Paused
 from .chart import Chart
-from .choosing import best, names_in, open_edges
+from .choosing import best, open_edges
 from .position import Position, Token
 from .runners import NodeRunner
 from .spec import EdgeSpec
@@ -73,6 +73,8 @@ class Run:
             text = f"branches of graph {self._chart.graph.id!r} failed"
             raise self._errors[0] if len(self._errors) == 1 else ExceptionGroup(text, self._errors)
         if self._unwinding is not None:
+            if isinstance(self._unwinding, Paused):
+                await self._keep()  # there may have been no checkpoint yet
             raise self._unwinding
         if self._parked:
             self._attempt.waits = tuple(self._visits.waits)
@@ -90,7 +92,6 @@ class Run:
         elif paused:  # its process died when that was committed, and the pause was not
             self._stopping, self._pause_at = True, paused[0].node
         self._enter(self._attempt.replay.segment)
-        await self._keep()
         self._emit_noted()
         self._start()
 
@@ -218,8 +219,10 @@ class Run:
 
     async def _names(self, token: Token, outputs: Mapping[str, Any], error: dict[str, str] | None) -> dict[str, Any]:
         """The values that the expressions of the edges behind a node may ask for. What is not there is None."""
+        if not self._chart.names[token.node]:
+            return {}
         names: dict[str, Any] = {"output": dict(outputs), "visits": dict(self._position.visits), "error": error}
-        for name in names_in(self._chart.edges_from[token.node]) - set(names):
+        for name in self._chart.names[token.node] - set(names):
             names[name] = await self._ctx.memory.read(name)
         return names
 
