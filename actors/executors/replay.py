@@ -70,11 +70,12 @@ class Replay:
             ReplayMismatch: it is recorded with other arguments.
         """
         self._begun = True
+        scope = SCOPE.get()
         if within is None:
-            segment, first_call = SCOPE.get() or (self.segment, 0)
+            segment, first_call = scope or (self.segment, 0)
         else:
             segment, first_call, name = within.segment, 0, f"{within.name}[{within.call}]/{name}"
-        counted = (segment, kind, name, first_call)
+        counted = (segment, kind, name, 0 if scope is None else scope.first_call)
         calls = self._calls.get(counted, 0)
         key = StepKey(segment, kind, name, first_call + calls)
         recorded = self._recorded.get(key)
