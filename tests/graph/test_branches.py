@@ -124,6 +124,27 @@ def test_fail_all_keeps_what_the_others_had_done(ran: Ran) -> None:
     assert ("completed", 1, ["b", "b", "c"]) == (result.status, result.restarts, sorted(runs))
 
 
+def test_what_ends_at_the_same_moment_as_a_failure_is_kept(ran: Ran) -> None:
+    """Whichever is looked at first."""
+    runs: list[str] = []
+
+    def ends(name: str, together: asyncio.Event) -> Callable[[Any, Any], Awaitable[None]]:
+        async def body(ctx: Any, inputs: Any) -> None:
+            runs.append(name)
+            if len(runs) == 3:
+                together.set()
+            await together.wait()
+            if name == "c" and ctx.attempt == 1:
+                raise ConnectionError
+
+        return body
+
+    event = asyncio.Event()
+    parts = [node("a"), *(node(name, ends(name, event)) for name in "bcd")]
+    result = ran(graph(parts, "a>b a>c a>d"), restart=QUICK)
+    assert ("completed", 1, list("bccd")) == (result.status, result.restarts, sorted(runs))
+
+
 def test_continue_others_goes_on_without_the_branch_that_failed(runtime: Runtime, ran: Ran) -> None:
     """The join does not wait for it; the result is a success, and degraded."""
     recorder = Recorder()

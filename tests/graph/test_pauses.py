@@ -107,6 +107,28 @@ def test_a_pause_lets_other_branches_get_to_where_they_can_be_kept(runtime: Runt
     assert (["a", "b", "c", "d", "e"], ("a", "b", "c", "d", "e")) == (runs, second.path)
 
 
+def test_a_pause_stays_one_when_a_branch_beside_it_fails_first(runtime: Runtime) -> None:
+    """The restart runs that branch again, and then it pauses; not the node behind the pause."""
+    runs: list[str] = []
+    named = counting(runs)
+
+    async def flaky(ctx: Any, inputs: Any) -> None:
+        while await ctx.memory.read("x") is None:  # noqa: ASYNC110 - it is only there to be read
+            await asyncio.sleep(0.001)
+        runs.append("c")
+        if ctx.attempt == 1:
+            raise ConnectionError
+
+    parts = [node("a", named("a")), node("b", gives(1), writes="x"), node("c", flaky), node("d", named("d"))]
+    stream = opened(
+        runtime, graph([*parts, node("e", named("e"))], "a>b a>c b>d c>e", pause_nodes=["b"]), restart=QUICK
+    )
+    paused = stream.run().get(timeout=PATIENCE)
+    assert ("paused", "b", 1, ["a", "c", "c"]) == (paused.status, paused.paused_at, paused.restarts, runs)
+    result = resumed(stream, paused.session_id)
+    assert (["a", "c", "c", "d", "e"], "completed") == (sorted(runs), result.status)
+
+
 def test_a_pause_that_somebody_asks_for_comes_behind_the_node_that_runs(runtime: Runtime, gate: Gate) -> None:
     """At its checkpoint."""
     runs: list[str] = []
@@ -163,7 +185,13 @@ def test_a_session_that_failed_is_resumed_at_the_node_that_failed(runtime: Runti
 
 def test_a_session_that_is_joined_keeps_its_own_place(runtime: Runtime) -> None:
     """The joiner begins at the beginning, with the shared data; the one that is paused goes on where it was."""
-    parts = [node("a", gives(1), writes="x"), node("b", gives(2), "x", "y")]
+    runs: list[str] = []
+
+    async def counted(ctx: Any, inputs: Any) -> int:
+        runs.append(ctx.stream_id)
+        return 1
+
+    parts = [node("a", counted, writes="x"), node("b", gives(2), "x", "y")]
     stream = opened(runtime, graph(parts, "a>b", pause_nodes=["a"]))
     free = opened(runtime, graph(parts, "a>b"), "free")
     paused = stream.run().get(timeout=PATIENCE)
@@ -173,6 +201,7 @@ def test_a_session_that_is_joined_keeps_its_own_place(runtime: Runtime) -> None:
     assert (("a", "b"), {"y": 2}) == (joined.path, joined.output)
     result = resumed(stream, paused.session_id)
     assert (("a", "b"), {"x": 1, "y": 2, "more": 3}) == (result.path, result.session_state)
+    assert ["s", "free"] == runs
 
 
 def test_a_session_of_another_graph_is_refused(runtime: Runtime) -> None:

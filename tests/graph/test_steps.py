@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,15 @@ def test_a_node_that_is_tried_again_finds_its_steps_recorded(ran: Ran) -> None:
         called.append("broken")
         raise LookupError("never")
 
+    async def nests(ctx: Any) -> str:
+        inner: str = await ctx.step("charge", charge)
+        called.append("around")
+        if called.count("around") < 2:
+            raise ConnectionError("around a step that is done")
+        return inner
+
     async def body(ctx: Any, inputs: Any) -> list[str]:
-        charged = await ctx.step("charge", charge)
+        charged = await ctx.step("nests", functools.partial(nests, ctx))
         with pytest.raises(LookupError):
             await ctx.step("broken", broken)
         flaked = await ctx.step("flaky", flaky)
@@ -87,8 +95,8 @@ def test_a_node_that_is_tried_again_finds_its_steps_recorded(ran: Ran) -> None:
         return [charged, flaked]
 
     result = ran(graph([node("a", body, writes="x", retries=5)]))
-    assert ({"x": ["charged", "well"]}, 2) == (result.output, result.total_retries)
-    assert ["charge", "broken", "flaky", "flaky", "last"] == called
+    assert ({"x": ["charged", "well"]}, 3) == (result.output, result.total_retries)
+    assert ["charge", "around", "around", "broken", "flaky", "flaky", "last"] == called
 
 
 @pytest.mark.parametrize("crashed", ["", "weigh", "pack", "ship"])

@@ -53,6 +53,7 @@ class Run:
         self._unwinding: BaseException | None = None
         """What a node raised to end the attempt: a pause of its own, a SystemExit, …"""
         self._pause_at: str | None = None
+        """No node is entered any more; when those that are under way are done, the execution pauses here."""
         self._stopping = False
         """No further visit begins."""
         self._events: list[EventDraft] = []
@@ -90,7 +91,7 @@ class Run:
             for token in paused:
                 await self._go_on_behind(token)
         elif paused:  # its process died when that was committed, and the pause was not
-            self._stopping, self._pause_at = True, paused[0].node
+            self._pause_at = paused[0].node
         self._enter(self._attempt.replay.segment)
         self._emit_noted()
         self._start()
@@ -112,7 +113,9 @@ class Run:
     def _enter(self, segment: int) -> None:
         """Count the visits that begin behind this checkpoint of the run, and say so with what is committed next."""
         while not self._stopping:
-            token = next((token for token in self._startable() if not token.announced), None)
+            pausing = self._pause_at is not None
+            waiting = (token for token in self._startable() if token.entered or not pausing)
+            token = next((token for token in waiting if not token.announced), None)
             if token is None:
                 return
             token.announced = True
@@ -137,10 +140,10 @@ class Run:
                     self._running[task] = token
 
     async def _settle(self, done: Iterable[asyncio.Task[Outcome]]) -> None:
-        """Take in what has ended: first what succeeded, so that it is kept though another one ends the run."""
+        """Take in what has ended, in the order of the path. What succeeded is kept though another one ends the run."""
         ended = [(self._running.pop(task), task) for task in done]
         outcomes = [(token, task.result()) for token, task in ended if not task.cancelled()]
-        outcomes.sort(key=lambda pair: (pair[1].error is not None, pair[0].order))
+        outcomes.sort(key=lambda pair: pair[0].order)
         settled = [token.node for token, outcome in outcomes if await self._take_in(token, outcome)]
         if settled and not self._is_over():
             await self._checkpoint(settled[-1])
@@ -166,7 +169,7 @@ class Run:
             if error is not None:
                 await self._go_on_failed(token, error)
             elif token.node in self._chart.pauses:
-                token.done, self._stopping, self._pause_at = True, True, token.node
+                token.done, self._pause_at = True, token.node
             else:
                 await self._leave(token, outcome)
         except Exception as problem:  # noqa: BLE001 - of the node, or of the way behind it: the branch has failed
@@ -284,7 +287,7 @@ class Run:
         events, self._events = tuple(self._events), []
         saved = await self._attempt.ask_checkpoint(node, None, events)
         if saved.pause_requested:
-            self._stopping, self._pause_at = True, self._pause_at or node
+            self._stopping, self._pause_at = True, self._pause_at or node  # also what has just been entered waits
 
     async def _keep(self) -> None:
         """Into the memory of the session, for the next checkpoint or the pause."""
