@@ -17,6 +17,7 @@ from propolis.messages import (
     WakeMe,
 )
 
+from .alarms import wake
 from .config import RuntimeConfig
 from .core import Ref, Reply
 from .peers import Look, Peers, my_row
@@ -90,11 +91,11 @@ class Membership(Supervisor):
             raise error  # the root fails, and with it the runtime
         lost = LeaseWasLost(runtime_id=services.owner)
 
-        def again(_: Any) -> None:
+        def again() -> None:
             self._joining = False
             self.lease_was_lost(lost)
 
-        self.request(services.wakeups, WakeMe(after=JOIN_AGAIN_SECONDS), again, lambda _: None)
+        wake(self, services.wakeups, WakeMe(after=JOIN_AGAIN_SECONDS), again)
 
     def _joined_again(self, services: Services, runtime_id: str) -> None:
         """First the streams, then the writer: so that no stream lets go of what it was given under the new name."""
@@ -151,7 +152,7 @@ class Membership(Supervisor):
     def _wake_me(self, seconds: float, call: Callable[[], object]) -> None:
         services = self._services
         if services is not None and not self._stopping:
-            self.request(services.wakeups, WakeMe(after=seconds), lambda _: call(), lambda _: None)
+            wake(self, services.wakeups, WakeMe(after=seconds), call)
 
     def _report_workers(self) -> None:
         """Let other processes see the workers."""

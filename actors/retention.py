@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from propolis.messages import WakeMe
 
+from .alarms import wake
 from .config import RuntimeConfig
 from .core import AsyncioActor, Ref
 from .records import StoreThreads
@@ -54,7 +55,7 @@ class RetentionActor(AsyncioActor):
         self._rest(self._config.retention_every_seconds, self._sweep)
 
     def _rest(self, seconds: float, then: Callable[[], object]) -> None:
-        self.request(self._wakeups, WakeMe(after=seconds), lambda _: then(), lambda _: None)
+        wake(self, self._wakeups, WakeMe(after=seconds), then)
 
     def _end_sweep(self, _: object = None) -> None:
         """Done, or the store is away: the next one goes on."""

@@ -26,6 +26,7 @@ from propolis.messages import (
     WakeMe,
 )
 
+from .alarms import wake
 from .backlog import Backlog
 from .config import RuntimeConfig
 from .core import LATER, Handlers, Owed, Ref, Reply
@@ -269,7 +270,7 @@ class RuntimeActor(Membership):
                 once.pop()()
 
         self.request(services.sessions, AppendEvents(events=()), go_on, go_on)
-        self.request(services.wakeups, WakeMe(after=FLUSH_SECONDS), go_on, go_on)
+        wake(self, services.wakeups, WakeMe(after=FLUSH_SECONDS), lambda: go_on(None), go_on)
 
     def _release(self, stragglers: tuple[str, ...], reply: Reply[Any] | None) -> None:
         def ended(_: Any) -> None:

@@ -111,7 +111,7 @@ class Cell(Life):
         try:
             try:
                 value = continuation.reply.result()
-            except Exception as error:
+            except BaseException as error:
                 if continuation.failed is None:
                     problem = f"{self.path}: a request failed that was expected to succeed: {error}"
                     raise RuntimeError(problem) from error

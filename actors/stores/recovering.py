@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, case, literal, select, union_all, update
+from sqlalchemy import RowMapping, Select, and_, case, func, literal, select, union_all, update
 
 from propolis.messages import Recovered, RecoveredExecution, RecoverExecutions
 
 from .batch import Batch
 from .posting import inbox_of
-from .rows import as_payload, state_of
-from .schema import UNFINISHED, executions, sessions
+from .rows import as_payload, spec_of, state_of
+from .schema import UNFINISHED, checkpoints, executions, sessions
 
 __all__ = ["recover_executions"]
 
-_OF_SESSION = (sessions.c.owner_execution_id, sessions.c.checkpoint_execution_id, sessions.c.checkpoint_node)
+_OF_SESSION = (
+    sessions.c.owner_execution_id,
+    sessions.c.checkpoint_execution_id,
+    sessions.c.checkpoint_id,
+    sessions.c.checkpoint_node,
+)
 
 
 def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
@@ -76,19 +82,38 @@ def _read(batch: Batch, ids: list[int], taken: set[int]) -> list[RecoveredExecut
         .order_by(executions.c.id)
     )
     left = inbox_of(batch.connection, ids)
+    rows = batch.connection.execute(query).mappings().all()
+    points = _points_beside(batch, rows)
     recovered = []
-    for row in batch.connection.execute(query).mappings():
+    for row in rows:
         its_own = row["execution_id"]
+        point = points.get(its_own)
         resumes = row["owner_execution_id"] == its_own != row["session_id"]  # from the session's checkpoint
         from_checkpoint = resumes or row["checkpoint_execution_id"] == its_own
         recovered.append(
             RecoveredExecution(
                 encoded_spec=row["spec"],
                 state=state_of(row),
-                memory=as_payload(row["start"]),
-                node=row["checkpoint_node"] if from_checkpoint else None,
+                memory=as_payload(row["start"] if point is None else point["memory"]),
+                node=point["node"] if point is not None else row["checkpoint_node"] if from_checkpoint else None,
                 inbox=left.get(its_own, ()),
                 taken=row["id"] in taken,
             )
         )
     return recovered
+
+
+def _points_beside(batch: Batch, rows: Sequence[RowMapping]) -> dict[str, RowMapping]:
+    """The last checkpoints of executions whose session was at another one's last: they run beside each other."""
+    beside = {
+        spec_of(row["spec"]).run_id: row["execution_id"]
+        for row in rows
+        if row["checkpoint_id"] is not None and row["checkpoint_execution_id"] != row["execution_id"]
+    }
+    if not beside:
+        return {}
+    last = select(checkpoints.c.run, func.max(checkpoints.c.ordinal).label("ordinal"))
+    newest = last.where(checkpoints.c.run.in_(beside)).group_by(checkpoints.c.run).subquery()
+    its = and_(checkpoints.c.run == newest.c.run, checkpoints.c.ordinal == newest.c.ordinal)
+    found = batch.connection.execute(select(checkpoints).join(newest, its)).mappings()
+    return {beside[row["run"]]: row for row in found}

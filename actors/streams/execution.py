@@ -30,7 +30,6 @@ from propolis.messages import (
     SlotReturned,
     SlotWanted,
     StreamRestarted,
-    WakeMe,
     decode,
 )
 
@@ -39,7 +38,7 @@ from ..executors import Beginning
 from ..supervision.policy import History, Restart, Stop, decide
 from .displaced import Displaced
 from .endings import draft
-from .finding import read_surely
+from .finding import ask_surely
 from .interrupting import Interrupting, limit_failure
 from .life import WAITING, Life, Order
 from .parenting import Parenting
@@ -152,15 +151,12 @@ class ExecutionActor(Parenting):
             self._launch_with(None)
             return
         self._life.phase = "writing"
-        read_surely(self, self._plan, GetHistory(run=self._spec.run_id), self._launch_with, self.gone)
+        ask_surely(self, self._plan, GetHistory(run=self._spec.run_id), self._launch_with, self.gone)
 
     def _launch_with(self, history: RunHistory | None) -> None:
         life = self._life
         if history is not None and self.settle_early():
             return
-        if history is not None:
-            self.take_saved(history.segment)
-            life.saving = ()  # what did not land until now never will: it was of an earlier epoch
         if history is not None:
             self.take_saved(history.segment)
             life.saving = ()  # what has not landed by now never will: it was of an earlier epoch
@@ -285,8 +281,7 @@ class ExecutionActor(Parenting):
         if self.settle_early():
             return
         self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
-        alarm = self.request(self._plan.wakeups, WakeMe(after=seconds), lambda _: self._want_slot(), self.gone)
-        self.keep_alarm(alarm)
+        self.alarm(seconds, self._want_slot)
         self.watch_limits()
 
     def stream_restarted(self, message: StreamRestarted) -> None:
@@ -348,9 +343,9 @@ class ExecutionActor(Parenting):
 
         def fenced(_: Any) -> None:
             asked = GetExecution(execution_id=self._spec.execution_id)
-            read_surely(self, self._plan, asked, found, self.gone)
+            ask_surely(self, self._plan, asked, found, self.gone)
 
-        self.request(self._plan.sessions, AppendEvents(events=()), fenced, self.gone)
+        ask_surely(self, self._plan, AppendEvents(events=()), fenced, self.gone)
 
     def _goes_on_waiting(self) -> bool:
         """Whether nothing ran or was being written: then it waits on, and nothing is charged."""

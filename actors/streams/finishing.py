@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
-
-import pykka
 
 from propolis.messages import (
     Advanced,
@@ -24,11 +21,12 @@ from propolis.messages import (
     InboxRow,
     Message,
     Payload,
-    PropolisError,
     RecordedStep,
+    WakeMe,
     encoder,
 )
 
+from ..alarms import has_crashed, wake
 from ..core import AsyncioActor, Reply
 from .endings import attempt_data, draft, ended_state, given, make_advance, make_result
 from .life import EndingStatus, Life, Phase
@@ -189,7 +187,7 @@ class Finishing(AsyncioActor):
         Any other error is of whoever was asked, which crashed at it. Who leaves then leaves an execution to nobody; so
         this actor crashes as well, and finds out how things stand.
         """
-        if not isinstance(error, (PropolisError, pykka.ActorDeadError, asyncio.CancelledError)):
+        if has_crashed(error):
             raise error
         logger.info("%s leaves: %s", self.actor_inbox.path, error)
         self.leave()
@@ -201,6 +199,10 @@ class Finishing(AsyncioActor):
         self.answer_cancels(outcome)
         self.tell_stream(ended)
         self.stop_now()
+
+    def alarm(self, seconds: float, then: Callable[[], object]) -> None:
+        """Have this actor called after a time, unless it has ended by then."""
+        self.keep_alarm(wake(self, self._plan.wakeups, WakeMe(after=seconds), then, self.gone))
 
     def keep_alarm(self, alarm: Reply[Any]) -> None:
         """Something that is to call this actor later, and need not once it has ended."""

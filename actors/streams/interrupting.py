@@ -12,7 +12,6 @@ from propolis.messages import (
     GetContext,
     GiveUp,
     PauseExecution,
-    WakeMe,
 )
 
 from ..core import LATER
@@ -60,9 +59,7 @@ class Interrupting(Finishing):
         self.host.reach("cancel.begun")
         self.interrupt(grace)
         if life.executing or life.phase in ("writing", "claiming"):
-            self.keep_alarm(
-                self.request(self._plan.wakeups, WakeMe(after=grace), lambda _: self._still_there(), self.gone)
-            )
+            self.alarm(grace, self._still_there)
 
     def interrupt(self, grace: float | None = None) -> None:
         """Have what runs end; end at once what waits; leave to its continuation what is being written."""
@@ -77,10 +74,7 @@ class Interrupting(Finishing):
         if not life.executing or life.launched is None:
             return
         if patient and life.launched.ends_by_force:  # it has been killed; what is missing is the word of it
-            alarm = WakeMe(after=FORCE_SECONDS)
-            self.keep_alarm(
-                self.request(self._plan.wakeups, alarm, lambda _: self._still_there(patient=False), self.gone)
-            )
+            self.alarm(FORCE_SECONDS, lambda: self._still_there(patient=False))
             return
         if life.launched.can_be_stopped:
             self.answer_cancels("cancelling")
@@ -154,10 +148,7 @@ class Interrupting(Finishing):
         """Have the WakeupActor call when the next limit is due. A limit that moved since is looked at again then."""
         limit = self._next_limit()
         if limit is not None:
-            alarm = self.request(
-                self._plan.wakeups, WakeMe(after=limit.after), lambda _: self._look_at_limits(), self.gone
-            )
-            self.keep_alarm(alarm)
+            self.alarm(limit.after, self._look_at_limits)
 
     def _next_limit(self) -> Limit | None:
         return next_limit(
@@ -180,8 +171,7 @@ class Interrupting(Finishing):
         self.passed = limit
         if life.executing:
             epoch = life.state.epoch
-            grace = WakeMe(after=self._plan.config.grace_seconds)
-            self.keep_alarm(self.request(self._plan.wakeups, grace, lambda _: self._overdue(epoch), self.gone))
+            self.alarm(self._plan.config.grace_seconds, lambda: self._overdue(epoch))
         self.interrupt()
 
     def _overdue(self, epoch: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from propolis.messages import (
     CancelExecution,
@@ -16,13 +16,11 @@ from propolis.messages import (
     WakeMe,
 )
 
+from ..alarms import wake
 from ..core import LATER, Reply
 from .accepting import CANCELLED_BY_STOP
 from .replaying import Replaying
 from .supervising import tell_child
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Leaving"]
 
@@ -65,7 +63,7 @@ class Leaving(Replaying):
         self._watch_grace(grace)
 
     def _watch_grace(self, seconds: float) -> None:
-        alarm = self.request(self.plan.wakeups, WakeMe(after=seconds), lambda _: self._grace_is_over(), lambda _: None)
+        alarm = wake(self, self.plan.wakeups, WakeMe(after=seconds), self._grace_is_over)
         self.kept("graces", list[Reply[Any]]).append(alarm)
 
     def _turn_away(self) -> None:
@@ -96,8 +94,7 @@ class Leaving(Replaying):
             self.mode = "draining"
         self._turn_away()
         if message.timeout is not None:
-            wake = WakeMe(after=message.timeout)
-            self.request(self.plan.wakeups, wake, lambda _: self._drained_too_long(), lambda _: None)
+            wake(self, self.plan.wakeups, WakeMe(after=message.timeout), self._drained_too_long)
         self.look_at_end()
         return LATER
 

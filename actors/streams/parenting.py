@@ -16,9 +16,9 @@ from propolis.messages import (
     StepKey,
     StreamNotFound,
     WaitForCompletion,
-    WakeMe,
 )
 
+from ..alarms import has_crashed
 from ..core import Ref
 from .endings import given
 from .life import EndingStatus
@@ -47,8 +47,7 @@ class Parenting(Parking):
         if stream is not None and stream.is_alive():
             self._start_child(stream, wait, wait.about)
         elif again:  # it was there before: give it the time to be opened
-            wake = WakeMe(after=STREAM_POLL_SECONDS)
-            self.keep_alarm(self.request(self._plan.wakeups, wake, lambda _: self._begin_again(wait), lambda _: None))
+            self.alarm(STREAM_POLL_SECONDS, lambda: self._begin_again(wait))
         else:
             self._child_failed(wait, StreamNotFound(stream_id=wait.name, known=tuple(self._plan.streams)))
 
@@ -79,7 +78,7 @@ class Parenting(Parking):
             self._begin_again(wait)
 
         def refused(error: BaseException) -> None:
-            if stream.is_alive():
+            if stream.is_alive() and not has_crashed(error):
                 self._child_failed(wait, error)
             else:
                 self._begin_again(wait)

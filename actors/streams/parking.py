@@ -16,12 +16,11 @@ from propolis.messages import (
     SlotReturned,
     SlotWanted,
     StepKey,
-    WakeMe,
 )
 
 from ..core import LATER, Handlers, Reply
 from .endings import draft, given
-from .finding import read_surely
+from .finding import ask_surely
 from .life import Life, Phase
 from .plan import StreamPlan
 from .posted import ended_by, expired
@@ -143,8 +142,7 @@ class Parking(Recording):
         if wait.due_at is None:
             return
         after = (wait.due_at - self.host.now()).total_seconds()
-        wake = WakeMe(after=min(after, LOOK_SECONDS))
-        self.keep_alarm(self.request(self._plan.wakeups, wake, lambda _: self._look_again(wait), self.gone))
+        self.alarm(min(after, LOOK_SECONDS), lambda: self._look_again(wait))
 
     def _look_again(self, wait: RecordedStep) -> None:
         if self._waits is not None and wait.key in self._waits:
@@ -216,7 +214,7 @@ class Parking(Recording):
         """One of its waits is over, others are not: when nothing more is heard of it, its slot is not needed."""
         began = self.last_sign = self.host.monotonic()
 
-        def look(_: object) -> None:
+        def look() -> None:
             if self._life.phase == "running" and self._waits and not self._over:
                 if self.last_sign == began:
                     self._life.state = self._life.state.model_copy(update={"status": "parked"})
@@ -225,7 +223,7 @@ class Parking(Recording):
                 else:
                     self._watch_quiet()
 
-        self.keep_alarm(self.request(self._plan.wakeups, WakeMe(after=QUIET_SECONDS), look, self.gone))
+        self.alarm(QUIET_SECONDS, look)
 
     def _record_over(
         self,
@@ -274,7 +272,7 @@ class Parking(Recording):
                 self.begin_wait(wait, again=True)
 
         self.tell_parked()
-        read_surely(self, self._plan, GetHistory(run=self._spec.run_id), found, self.gone)
+        ask_surely(self, self._plan, GetHistory(run=self._spec.run_id), found, self.gone)
         self.watch_limits()
 
     obeyed: ClassVar[Mapping[str, Callable[[Any, InboxRow], None]]] = {

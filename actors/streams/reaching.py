@@ -22,6 +22,7 @@ from propolis.messages import (
     WakeMe,
 )
 
+from ..alarms import wake
 from ..core import LATER, Reply
 from .entries import Entry
 from .life import Order
@@ -145,7 +146,7 @@ class Reaching(Recovering):
                 reply.set(came_of(None if row is None else row.state))
             else:
                 again = WakeMe(after=FOREIGN_POLL_SECONDS)
-                self.request(self.plan.wakeups, again, lambda _: look(), reply.offer_error)
+                wake(self, self.plan.wakeups, again, look, reply.offer_error)
 
         self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, reply.offer_error)
 

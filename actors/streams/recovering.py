@@ -26,7 +26,7 @@ from propolis.messages import (
 from ..core import LATER, Reply
 from .endings import draft
 from .entries import Entry, Opening
-from .finding import read_surely
+from .finding import ask_surely
 from .leaving import Leaving
 from .life import CLAIM, WAIT, Order
 from .plan import StreamPlan
@@ -214,7 +214,7 @@ class Recovering(Leaving):
                 self._recover(mine=True)  # what a takeover under way has brought
             self.look_at_end()
 
-        self.request(self.plan.sessions, AppendEvents(events=()), fenced, lambda _: None)
+        ask_surely(self, self.plan, AppendEvents(events=()), fenced, lambda _: None)
         for opening in list(self.blocked.values()):
             self.blocked.pop(opening.entry.spec.execution_id)
             self._admit(opening)
@@ -228,7 +228,11 @@ class Recovering(Leaving):
                 tell_child(entry.ref, StreamRestarted())
             elif entry.ref is not None:  # the news of its end is in the mailbox, or was lost in the crash
                 asked = GetExecution(execution_id=execution_id)
-                read_surely(self, self.plan, asked, self._found_ended, lambda _: None)
+
+                def lost(_: object, execution_id: str = execution_id) -> None:
+                    self.execution_ended(ExecutionEnded(execution_id=execution_id))
+
+                ask_surely(self, self.plan, asked, self._found_ended, lost)
         for execution_id, entry in list(self.books.live.items()):
             if entry.ref is not None:
                 continue
@@ -281,7 +285,8 @@ class Recovering(Leaving):
                 self.books.opening.pop(opening.entry.spec.execution_id, None)
                 if row is not None and (row.state.status in ENDED or row.state.epoch < opening.entry.state.epoch):
                     row = None  # it was to be replayed, and that did not land
-                if row is not None:
+                taken = row is None or row.spec.execution_id in self.books.live  # by a takeover meanwhile
+                if row is not None and not taken and row.state.owner == self.plan.owner:
                     self._take_in(Entry(row.spec, row.state, opening.entry.memory))
                 if opening.reply is not None:
                     self._tell_opened(row, opening.reply, wait=opening.wait)
@@ -293,7 +298,7 @@ class Recovering(Leaving):
                     opening.reply.offer_error(error)
                 self.look_at_end()
 
-            read_surely(self, self.plan, GetExecution(execution_id=execution_id), found, failed)
+            ask_surely(self, self.plan, GetExecution(execution_id=execution_id), found, failed)
 
     def _tell_opened(self, row: ExecutionRow | None, reply: Reply[Any], *, wait: bool) -> None:
         if row is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from propolis.messages import (
@@ -25,6 +26,7 @@ from propolis.messages import (
     WakeMe,
 )
 
+from ..alarms import wake
 from ..core import Ref, Reply
 from ..core.answers import send_reply
 from ..supervision.circuit import Circuit
@@ -35,7 +37,7 @@ from .admission import Admission, Freed
 from .endings import make_advance
 from .entries import Books, Entry, Mode, Opening, Results
 from .execution import ExecutionActor
-from .finding import read_surely
+from .finding import ask_surely
 from .interrupting import limit_failure
 from .life import CLAIM, Life, Order
 from .limits import next_limit
@@ -139,10 +141,8 @@ class Supervising(Supervisor):
         if limit is None:
             return
         order = Order(kind="end", status="failed", failure=limit_failure(limit))
-        wake = WakeMe(after=limit.after)
-        self.request(
-            self.plan.wakeups, wake, lambda _: self.end_pending(entry.spec.execution_id, order), lambda _: None
-        )
+        due = WakeMe(after=limit.after)
+        wake(self, self.plan.wakeups, due, lambda: self.end_pending(entry.spec.execution_id, order))
 
     def end_pending(self, execution_id: str, order: Order) -> bool:
         """End an execution that has not begun. False when it has, or is not there."""
@@ -287,9 +287,9 @@ class Supervising(Supervisor):
             self.execution_ended(ExecutionEnded(execution_id=name))
 
         def fenced(_: object) -> None:
-            read_surely(self, self.plan, GetExecution(execution_id=name), found, lost)
+            ask_surely(self, self.plan, GetExecution(execution_id=name), found, lost)
 
-        self.request(self.plan.sessions, AppendEvents(events=()), fenced, lost)
+        ask_surely(self, self.plan, AppendEvents(events=()), fenced, lost)
 
     # -- waiting for an end ------------------------------------------------------------------------------------------
 
@@ -312,9 +312,8 @@ class Supervising(Supervisor):
         self.books.waiters.setdefault(execution_id, []).append(reply)
         if timeout is not None:
             self.books.owe(reply, (execution_id, self.host.monotonic() + timeout))
-            alarm = self.request(
-                self.plan.wakeups, WakeMe(after=timeout), lambda _: self._waited(execution_id, reply), lambda _: None
-            )
+            due = WakeMe(after=timeout)
+            alarm = wake(self, self.plan.wakeups, due, lambda: self._waited(execution_id, reply))
             reply.on_done(lambda: setattr(alarm, "abandoned", True))
 
     def _waited(self, execution_id: str, reply: Reply[Any]) -> None:
@@ -339,12 +338,8 @@ class Supervising(Supervisor):
                 reply.offer_error(RuntimeStopped(what=f"Stream {self.stream_id!r}"))
             else:
                 again = WakeMe(after=FOREIGN_POLL_SECONDS)
-                self.request(
-                    self.plan.wakeups,
-                    again,
-                    lambda _: self._follow_store(execution_id, reply, until),
-                    reply.offer_error,
-                )
+                look = partial(self._follow_store, execution_id, reply, until)
+                wake(self, self.plan.wakeups, again, look, reply.offer_error)
 
         self.request(self.plan.sessions, GetExecution(execution_id=execution_id), found, reply.offer_error)
 

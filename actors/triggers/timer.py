@@ -15,6 +15,7 @@ from propolis.messages import (
     WakeAt,
 )
 
+from ..alarms import wake
 from ..core import Ref, Reply
 from ..stores.schema import from_micros, to_micros
 from .config import thawed
@@ -80,8 +81,7 @@ class TimerActor(Triggering):
         misfire, due = self._config.get("misfire", "once"), from_micros(row.position)
         match look(self._schedule, misfire, due, row.began_at, self._opened_at, self.host.now()):
             case Wait(until):
-                request = WakeAt(at=until)
-                self.request(self.plan.wakeups, request, lambda _: self._look_again(), lambda _: None)
+                wake(self, self.plan.wakeups, WakeAt(at=until), self._look_again)
             case Fire(due):
                 self._fire(row, due)
             case Skip(first, last, next):

@@ -21,6 +21,7 @@ from propolis.messages import (
     WakeMe,
 )
 
+from ..alarms import wake
 from ..core import AsyncioActor, Ref, Reply
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Triggering(AsyncioActor):
 
     def wait(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
         """Go on after a time."""
-        return self.request(self.plan.wakeups, WakeMe(after=seconds), lambda _: then(), lambda _: None)
+        return wake(self, self.plan.wakeups, WakeMe(after=seconds), then)
 
     def make_event(self, type: str, data: dict[str, Any], **ids: Any) -> Event:
         """An event of the entry point's own."""

@@ -54,6 +54,8 @@ def test_what_was_found_once_is_mended(seed: int) -> None:
 FOUND_CRASHING = {
     26: "the writer crashed, and its successor did not look at the turns on sessions again",
     3: "a subscription was under way when the EventActor crashed, and was never answered",
+    3075: "the writer crashed over a read that a stream could not do without, and an execution was waited for for ever",
+    20020: "of two executions side by side on one session, one was taken over with the checkpoint of the other",
     3091: "a checkpoint was committed and its actor crashed before it knew: steps of before it ran again",
 }
 """The same, with actors that crash all the time."""

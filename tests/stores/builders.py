@@ -157,6 +157,7 @@ def advance(
             checkpoint_id=checkpoint[0],
             execution_id=execution_id,
             node=f"node-{checkpoint[0]}",
+            ordinal=int(number) if (number := checkpoint[0].rpartition(".")[2]).isdecimal() else 0,
             created_at=START,
             memory=Payload.of(checkpoint[1]),
         ),

@@ -575,6 +575,24 @@ class RuntimesContract:
             "resume": {"i": "cp", "x": 1},
         } == {r.spec.execution_id: r.memory.value() for r in recovered.executions}
 
+    def test_executions_side_by_side_on_one_session_start_each_from_their_own_last_checkpoint(
+        self, store: Store
+    ) -> None:
+        """The session knows only the last of all; the steps that each has recorded go with its own."""
+        dead = Client(store, "dead")
+        dead.one(opening("e0", memory={"of": "start"}))
+        dead.one(opening("join", session_id="e0", origin="join", policy="parallel"))
+        dead.one(advance("e0", "running", checkpoint=("e0.1", {"of": "e0", "at": 1}), owner="dead"))
+        dead.one(advance("e0", "running", checkpoint=("e0.2", {"of": "e0", "at": 2}), owner="dead"))
+        dead.one(
+            advance("join", "running", session_id="e0", checkpoint=("join.1", {"of": "join", "at": 1}), owner="dead")
+        )
+        recovered = Client(store, "me").one(recovery("dead"))
+        assert {
+            "e0": ({"of": "e0", "at": 2}, "node-e0.2"),
+            "join": ({"of": "join", "at": 1}, "node-join.1"),
+        } == {r.spec.execution_id: (r.memory.value(), r.node) for r in recovered.executions}
+
     # --- a commit in doubt ---
 
     def test_a_batch_that_is_committed_again_answers_as_it_did_and_writes_nothing(self, store: Store) -> None:
