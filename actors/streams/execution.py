@@ -99,7 +99,9 @@ class ExecutionActor(Parenting):
             events.insert(0, draft("execution_unparked", data))
         elif before.attempt > 0 and before.status != "restarting":
             events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
-        claim = self._spec.origin != "fresh" and self._plan.entry_point.session_policy != "parallel"
+        replayed = before.status == "pending" and before.attempt > 0  # it had ended: others may have its session
+        joins = self._spec.origin != "fresh" or replayed
+        claim = joins and self._plan.entry_point.session_policy != "parallel"
         over = self.take_over()
         self.host.reach("claim.before")
         self.advance(
@@ -123,7 +125,7 @@ class ExecutionActor(Parenting):
             if not self.settle_early():
                 self._await_turn()
             return
-        if before.attempt == 0 and done is not None and done.memory is not None:
+        if done is not None and done.memory is not None and before.status == "pending":
             life.memory = done.memory
         self.launch()
 
@@ -297,7 +299,7 @@ class ExecutionActor(Parenting):
         self.refuse_asked()
         if self._life.launched is not None:
             self._life.launched.supersede()
-        if self._spec.origin != "fresh":
+        if self._spec.origin != "fresh" or self._life.state.epoch > 1:  # one that is replayed queues for its session
             done = LeaveTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
             self._plan.sessions.deliver(done)
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from propolis import NonRetryable, Runtime, Stream
-from propolis.messages import AdvanceExecution, InvalidInput, SessionBusy, SessionNotFound, SessionRecord
+from propolis.messages import (
+    AdvanceExecution,
+    GetWhereabouts,
+    InvalidInput,
+    SessionBusy,
+    SessionNotFound,
+    SessionRecord,
+)
 from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, executor_for, point, until
@@ -366,3 +373,36 @@ def test_an_id_that_is_none_is_refused(runtime: Runtime, bad: str) -> None:
         with pytest.raises(InvalidInput, match="_id"):
             call.get(timeout=PATIENCE)
     assert 0 == stream.get_stats().get(timeout=PATIENCE).total_executions
+
+
+def test_a_replay_waits_for_who_has_joined_the_session_meanwhile(
+    any_runtime: Runtime, placement: str, gate: Gate
+) -> None:
+    """Executions of one session run one at a time, and what fails and is to run again is one of them."""
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if data == "fail" and ctx.attempt == 1:
+            raise NonRetryable("broken")
+        if data == "hold":
+            await gate.passed(ctx)
+            await ctx.memory.write("held", True)
+        return [ctx.attempt, await ctx.memory.read("held", False)]
+
+    stream = open_with(any_runtime, placement, work)
+    failed = stream.run("fail").get(timeout=PATIENCE)
+    joined = stream.run("hold", session_id=failed.session_id)
+    gate.wait_for(1)
+    any_runtime.replay(failed.session_id).get(timeout=PATIENCE)
+    until(lambda: why_waits(stream, failed.execution_id) == "aside", "the replay to wait for its turn")
+    gate.open()
+    assert [1, True] == joined.get(timeout=PATIENCE).output
+    result = stream.wait_for_completion(failed.execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert [2, True] == result.output
+
+
+def why_waits(stream: Stream, execution_id: str) -> str | None:
+    """In which place of the stream an execution is."""
+    where: Any = stream.ref.ask(GetWhereabouts(execution_id=execution_id), timeout=PATIENCE)
+    place: str | None = where.place
+    return place
