@@ -56,11 +56,12 @@ async def ask_human(
     if deadline is None and default is not NO_DEFAULT:
         raise InvalidInput(what="default", reason="nothing says when it counts", remedy="Pass a deadline with it.")
     form = _schema_of(schema)
-    if form is not None and default is not NO_DEFAULT:
-        check_answer(form, default, "default")
     spec, name = attempt.begin.spec, node_id or ""
     digest = digest_of((prompt, form))
     key, recorded = attempt.replay.next("ask", name, digest)
+    if form is not None and recorded is None:
+        await calling.call(_check_form, (form, default), None)  # beside the event loop, which its import would block
+        await calling.settle()
     about = {
         "question_id": question_id(spec.run_id, key),
         "execution_id": spec.execution_id,
@@ -101,15 +102,19 @@ def _schema_of(schema: Mapping[str, Any] | type[BaseModel] | None) -> dict[str, 
     if not isinstance(schema, Mapping):
         reason = f"{schema!r:.200} is no JSON schema"
         raise InvalidInput(what="schema", reason=reason, remedy="Pass a dict, or a pydantic model.")
+    return dict(schema)
+
+
+def _check_form(form: dict[str, Any], default: Any) -> None:
     from jsonschema import SchemaError  # noqa: PLC0415 - few programs ask, and it takes its time to be imported
     from jsonschema.validators import validator_for  # noqa: PLC0415
 
-    form = dict(schema)
     try:
         validator_for(form).check_schema(form)
     except SchemaError as error:
         raise InvalidInput(what="schema", reason=f"it is no JSON schema: {error.message}") from None
-    return form
+    if default is not NO_DEFAULT:
+        check_answer(form, default, "default")
 
 
 def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") -> None:

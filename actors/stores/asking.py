@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -23,19 +24,27 @@ from .schema import OPEN_WAIT, UNFINISHED, executions, from_micros, inbox, steps
 
 __all__ = ["answer_question", "find_question", "list_questions"]
 
+_PAGE: Final = 500
+"""Rows that are looked at in one go."""
+
 
 def list_questions(connection: Connection, stream: str | None, limit: int) -> tuple[Question, ...]:
-    """Those that wait for an answer, the oldest first."""
+    """Those that wait for an answer, the oldest first. One whose answer waits for the owner does not any more."""
     query = select(steps).where(steps.c.kind == "ask", OPEN_WAIT).order_by(steps.c.at)
-    found = [_question_of(row) for row in connection.execute(query).mappings()]
-    asking = set(
-        connection.execute(
-            select(executions.c.execution_id).where(
-                executions.c.execution_id.in_([question.execution_id for question in found]), UNFINISHED
-            )
-        ).scalars()
-    )
-    wanted = [each for each in found if each.execution_id in asking and stream in (None, each.stream_id)]
+    wanted: list[Question] = []
+    for rows in connection.execute(query).mappings().partitions(_PAGE):
+        found = [_question_of(row) for row in rows]
+        ids = {each.execution_id for each in found}
+        unfinished = select(executions.c.execution_id).where(executions.c.execution_id.in_(ids), UNFINISHED)
+        asking = set(connection.execute(unfinished).scalars())
+        answered = _answered(connection, ids)
+        wanted += (
+            each
+            for each in found
+            if each.execution_id in asking and each.id not in answered and stream in (None, each.stream_id)
+        )
+        if len(wanted) >= limit:
+            break
     return tuple(wanted[:limit])
 
 
@@ -55,7 +64,7 @@ def answer_question(connection: Connection, write: AnswerQuestion) -> None:
     found = find_question(connection, write.question_id)
     if found is None:
         raise QuestionNotFound(question_id=write.question_id)
-    if found.answered or _is_answered(connection, found.question):
+    if found.answered or write.question_id in _answered(connection, {found.question.execution_id}):
         raise QuestionAnswered(question_id=write.question_id)
     body = Payload.join({"question_id": Payload.of(write.question_id), "value": write.value})
     post = PostToInbox(execution_id=found.question.execution_id, kind="answer", body=body, created_at=write.created_at)
@@ -65,16 +74,17 @@ def answer_question(connection: Connection, write: AnswerQuestion) -> None:
         raise QuestionNotFound(question_id=write.question_id, reason="its execution has ended") from None
 
 
-def _is_answered(connection: Connection, question: Question) -> bool:
-    """Whether an answer waits for the owner already."""
-    left = select(inbox.c.body).where(inbox.c.execution_id == question.execution_id, inbox.c.kind == "answer")
+def _answered(connection: Connection, ids: Collection[str]) -> set[str]:
+    """The questions of some executions whose answers wait for their owner."""
+    left = select(inbox.c.body).where(inbox.c.execution_id.in_(ids), inbox.c.kind == "answer")
+    answered = set()
     for body in connection.execute(left).scalars():
         try:
-            if body is not None and Payload(body).split()["question_id"].value() == question.id:
-                return True
+            if body is not None:
+                answered.add(Payload(body).split()["question_id"].value())
         except (MessageError, KeyError):  # whoever left that
             continue
-    return False
+    return answered
 
 
 def _question_of(row: RowMapping) -> Question:

@@ -179,6 +179,33 @@ class Desk(GraphExecutor):
     graph = DESK
 
 
+class Case(GraphExecutor):
+    """The same, and behind its pause a person has a word too."""
+
+    graph = DESK.model_copy(
+        update={
+            "id": "case",
+            "nodes": [
+                *DESK.nodes,
+                NodeSpec(
+                    id="confirm",
+                    kind="human",
+                    prompt="Send $parts?",
+                    input_keys=["parts"],
+                    output_keys=["word"],
+                    settings={"schema": {"enum": ["go", "stop"]}},
+                ),
+            ],
+            "edges": [
+                *(each for each in DESK.edges if each.target != "send"),
+                edge("approve>confirm", condition="conditional", expression="verdict == 'yes'"),
+                edge("confirm>send", expression="word == 'go'"),
+                edge("confirm>refuse", priority=-1),
+            ],
+        }
+    )
+
+
 PATH = ("plan", "left", "middle", "right", "rescue", "gather", "draft", "review", "draft", "review", "approve")
 """Of a desk, up to its pause."""
 PARTS = ["left of RAIN", "middle of RAIN", "rescued from LookupError"]

@@ -267,6 +267,7 @@ def test_a_question_outlives_the_process(file_store: str, placement: str) -> Non
     with Runtime(file_store) as runtime:
         assert [asked.id] == [each.id for each in runtime.open_questions().get(timeout=PATIENCE)]
         runtime.answer(asked.id, {"verdict": "refuse"}).get(timeout=PATIENCE)
+        assert () == runtime.open_questions().get(timeout=PATIENCE)  # nobody has applied it yet, and it counts
         stream = open_with(runtime, placement, asks)
         assert {"answer": {"verdict": "refuse"}, "attempt": 2} == output(stream, execution_id)
 
