@@ -1,4 +1,4 @@
-"""A program that asks many questions and answers them in any order, and is killed on the way: `store folder count kills`.
+"""A program that asks many questions, answers them in any order, and is killed meanwhile: `store folder count kills`.
 
 Prints how its processes ended, and what they have found in the end.
 """
