@@ -91,6 +91,7 @@ from .graph_errors import (
     VisitsExceeded,
 )
 from .history import GetHistory, RecordedStep, RunHistory, StepKey, StepKind, StepStatus
+from .logs import LogEntry, LogKind, LogLevel
 from .payload import Payload
 from .queries import (
     ActorNode,
@@ -260,6 +261,9 @@ __all__ = [
     "LeaseLost",
     "LeaseWasLost",
     "LeaveTurn",
+    "LogEntry",
+    "LogKind",
+    "LogLevel",
     "LoopBlocked",
     "MailboxFull",
     "Message",

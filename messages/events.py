@@ -55,6 +55,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "goal_achieved",
     "goal_progress",
     "judge_verdict",
+    "log_record",
     "node_input_blocked",
     "node_loop_completed",
     "node_loop_iteration",
@@ -116,13 +117,14 @@ class Event(Message, tag="event.v1"):
 
 
 class EventFilter(Message, tag="event.filter.v1"):
-    """Which events: of these types (all when empty), and of this stream, node, execution, graph when given."""
+    """Which events: of these types (all when empty), and of this stream, node, execution, graph, session when given."""
 
     types: tuple[str, ...] = ()
     stream: str | None = None
     node: str | None = None
     execution: str | None = None
     graph: str | None = None
+    session: str | None = None
 
     def matches(self, event: Event) -> bool:
         return (
@@ -131,6 +133,7 @@ class EventFilter(Message, tag="event.filter.v1"):
             and (self.execution is None or event.execution_id == self.execution)
             and (self.node is None or event.node_id == self.node)
             and (self.graph is None or event.graph_id == self.graph)
+            and (self.session is None or event.session_id == self.session)
         )
 
 

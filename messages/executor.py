@@ -116,6 +116,11 @@ class RecordStep(Request[None], tag="executor.step.v1"):
 
     epoch: int
     step: RecordedStep
+    ms: int | None = None
+    """How long its function took, all tries together; and which node of a graph called it, on which visit."""
+    tries: int = 1
+    node_id: str | None = None
+    visit: int = 0
 
 
 class OpenWait(Request[RecordedStep], tag="executor.wait.v1"):

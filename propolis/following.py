@@ -1,4 +1,4 @@
-"""`EventStream`: events from a sequence number on, without gap or repeat, then as they happen."""
+"""Iterating over what a store tells, then over what is added: `EventStream` gives events, without gap or repeat."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from propolis.actors import QueueSubscriber, Reply, StoreThreads, wait_for
 from propolis.messages import Event, EventFilter, Payload, RuntimeStopped
@@ -16,7 +16,9 @@ from .calls import Call
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["EventStream"]
+__all__ = ["EventStream", "Following"]
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.25
 """How often the store is read without a hint: another process may commit to it."""
@@ -24,33 +26,28 @@ POLL_SECONDS = 0.25
 PAGE = 500
 
 
-class EventStream(AsyncIterator[Event], Iterator[Event]):
-    """`async for` and `for` both work; close it (or leave its `with`) when done.
-
-    What is stored is read from the store, in order of `seq`; the live-only events (`seq` is None) come in between as
-    they happen. Where retention has deleted some that would have come there is an event `events_pruned` in their place,
-    without a `seq`: between the numbers `after` and `through` in its data some are missing. The subscription that this
-    holds is only the hint that there is something to read. Ends when the runtime stops.
+class Following(AsyncIterator[T], Iterator[T], Generic[T]):
+    """Reads a page at a time, and waits when there is none. The subscription that it holds is only the hint that there
+    is something to read. Ends when the runtime stops.
     """
 
     def __init__(
         self,
         threads: StoreThreads,
-        filter: EventFilter,
-        after: int | None,
         queue: QueueSubscriber,
         subscribed: Call[str],
         unsubscribe: Callable[[str], Any],
     ) -> None:
         self._threads = threads
-        self._filter = filter
-        self._seq = after
         self._queue = queue
         self._subscribed = subscribed
         self._unsubscribe = unsubscribe
-        self._page: deque[Event] = deque()
+        self._page: deque[T] = deque()
+        self._more = False
+        """There is a further page already."""
+        self._done = False
+        """There will be nothing more."""
         self._closed = False
-        self._told = 0
         self._wake = threading.Event()
         self._wake_async: Callable[[], None] | None = None
         queue.wake = self._hint
@@ -61,53 +58,49 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
         if wake is not None:
             wake()
 
+    # -- what the kinds of it say ------------------------------------------------------------------------------------
+
+    def _live(self, event: Event) -> T | None:
+        """What is to be given of an event that is nowhere kept."""
+        raise NotImplementedError
+
+    def _read(self) -> Reply[Any]:
+        """Ask for the next page."""
+        raise NotImplementedError
+
+    def _keep(self, page: Any) -> None:
+        """Take it in."""
+        raise NotImplementedError
+
     # -- both ways ---------------------------------------------------------------------------------------------------
 
-    def _take(self) -> Event | None:
+    def _take(self) -> T | None:
         """What is at hand: live events first, since they are of now, then the page."""
         while (event := self._queue.take()) is not None:
             if isinstance(event, Event) and event.seq is None:
-                return event
+                given = self._live(event)
+                if given is not None:
+                    return given
         return self._page.popleft() if self._page else None
-
-    def _read(self) -> Reply[Any]:
-        seq, filter = self._seq, self._filter
-
-        def read(store: Any) -> tuple[int, tuple[Event, ...], int]:
-            end = store.last_seq()  # first: whatever is committed from here on has a greater number
-            if seq is None:
-                return end, (), 0
-            events = store.events_after(seq, filter, PAGE)
-            last = events[-1].seq if events else seq
-            # last: what was deleted before the events were read is known by now
-            return (last if len(events) == PAGE else max(end, last)), events, store.pruned_seq()
-
-        return self._threads.read(read)
-
-    def _keep(self, page: tuple[int, tuple[Event, ...], int]) -> None:
-        before = self._seq
-        self._seq, events, pruned = page
-        if before is not None and before < pruned != self._told:
-            self._told = pruned
-            data = Payload.of({"after": before, "through": pruned})
-            self._page.append(Event(type="events_pruned", timestamp=self._threads.host.now(), data_payload=data))
-        self._page.extend(events)
 
     def _is_over(self) -> bool:
         return self._closed or self._queue.closed
 
     # -- async for ---------------------------------------------------------------------------------------------------
 
-    def __aiter__(self) -> EventStream:
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> T:
         while True:
             if self._closed:
                 raise StopAsyncIteration
-            event = self._take()
-            if event is not None:
-                return event
+            given = self._take()
+            if given is not None:
+                return given
+            if self._done:
+                self.close()
+                raise StopAsyncIteration
             over = self._is_over()
             self._wake.clear()
             try:
@@ -115,7 +108,7 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
                 self._keep(await self._read())
             except RuntimeStopped:
                 raise StopAsyncIteration from None
-            if not self._page:
+            if not self._page and not self._more and not self._done:
                 if over:
                     raise StopAsyncIteration
                 await self._wait_async()
@@ -138,16 +131,19 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
 
     # -- for ---------------------------------------------------------------------------------------------------------
 
-    def __iter__(self) -> EventStream:
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Event:
+    def __next__(self) -> T:
         while True:
             if self._closed:
                 raise StopIteration
-            event = self._take()
-            if event is not None:
-                return event
+            given = self._take()
+            if given is not None:
+                return given
+            if self._done:
+                self.close()
+                raise StopIteration
             over = self._is_over()
             self._wake.clear()
             try:
@@ -155,7 +151,7 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
                 self._keep(self._read().get())
             except RuntimeStopped:
                 raise StopIteration from None
-            if not self._page:
+            if not self._page and not self._more and not self._done:
                 if over:
                     raise StopIteration
                 wait_for(self._wake, POLL_SECONDS)
@@ -198,6 +194,55 @@ class EventStream(AsyncIterator[Event], Iterator[Event]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class EventStream(Following[Event]):
+    """`async for` and `for` both work; close it (or leave its `with`) when done.
+
+    What is stored is read from the store, in order of `seq`; the live-only events (`seq` is None) come in between as
+    they happen. Where retention has deleted some that would have come there is an event `events_pruned` in their place,
+    without a `seq`: between the numbers `after` and `through` in its data some are missing. Ends when the runtime stops.
+    """
+
+    def __init__(
+        self,
+        threads: StoreThreads,
+        filter: EventFilter,
+        after: int | None,
+        queue: QueueSubscriber,
+        subscribed: Call[str],
+        unsubscribe: Callable[[str], Any],
+    ) -> None:
+        super().__init__(threads, queue, subscribed, unsubscribe)
+        self._filter = filter
+        self._seq = after
+        self._told = 0
+
+    def _live(self, event: Event) -> Event | None:
+        return event
+
+    def _read(self) -> Reply[Any]:
+        seq, filter = self._seq, self._filter
+
+        def read(store: Any) -> tuple[int, tuple[Event, ...], int]:
+            end = store.last_seq()  # first: whatever is committed from here on has a greater number
+            if seq is None:
+                return end, (), 0
+            events = store.events_after(seq, filter, PAGE)
+            last = events[-1].seq if events else seq
+            # last: what was deleted before the events were read is known by now
+            return (last if len(events) == PAGE else max(end, last)), events, store.pruned_seq()
+
+        return self._threads.read(read)
+
+    def _keep(self, page: tuple[int, tuple[Event, ...], int]) -> None:
+        before = self._seq
+        self._seq, events, pruned = page
+        if before is not None and before < pruned != self._told:
+            self._told = pruned
+            data = Payload.of({"after": before, "through": pruned})
+            self._page.append(Event(type="events_pruned", timestamp=self._threads.host.now(), data_payload=data))
+        self._page.extend(events)
 
 
 def _release(waiting: asyncio.Future[None]) -> None:

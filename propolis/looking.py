@@ -28,6 +28,7 @@ from propolis.messages import (
     GetSession,
     GetTree,
     InvalidInput,
+    LogLevel,
     Question,
     ReplayExecution,
     RuntimeStats,
@@ -40,9 +41,10 @@ from propolis.messages import (
 )
 
 from .calls import Call, call, call_method, then
-from .checks import one_of, text, whole
+from .checks import flag, one_of, text, whole
 from .engine import Engine
 from .following import EventStream
+from .logs import LogReader, LogStream, follow_log
 from .reaching import answer_question, list_questions
 from .stuck import find_why
 from .why import Why
@@ -108,6 +110,7 @@ class Looking:
         node: str | None = None,
         execution: str | None = None,
         graph: str | None = None,
+        session: str | None = None,
     ) -> EventStream:
         """Iterate (`for` or `async for`) over the events of the whole store after `seq` number `after`, then follow.
 
@@ -118,7 +121,7 @@ class Looking:
             raise InvalidInput(
                 what="after", reason=f"{after!r} is no seq", remedy="Pass the seq of an event, 0, or None."
             )
-        filter = event_filter(types, stream, node, execution, graph)
+        filter = event_filter(types, stream, node, execution, graph, session)
         if after is None and engine.threads.store is not None:
             after = engine.threads.read(lambda store: store.last_seq()).get()
         queue = QueueSubscriber(filter, self.config.subscriber_queue)
@@ -132,6 +135,22 @@ class Looking:
             subscribed,
             lambda id: call_method(events_ref, "unsubscribe", id, what="The runtime"),
         )
+
+    def logs(
+        self, id: str, *, level: LogLevel = 2, follow: bool = False, after: int = 0
+    ) -> LogStream:
+        """Iterate (`for` or `async for`) over the log of a session, or of one execution: what came of its executions
+        (level 1), of their nodes and steps (2), and all else that was told: tool calls, events, `ctx.log` (3).
+
+        It is a view of the events that are kept, from behind the one of number `after` on, and goes with them. With
+        `follow` it goes on until all executions of the session have ended. Nothing of an unknown id.
+        """
+        engine = self._running()
+        text("id", id)
+        one_of("level", level, (1, 2, 3))
+        flag("follow", follow)
+        whole("after", after, 0)
+        return follow_log(engine, self.config.subscriber_queue, LogReader(id, level, after), follow=follow)
 
     # -- records -----------------------------------------------------------------------------------------------------
 
@@ -280,7 +299,12 @@ class Looking:
 
 
 def event_filter(
-    types: str | Iterable[str], stream: str | None, node: str | None, execution: str | None, graph: str | None
+    types: str | Iterable[str],
+    stream: str | None,
+    node: str | None,
+    execution: str | None,
+    graph: str | None,
+    session: str | None = None,
 ) -> EventFilter:
     if not isinstance(types, Iterable) or isinstance(types, bytes):
         reason = f"{types!r:.200} is neither a name nor names"
@@ -288,10 +312,11 @@ def event_filter(
     names: Sequence[Any] = (types,) if isinstance(types, str) else tuple(types)
     for name in names:
         text("event types", name)
-    for what, value in (("stream", stream), ("node", node), ("execution", execution), ("graph", graph)):
+    wanted = {"stream": stream, "node": node, "execution": execution, "graph": graph, "session": session}
+    for what, value in wanted.items():
         if value is not None:
             text(what, value)
-    return EventFilter(types=tuple(names), stream=stream, node=node, execution=execution, graph=graph)
+    return EventFilter(types=tuple(names), **wanted)
 
 
 def _check_listing(limit: int, **names: str | None) -> None:

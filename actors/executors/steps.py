@@ -24,6 +24,7 @@ from propolis.messages import (
 
 from ..core import Reply, ask
 from ..specs import Backoff
+from .figures import Took
 from .names import check_name
 from .outcomes import Done, digest_of, failure_of, outcome_of
 from .running import refuse_in_step, running, running_step
@@ -125,17 +126,21 @@ async def step(
         await _record(attempt, calling, begun)
     if not attempt.begin.is_trusted():  # D5: asked behind a commit, so that no zombie calls what its heir calls as well
         await calling.answer(ask(attempt.ref, EmitEvents(epoch=attempt.begin.epoch, events=()), timeout=None))
+    took = Took(attempt.host)
     try:
         with running(attempt, key):
-            value = await _call(attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout)
+            value = await _call(
+                attempt, calling, function, args, retries=retries, backoff=backoff, timeout=timeout, took=took
+            )
         attempt.host.reach("step.called")
         payload = _encode(attempt, name, value)
     except Exception as error:
         attempt.raised[id(error)] = (error, key)
-        await _record(attempt, calling, begun.model_copy(update={"status": "failed", "failure": failure_of(error)}))
+        failed = begun.model_copy(update={"status": "failed", "failure": failure_of(error)})
+        await _record(attempt, calling, failed, took)
         await calling.settle()
         raise
-    value = await _record_value(attempt, calling, begun, payload)
+    value = await _record_value(attempt, calling, begun, payload, took)
     await calling.settle()
     return value
 
@@ -149,9 +154,11 @@ async def _call(
     retries: int,
     backoff: Backoff,
     timeout: float | None,
+    took: Took,
 ) -> Any:
     tried = 0
     while True:
+        took.tries = tried + 1
         try:
             return await calling.call(function, args, timeout)
         except Exception as error:
@@ -183,13 +190,17 @@ def _refuse_coroutine(name: str, value: Any) -> None:
         raise InvalidInput(what=f"step {name!r}", reason="a plain function of it returned a coroutine", remedy=remedy)
 
 
-async def _record_value(attempt: Attempt, calling: Calling, begun: RecordedStep, payload: Payload) -> Any:
-    await _record(attempt, calling, begun.model_copy(update={"status": "done", "value": payload}))
+async def _record_value(
+    attempt: Attempt, calling: Calling, begun: RecordedStep, payload: Payload, took: Took | None = None
+) -> Any:
+    await _record(attempt, calling, begun.model_copy(update={"status": "done", "value": payload}), took)
     return payload.value()  # what a re-run gets: the same, and the caller's own
 
 
-async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep) -> None:
-    await calling.answer(ask(attempt.ref, RecordStep(epoch=attempt.begin.epoch, step=recorded), timeout=None))
+async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep, took: Took | None = None) -> None:
+    figures = {} if took is None else took.figures()
+    request = RecordStep(epoch=attempt.begin.epoch, step=recorded, **figures)
+    await calling.answer(ask(attempt.ref, request, timeout=None))
     attempt.replay.keep(recorded)
     attempt.host.reach("step.answered")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from propolis.messages import (
     Event,
@@ -114,14 +114,12 @@ def find_idempotent(connection: Connection, entry_point: str, key: str) -> tuple
 def events_after(connection: Connection, seq: int, filter: EventFilter, limit: int) -> tuple[Event, ...]:
     """Stored events, in order."""
     query = select(events).order_by(events.c.seq).limit(limit)
-    if filter.execution is None:
-        query = query.where(events.c.seq > seq)
+    if filter.execution is not None:
+        query = query.where(*_between(executions.c.execution_id == filter.execution, seq))
+    elif filter.session is not None:
+        query = query.where(*_between(of_session(filter.session), seq))
     else:
-        # One bound on each side: of two, SQLite searches by the first and filters by the other.
-        its = executions.c.execution_id == filter.execution
-        after = select(case((executions.c.first_seq > seq, executions.c.first_seq - 1), else_=seq)).where(its)
-        last = select(func.coalesce(executions.c.last_seq, _NO_LAST)).where(its)
-        query = query.where(events.c.seq > after.scalar_subquery(), events.c.seq <= last.scalar_subquery())
+        query = query.where(events.c.seq > seq)
     if filter.types:
         query = query.where(events.c.type.in_(filter.types))
     for column, wanted in (
@@ -129,10 +127,23 @@ def events_after(connection: Connection, seq: int, filter: EventFilter, limit: i
         (events.c.node_id, filter.node),
         (events.c.execution_id, filter.execution),
         (events.c.graph_id, filter.graph),
+        (events.c.session_id, filter.session),
     ):
         if wanted is not None:
             query = query.where(column == wanted)
     return tuple(event_of(row) for row in connection.execute(query).mappings())
+
+
+def _between(its: ColumnElement[bool], seq: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The numbers between which the events of these executions stand, from behind `seq` on.
+
+    One bound on each side: of two, SQLite searches by the first and filters by the other.
+    """
+    first = func.min(executions.c.first_seq)
+    have_ended = func.count(executions.c.last_seq) == func.count()
+    after = select(case((first > seq, first - 1), else_=seq)).where(its)
+    last = select(case((have_ended, func.max(executions.c.last_seq)), else_=_NO_LAST)).where(its)
+    return events.c.seq > after.scalar_subquery(), events.c.seq <= last.scalar_subquery()
 
 
 def last_seq(connection: Connection) -> int:

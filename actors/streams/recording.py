@@ -137,7 +137,7 @@ class Recording(Hearing):
         def failed(error: BaseException) -> None:
             self.refused(error, reply)
 
-        steps, events = (message.step,), _events_of(message.step)
+        steps, events = (message.step,), _events_of(message, self._life.state.attempt)
         if self._life.state.lost_attempts and message.step.status != "begun":
             self._gets_on()
             self.advance(message.epoch, self.host.now(), events, done, failed, steps=steps)
@@ -173,13 +173,12 @@ class Recording(Hearing):
     }
 
 
-def _events_of(step: RecordedStep) -> tuple[EventDraft, ...]:
-    about = {"name": step.name, "segment": step.segment, "call": step.call}
-    match step.status:
-        case "done":
-            return (draft("step_completed", about),)
-        case "failed":
-            assert step.failure is not None
-            return (draft("step_failed", about | {"error": f"{step.failure.kind}: {step.failure.message}"}),)
-        case "begun":
-            return ()
+def _events_of(message: RecordStep, attempt: int) -> tuple[EventDraft, ...]:
+    step = message.step
+    if step.status == "begun":
+        return ()
+    about: dict[str, Any] = {"name": step.name, "segment": step.segment, "call": step.call, "attempt": attempt}
+    about |= given(ms=message.ms, visit=message.visit or None, tries=message.tries if message.tries > 1 else None)
+    if step.failure is not None:
+        about["error"] = f"{step.failure.kind}: {step.failure.message}"
+    return (draft("step_completed" if step.status == "done" else "step_failed", about, node_id=message.node_id),)

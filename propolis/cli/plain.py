@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-__all__ = ["iso", "json_text", "one_line", "plain", "print_table", "span", "when"]
+__all__ = ["iso", "json_line", "json_text", "one_line", "plain", "print_table", "span", "when"]
 
 
 def plain(value: Any) -> Any:
@@ -36,6 +36,11 @@ def plain(value: Any) -> Any:
 def json_text(value: Any) -> str:
     """JSON of anything that a Payload can hold."""
     return json.dumps(plain(value), indent=2, allow_nan=False)
+
+
+def json_line(value: Any) -> str:
+    """The same in one line."""
+    return json.dumps(plain(value), allow_nan=False)
 
 
 def one_line(value: Any, width: int) -> str:

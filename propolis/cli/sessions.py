@@ -13,6 +13,7 @@ from propolis.actors import Store
 from propolis.messages import Event, EventFilter, ExecutionContext, SessionNotFound, SessionRecord, SessionStatus
 
 from .asking import cancel_session, pause_session
+from .logs import show_logs
 from .options import json_option, limit_option, store_option
 from .plain import iso, json_text, one_line, plain, print_table, when
 from .state import state_of, write_state
@@ -105,6 +106,7 @@ def export_sessions(session_ids: Sequence[str], folder: Path, store: str, limit:
 
 sessions.add_command(cancel_session)
 sessions.add_command(pause_session)
+sessions.add_command(show_logs)
 
 
 def _chosen(store: Store, session_ids: Sequence[str], limit: int) -> list[SessionRecord]:

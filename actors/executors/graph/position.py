@@ -55,6 +55,8 @@ class Token:
     """When its branch began, on this attempt's clock."""
     announced: bool = False
     """This attempt has said that its visit begins."""
+    took_ms: int | None = None
+    """How long its visit took."""
 
 
 @dataclass(eq=False, slots=True)

@@ -185,7 +185,7 @@ class Run:
             return error
         for key in written:
             self._note("output_key_set", token.node, {"key": key})
-        self._note("node_loop_completed", token.node, {"visit": self._position.visits[token.node], "success": True})
+        self._note("node_loop_completed", token.node, {**self._visited(token), "success": True})
         return None
 
     async def _leave(self, token: Token, outcome: Outcome) -> None:
@@ -250,8 +250,11 @@ class Run:
     def _note_failure(self, token: Token, error: Exception) -> None:
         self._position.failed(token.node)
         text = f"{type(error).__name__}: {error}"[:TEXT_CHARS]
-        data = {"visit": self._position.visits.get(token.node, 0), "success": False, "error": text}
-        self._note("node_loop_completed", token.node, data)
+        self._note("node_loop_completed", token.node, {**self._visited(token), "success": False, "error": text})
+
+    def _visited(self, token: Token) -> dict[str, int]:
+        took = {} if token.took_ms is None else {"ms": token.took_ms}
+        return {"visit": self._position.visits.get(token.node, 0), **took}
 
     def _unwind(self, token: Token, error: BaseException) -> None:
         """The node ends the attempt. Before it pauses, the other branches get to where they can be kept."""

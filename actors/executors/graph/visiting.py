@@ -11,6 +11,7 @@ from propolis.messages import BranchTimedOut, RecordedStep
 
 from ..calling import AsyncCalling
 from ..context import Context
+from ..figures import NODE, elapsed_ms
 from ..outcomes import causes
 from ..replay import SCOPE, Scope
 from ..signals import Parked
@@ -75,6 +76,8 @@ class Visits:
             left = max(0.0, limit - (host.monotonic() - token.began))
         scope = Scope(token.segment, self._chart.first_call(node.id, self._position.visits[node.id]))
         SCOPE.set(scope)
+        NODE.set((node.id, self._position.visits[node.id]))
+        since = host.monotonic()
         self._ctx._attempt.replay.run_again()
         timer: asyncio.Timeout | None = None
         try:
@@ -95,6 +98,8 @@ class Visits:
             return Outcome(parked=mine, refused=not mine)
         except BaseException as error:  # noqa: BLE001 - a SystemExit must not get to the event loop
             return Outcome(error=error)
+        finally:
+            token.took_ms = elapsed_ms(host, since)
 
     async def _tries(self, node: NodeSpec, token: Token) -> Outcome:
         attempt = self._ctx._attempt
