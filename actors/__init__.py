@@ -31,6 +31,7 @@ from .executors import (
     SyncMemory,
     Unwind,
     check_answer,
+    ids_here,
     is_coroutine_function,
 )
 from .executors.graph import (
@@ -143,6 +144,7 @@ __all__ = [
     "check_store",
     "default_loop",
     "dot_of",
+    "ids_here",
     "is_coroutine_function",
     "is_running",
     "load_graph",

@@ -193,6 +193,8 @@ class EntryPoint(Validated):
     checkpoint: _Checkpoint = True
     """Keep checkpoints, so that a re-run starts from the last one, and a resume from any; which ones, and for how long.
     False keeps none."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = "INFO"
+    """Records of `ctx.log` from this level on are kept with the session, up to 1,000 of an attempt. None: none are."""
     graph_id: _Text | None = None
     version: _Text | None = None
     """Of your code, recorded with every execution."""

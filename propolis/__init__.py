@@ -26,9 +26,10 @@ from propolis.actors import (
     parse_graph,
     resolve_graph,
 )
-from propolis.messages import ExecutionResult, NonRetryable, PropolisError, Question
+from propolis.messages import ExecutionResult, LogEntry, NonRetryable, PropolisError, Question
 
 from .graphs import open_entry_points
+from .ids_in_logs import log_context
 from .runtime import Runtime
 from .stream import Stream
 
@@ -44,6 +45,7 @@ __all__ = [
     "Executor",
     "GraphExecutor",
     "GraphSpec",
+    "LogEntry",
     "NodeSpec",
     "NonRetryable",
     "ParallelPolicy",
@@ -61,6 +63,7 @@ __all__ = [
     "SyncContext",
     "ask",
     "load_graph",
+    "log_context",
     "open_entry_points",
     "parse_graph",
     "resolve_graph",

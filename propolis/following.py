@@ -201,7 +201,8 @@ class EventStream(Following[Event]):
 
     What is stored is read from the store, in order of `seq`; the live-only events (`seq` is None) come in between as
     they happen. Where retention has deleted some that would have come there is an event `events_pruned` in their place,
-    without a `seq`: between the numbers `after` and `through` in its data some are missing. Ends when the runtime stops.
+    without a `seq`: between the numbers `after` and `through` in its data some are missing. It ends when the runtime
+    stops.
     """
 
     def __init__(

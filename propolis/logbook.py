@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from propolis.messages import Event, ExecutionResult, ExecutionSpec, ExecutionState, LogEntry, LogKind, LogLevel, Payload, decode_as
+from propolis.messages import (
+    Event,
+    ExecutionResult,
+    ExecutionSpec,
+    ExecutionState,
+    LogEntry,
+    LogKind,
+    LogLevel,
+    Payload,
+    decode_as,
+)
 
 __all__ = ["ENDS", "Logbook", "entry_of", "summary_of"]
 
@@ -43,8 +53,17 @@ _RAISED: Final[Mapping[str, LogLevel]] = {
 """Of other events; those that are not named here are of level 3."""
 
 _NAMES: Final = ("name", "tool_name", "tool", "logger", "edge")
-_TEXTS: Final = ("error", "text", "line", "reason", "prompt")
-_SAID: Final = frozenset({"ms"})
+_TEXTS: Final[Mapping[str, tuple[str, ...]]] = {"log": ("text",), "output": ("line",)}
+_TEXTS_OF_OTHERS: Final = ("error", "reason", "prompt")
+_SAID: Final[Mapping[str, frozenset[str]]] = {
+    "log": frozenset({"text", "level"}),
+    "output": frozenset({"line", "stream", "level", "logger"}),
+    "event": frozenset({"ms"}),
+}
+"""By kind: what of an event's data has a field of its own in its line. Of the others: name, error and time."""
+
+
+_SAID_OF_OTHERS: Final = frozenset({"name", "error", "ms"})
 
 
 def entry_of(event: Event) -> LogEntry:
@@ -57,7 +76,8 @@ def entry_of(event: Event) -> LogEntry:
     elif kind == "event":
         name = event.type
     ms = data.get("ms")
-    rest = {key: value for key, value in data.items() if key not in _SAID and (key != "name" or kind == "event")}
+    said = _SAID.get(kind, _SAID_OF_OTHERS)
+    rest = {key: value for key, value in data.items() if key not in said}
     return LogEntry(
         level=_RAISED.get(event.type, 3) if kind == "event" else _LEVELS.get(kind, 3),
         kind=kind,
@@ -71,7 +91,7 @@ def entry_of(event: Event) -> LogEntry:
         stream_id=event.stream_id,
         node_id=event.node_id,
         duration_ms=ms if isinstance(ms, int) else None,
-        text=next((str(data[key]) for key in _TEXTS if isinstance(data.get(key), str)), ""),
+        text=next((str(data[key]) for key in _TEXTS.get(kind, _TEXTS_OF_OTHERS) if isinstance(data.get(key), str)), ""),
         data_payload=Payload.of(rest) if rest else None,
     )
 
@@ -80,9 +100,8 @@ def _kind_of(event: Event, data: Mapping[str, Any]) -> tuple[LogKind, str]:
     if event.type.startswith("execution_"):
         return "execution", event.type.removeprefix("execution_")
     kind, what = _TOLD.get(event.type, ("event", ""))
-    if kind == "node" and data.get("success") is False:
-        what = "failed"
-    elif kind == "tool" and (data.get("is_error") or data.get("error")):
+    failed = data.get("success") is False if kind == "node" else bool(data.get("is_error") or data.get("error"))
+    if failed and (kind, what) in (("node", "completed"), ("tool", "completed")):
         what = "failed"
     elif kind in ("log", "output"):
         what = str(data.get("level") or data.get("stream") or what)

@@ -104,9 +104,9 @@ class _Hints(QueueSubscriber):
 class LogStream(Following[LogEntry]):
     """`for` and `async for` both work; close it (or leave its `with`) when done.
 
-    Without `follow` it ends where the log ends by now. With it, when every execution of the session has ended; meanwhile
-    lines come as they are committed, at level 3 with what worker processes print, which is nowhere kept (`seq` is None).
-    Ends when the runtime stops.
+    Without `follow` it ends where the log ends by now. With it, when every execution of the session has ended;
+    meanwhile lines come as they are committed, at level 3 with what worker processes print, which is nowhere kept
+    (`seq` is None). It ends when the runtime stops.
     """
 
     def __init__(

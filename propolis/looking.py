@@ -136,9 +136,7 @@ class Looking:
             lambda id: call_method(events_ref, "unsubscribe", id, what="The runtime"),
         )
 
-    def logs(
-        self, id: str, *, level: LogLevel = 2, follow: bool = False, after: int = 0
-    ) -> LogStream:
+    def logs(self, id: str, *, level: LogLevel = 2, follow: bool = False, after: int = 0) -> LogStream:
         """Iterate (`for` or `async for`) over the log of a session, or of one execution: what came of its executions
         (level 1), of their nodes and steps (2), and all else that was told: tool calls, events, `ctx.log` (3).
 
@@ -147,7 +145,8 @@ class Looking:
         """
         engine = self._running()
         text("id", id)
-        one_of("level", level, (1, 2, 3))
+        if whole("level", level) not in (1, 2, 3):
+            raise InvalidInput(what="level", reason=f"{level!r} is none", remedy="Pass 1, 2 or 3.")
         flag("follow", follow)
         whole("after", after, 0)
         return follow_log(engine, self.config.subscriber_queue, LogReader(id, level, after), follow=follow)

@@ -8,6 +8,7 @@ from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_execut
 from .remembering import Memory, SyncMemory
 from .signals import Cancelled, Parked, Paused, Unwind
 from .waits import check_answer
+from .whose import belongs_to, ids_here
 
 __all__ = [
     "Attempt",
@@ -24,7 +25,9 @@ __all__ = [
     "SyncContext",
     "SyncMemory",
     "Unwind",
+    "belongs_to",
     "check_answer",
+    "ids_here",
     "is_coroutine_function",
     "plan_executor",
     "prepared",

@@ -36,14 +36,13 @@ from .outcomes import causes
 from .replay import Replay
 from .running import refuse_in_step
 from .signals import Parked, Paused
+from .telling import ExecutionLog
 
 if TYPE_CHECKING:
     from ..host import Host
     from ..specs import EntryPoint
 
 __all__ = ["Attempt", "Beginning"]
-
-_log = logging.getLogger("propolis.execution")
 
 _new_end: Final = unchecked(AttemptEnded)
 
@@ -87,6 +86,7 @@ class Attempt:
         "input",
         "keeps_stack",
         "limit",
+        "logged",
         "memory",
         "node",
         "note",
@@ -131,6 +131,8 @@ class Attempt:
         """Exceptions of steps that were raised into the executor, by their identity."""
         self.keeps_stack = keeps_stack
         """Its code may wait where it is; else a long wait unwinds it, and it is run again when that is over."""
+        self.logged = 0
+        """Records that `ctx.log` was to keep."""
         self.waits: tuple[RecordedStep, ...] = ()
         """What it is being unwound for."""
 
@@ -258,16 +260,7 @@ class Attempt:
 
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry the ids of this execution."""
-        spec = self.begin.spec
-        return logging.LoggerAdapter(
-            _log,
-            {
-                "stream_id": spec.stream_id,
-                "execution_id": spec.execution_id,
-                "session_id": spec.session_id,
-                "correlation_id": spec.correlation_id,
-            },
-        )
+        return ExecutionLog(self)
 
     # -- how it ends -------------------------------------------------------------------------------------------------
 

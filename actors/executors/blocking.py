@@ -11,6 +11,7 @@ from .attempt import Attempt
 from .context import Context, SyncContext
 from .protocol import ExecutorPlan
 from .signals import Cancelled
+from .whose import belongs_to
 
 __all__ = ["BlockingRun"]
 
@@ -29,6 +30,11 @@ class BlockingRun:
         attempt = self.attempt
         if attempt.cancelled:
             raise Cancelled
+        with belongs_to(attempt):
+            return self._call(plan)
+
+    def _call(self, plan: ExecutorPlan) -> Any:
+        attempt = self.attempt
         execute = plan.make()
         attempt.input = plan.bind(attempt.begin.spec.input_data)
         if not plan.is_async:

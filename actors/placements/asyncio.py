@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from propolis.messages import AttemptGivenUp, Event, LoopBlocked, Payload
 
 from ..core import Ref
-from ..executors import Attempt, Beginning, Context, ExecutorPlan
+from ..executors import Attempt, Beginning, Context, ExecutorPlan, belongs_to
 from ..host import Host
 from ..specs import EntryPoint
 from .blockage import Place, blocked_event
@@ -50,9 +50,10 @@ class _AsyncioAttempt:
         try:
             if attempt.cancelled:
                 raise asyncio.CancelledError
-            execute = plan.make()
-            attempt.input = plan.bind(attempt.begin.spec.input_data)
-            ended = attempt.returned(await execute(Context(attempt), attempt.input))
+            with belongs_to(attempt):
+                execute = plan.make()
+                attempt.input = plan.bind(attempt.begin.spec.input_data)
+                ended = attempt.returned(await execute(Context(attempt), attempt.input))
         except BaseException as error:  # noqa: BLE001 - isolation: what it raises ends this attempt, and nothing else
             ended = attempt.ended_by(error, asyncio.CancelledError)
         home.work.discard(self)
