@@ -34,6 +34,7 @@ from .executors import (
     ids_here,
     is_coroutine_function,
 )
+from .executors.ai import AgentExecutor, LangGraphExecutor, ModelNodes, openai_compatible
 from .executors.graph import (
     Condition,
     EdgeSpec,
@@ -73,6 +74,7 @@ from .wakeup import WakeupActor
 
 __all__ = [
     "ActorLoop",
+    "AgentExecutor",
     "AsyncioActor",
     "AsyncioPlacement",
     "Backoff",
@@ -101,10 +103,12 @@ __all__ = [
     "Intensity",
     "Job",
     "LATER",
+    "LangGraphExecutor",
     "Launched",
     "Launcher",
     "LoopOwner",
     "Memory",
+    "ModelNodes",
     "ModelRunner",
     "NodeCall",
     "NodeKind",
@@ -151,6 +155,7 @@ __all__ = [
     "mermaid_of",
     "on_actor_loop",
     "open_store",
+    "openai_compatible",
     "parse_graph",
     "process_started",
     "resolve_graph",

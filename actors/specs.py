@@ -55,6 +55,13 @@ def _frozen_at(value: Any, depth: int) -> Any:
     return tuple(parts) if isinstance(value, (list, tuple)) else frozenset(parts)
 
 
+def thawed(value: Any) -> Any:
+    """Plain dicts and lists of what `frozen` gave."""
+    if isinstance(value, Mapping):
+        return {key: thawed(inner) for key, inner in value.items()}
+    return [thawed(inner) for inner in value] if isinstance(value, tuple) else value
+
+
 def _checkpoint(value: object) -> bool | CheckpointConfig:
     if not isinstance(value, (bool, CheckpointConfig)):
         raise ValueError("it is True, False or a CheckpointConfig")  # noqa: TRY004 - what pydantic makes an error of

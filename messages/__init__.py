@@ -92,6 +92,14 @@ from .graph_errors import (
 )
 from .history import GetHistory, RecordedStep, RunHistory, StepKey, StepKind, StepStatus
 from .logs import LogEntry, LogKind, LogLevel
+from .model_errors import (
+    ExtraMissing,
+    ModelAnswerInvalid,
+    ModelRateLimited,
+    ModelRefused,
+    ModelUnavailable,
+    TokensExhausted,
+)
 from .payload import Payload
 from .queries import (
     ActorNode,
@@ -234,6 +242,7 @@ __all__ = [
     "ExecutionStatus",
     "ExecutorNotImportable",
     "ExpressionFailed",
+    "ExtraMissing",
     "Failure",
     "ForkWorker",
     "ForkedRuntime",
@@ -268,6 +277,10 @@ __all__ = [
     "MailboxFull",
     "Message",
     "MessageError",
+    "ModelAnswerInvalid",
+    "ModelRateLimited",
+    "ModelRefused",
+    "ModelUnavailable",
     "MoveTrigger",
     "Moved",
     "NewExecution",
@@ -349,6 +362,7 @@ __all__ = [
     "StreamTripped",
     "SupervisionTree",
     "Timestamps",
+    "TokensExhausted",
     "TriggerKind",
     "TriggerRow",
     "VisitsExceeded",

@@ -86,6 +86,13 @@ class Replay:
         self._calls[counted] = calls + 1
         return key, recorded
 
+    def drawn(self, kind: StepKind, name: str) -> list[StepKey]:
+        """The keys of that name that the code of this scope has drawn since it began, or began again."""
+        scope = SCOPE.get()
+        segment, first_call = scope or (self.segment, 0)
+        calls = self._calls.get((segment, kind, name, first_call), 0)
+        return [StepKey(segment, kind, name, first_call + number) for number in range(calls)]
+
     def keep(self, step: RecordedStep) -> None:
         """Something was recorded just now. Code that has a scope may run again in this attempt, and find it."""
         if SCOPE.get() is not None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from propolis.messages import GraphChanged, GraphInvalid, GraphProblem, InvalidInput
 
 from ...specs import EntryPoint
+from ..ai.nodes import ModelNodes
 from ..context import Context
 from .chart import Chart
 from .position import Position
@@ -32,10 +33,11 @@ class GraphExecutor:
 
     The input, if it is a dict, is written into the shared data key by key, else under `input`. The output is a dict
     of what the terminal nodes that were reached have written. `runners`: by kind, who runs nodes that are no
-    functions.
+    functions; `ModelNodes()` runs model nodes unless said.
 
     Raises:
         GraphInvalid: a function is a name that has not been looked up, or nobody runs nodes of a kind that it has.
+        ExtraMissing: it has model nodes, and pydantic-ai is not installed.
     """
 
     graph: ClassVar[GraphSpec | None] = None
@@ -45,10 +47,10 @@ class GraphExecutor:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.graph is not None:
-            cls._chart = _charted(cls.graph, cls.runners)
+            cls._chart = _charted(cls.graph, _all_runners(cls.runners))
 
     def __init__(self, graph: GraphSpec | None = None, *, runners: Mapping[str, NodeRunner] | None = None) -> None:
-        self._runners = {"human": HumanRunner(), **(self.runners if runners is None else runners)}
+        self._runners = _all_runners(self.runners if runners is None else runners)
         if graph is not None or runners is not None:
             self._chart = _charted(graph if graph is not None else self.graph, self._runners)
         if self._chart is None:
@@ -126,13 +128,18 @@ def _no_graph(graph: Any) -> InvalidInput:
     )
 
 
+def _all_runners(given: Mapping[str, NodeRunner]) -> dict[str, NodeRunner]:
+    return {"human": HumanRunner(), "model": ModelNodes(), **given}
+
+
 def _charted(graph: Any, runners: Mapping[str, NodeRunner]) -> Chart:
     if not isinstance(graph, GraphSpec):
         raise _no_graph(graph)
     problems = [
-        GraphProblem("not_resolved", f"node {node.id!r}", f"its function is only a name yet, {node.function!r}")
+        GraphProblem("not_resolved", f"node {node.id!r}", f"its {what} is only a name yet, {named!r}")
         for node in graph.nodes
-        if isinstance(node.function, str)
+        for what, named in (("function", node.function), *(("tool", tool) for tool in node.tools))
+        if isinstance(named, str)
     ]
     hint = "pass runners={'model': …}, an object with `run` and, for edges, `decide` (propolis.actors.ModelRunner)"
     runner = runners.get("model")
@@ -147,6 +154,8 @@ def _charted(graph: Any, runners: Mapping[str, NodeRunner]) -> Chart:
         for where, what, method in wanted
         if not hasattr(runner, method)
     ]
+    if wanted and isinstance(runner, ModelNodes):
+        problems += runner.check(graph)
     if problems:
         raise GraphInvalid(graph_id=graph.id, problems=tuple(problems))
     return Chart(graph)

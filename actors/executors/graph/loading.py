@@ -80,13 +80,17 @@ def resolve_graph(
     """The graph with its functions in the place of their names. Raises GraphInvalid with every name that is nothing."""
     names, problems, nodes = _Names(functions or {}, allow_import), [], []
     for node in graph.nodes:
-        found = node.function
-        if isinstance(found, str):
-            try:
-                found = names.function(found)
-            except LookupError as error:
-                problems.append(GraphProblem("not_resolved", f"node {node.id!r}", f"its function {error.args[0]}"))
-        nodes.append(node.model_copy(update={"function": found}))
+        found = {}
+        for what, named in (("function", node.function), *((f"tool {each}", each) for each in node.tools)):
+            found[what] = named
+            if isinstance(named, str):
+                try:
+                    found[what] = names.function(named)
+                except LookupError as error:
+                    text = f"its {what.partition(' ')[0]} {error.args[0]}"
+                    problems.append(GraphProblem("not_resolved", f"node {node.id!r}", text))
+        function = found.pop("function")
+        nodes.append(node.model_copy(update={"function": function, "tools": tuple(found.values())}))
     if problems:
         raise GraphInvalid(graph_id=graph.id, problems=tuple(problems))
     return graph.model_copy(update={"nodes": nodes})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from string import Template
@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from ...specs import thawed
 from ..context import Context
 from .spec import EdgeSpec, GraphSpec, NodeSpec
 
-__all__ = ["HumanRunner", "ModelRunner", "NodeCall", "NodeRunner", "thawed"]
+__all__ = ["HumanRunner", "ModelRunner", "NodeCall", "NodeRunner"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,6 @@ class HumanRunner:
             options["deadline"] = call.ctx._attempt.host.now() + seconds
         answer = await call.ctx.ask_human(prompt, node_id=call.node.id, **options)
         return {call.node.outputs[0]: answer}
-
-
-def thawed(value: Any) -> Any:
-    """Settings as plain dicts and lists."""
-    if isinstance(value, Mapping):
-        return {key: thawed(inner) for key, inner in value.items()}
-    return [thawed(inner) for inner in value] if isinstance(value, tuple) else value
 
 
 class NodeRunner(Protocol):

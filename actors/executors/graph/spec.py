@@ -63,7 +63,11 @@ class NodeSpec(Validated):
     routes: _Names = Pairs()
     """Of a router: the target for each label that its function may return."""
     prompt: str = ""
-    """Of a human node: the question. Of a model node: its instructions."""
+    """Of a human node: the question. Of a model node: what the model is asked. `$key` stands for an input."""
+    model: str | None = None
+    """Of a model node, or one whose edges a model decides about: its name, if it is not the graph's `default_model`."""
+    tools: Annotated[Sequence[Callable[..., Any] | str], AfterValidator(tuple)] = ()
+    """Of a model node: functions that the model may call. As text, `module:name`, as `function`."""
     settings: _Settings = Pairs()
     """For whoever runs nodes of its kind."""
 
@@ -172,11 +176,17 @@ class GraphSpec(Validated):
     max_steps: int = Field(default=1_000, ge=1)
     """Visits of nodes in one go: from the start, or from a resume, to the end or the next pause."""
     default_model: str | None = None
-    """Of model nodes that name none, as all that follows."""
+    """Of model nodes that name none. What follows is of model nodes, too."""
     max_tokens: int | None = Field(default=None, ge=1)
+    """Of one answer, at most."""
+    token_budget: int | None = Field(default=None, ge=1)
+    """How many tokens a session may use, over all its executions. Then a person is asked, and may give more."""
     loop_config: _Settings = Pairs()
+    """Settings of all of them; a node's own go before."""
     conversation_mode: Literal["isolated", "continuous"] = "isolated"
+    """Whether each begins a conversation of its own, or goes on with that of the one before."""
     identity_prompt: str = ""
+    """What each is told first."""
 
     def __init__(self, /, **data: Any) -> None:
         super().__init__(**data)

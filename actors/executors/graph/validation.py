@@ -98,6 +98,8 @@ class _Checking:
                 yield GraphProblem("bad_outputs", where, "a human node has one output key, which gets the answer")
             if not node.prompt:
                 yield GraphProblem("no_prompt", where, "a human node needs a question; pass prompt=…")
+        if node.kind != "model" and node.tools:
+            yield GraphProblem("bad_tools", where, f"a {node.kind} node has no tools; only a model calls some")
         yield from self._routes(node, where)
 
     @staticmethod

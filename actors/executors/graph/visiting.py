@@ -105,14 +105,18 @@ class Visits:
         attempt = self._ctx._attempt
         tried = 0
         while True:
+            spent: list[int] = []
             try:
-                return await self._try(token, node)
+                outcome = await self._try(token, node, spent.append)
+                self._position.spent_tokens += sum(spent)
+                return outcome
             except Exception as error:
                 attempt.check()
                 tried += 1
                 if tried > node.retries or not attempt.entry_point.restart.retryable(error):
+                    self._position.spent_tokens += sum(spent)  # else the next try comes by the same answers
                     raise
-                after = node.backoff.delay(tried, attempt.host.draw())
+                after = max(node.backoff.delay(tried, attempt.host.draw()), getattr(error, "retry_after", 0.0))
                 keys = (attempt.raised[id(each)][1] for each in causes(error) if id(each) in attempt.raised)
                 attempt.replay.run_again(keys)
                 self._position.retried(node.id)
@@ -120,11 +124,11 @@ class Visits:
                 self._tell("node_retry", node.id, about)
                 await AsyncCalling(attempt.host).pause(after)
 
-    async def _try(self, token: Token, node: NodeSpec) -> Outcome:
+    async def _try(self, token: Token, node: NodeSpec, spend: Callable[[int], None]) -> Outcome:
         inputs, host = await self._inputs(token, node), self._ctx._attempt.host
         runner = self._runners.get(node.kind)
         if runner is not None:
-            value = await within(host, node.timeout, node.id, runner.run(self._call(node, inputs)))
+            value = await within(host, node.timeout, node.id, runner.run(self._call(node, inputs, spend)))
         else:
             assert callable(node.function), "a graph is checked before it runs"
             value = await call_function(
@@ -143,15 +147,13 @@ class Visits:
         if not undecided:
             return Outcome(outputs=outputs)
         decider = cast("ModelRunner", self._runners["model"])  # a graph is checked before it runs
-        picked = await within(host, node.timeout, node.id, decider.decide(self._call(node, inputs), undecided, outputs))
+        call = self._call(node, inputs, spend)
+        picked = await within(host, node.timeout, node.id, decider.decide(call, undecided, outputs))
         return Outcome(outputs=outputs, picked=frozenset(picked))
 
-    def _call(self, node: NodeSpec, inputs: Any) -> NodeCall:
+    def _call(self, node: NodeSpec, inputs: Any, spend: Callable[[int], None]) -> NodeCall:
         context = NodeContext(self._ctx, node.id)
-        return NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=self._spend)
-
-    def _spend(self, tokens: int) -> None:
-        self._position.spent_tokens += tokens
+        return NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=spend)
 
     async def _inputs(self, token: Token, node: NodeSpec) -> Any:
         memory, values = self._ctx.memory, {}
