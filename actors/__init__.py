@@ -52,6 +52,7 @@ from .executors.graph import (
     parse_graph,
     resolve_graph,
 )
+from .goals import Constraint, Goal, GoalActor, SuccessCriterion, find_progress, list_progress, measure
 from .host import Fairness, Host, Job, LoopOwner, Worker
 from .peers import is_running, process_started
 from .placements import AsyncioPlacement, Launched, Launcher, ProcessPlacement, ThreadPlacement, rss_of
@@ -84,6 +85,7 @@ __all__ = [
     "Cell",
     "CheckpointConfig",
     "Condition",
+    "Constraint",
     "Context",
     "CrashPoint",
     "Done",
@@ -95,6 +97,8 @@ __all__ = [
     "Executor",
     "Fairness",
     "Finding",
+    "Goal",
+    "GoalActor",
     "GraphExecutor",
     "GraphSpec",
     "HandlerSubscriber",
@@ -136,6 +140,7 @@ __all__ = [
     "StreamPlan",
     "StreamPolicy",
     "Subscriber",
+    "SuccessCriterion",
     "Supervisor",
     "SyncContext",
     "SyncMemory",
@@ -149,9 +154,12 @@ __all__ = [
     "default_loop",
     "dot_of",
     "ids_here",
+    "find_progress",
     "is_coroutine_function",
     "is_running",
+    "list_progress",
     "load_graph",
+    "measure",
     "mermaid_of",
     "on_actor_loop",
     "open_store",

@@ -30,6 +30,7 @@ from .alarms import wake
 from .backlog import Backlog
 from .config import RuntimeConfig
 from .core import LATER, Handlers, Owed, Ref, Reply
+from .goals import check_goal, pursue, pursue_no_more
 from .lease import Lease
 from .membership import Membership, OpenedStream
 from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
@@ -116,17 +117,18 @@ class RuntimeActor(Membership):
 
     def open_stream(self, plan: StreamPlan) -> object:
         """Start a stream; the reply comes when it has recovered what was left and admits work."""
-        self._running()
+        services = self._running()
         entry_point = plan.entry_point
         if entry_point.id in self._streams:
             raise DuplicateStream(stream_id=entry_point.id)
+        check_goal(services, plan)
         reply = self.keep_reply()
         ref = self.spawn(StreamActor, plan, name=f"stream:{entry_point.id}", register=True)
         actor = ref.actor_inbox.instance()
         assert isinstance(actor, StreamActor)
         opened = OpenedStream(ref, actor.books, plan)
         self._streams[entry_point.id] = opened
-        self._running().streams[entry_point.id] = ref
+        services.streams[entry_point.id] = ref
         plan.launcher.stream_opened()
 
         def failed(error: BaseException) -> None:
@@ -137,7 +139,10 @@ class RuntimeActor(Membership):
             if reply is not None:
                 reply.set(opened)
 
-        self.request(ref, StartStream(), lambda _: self._start_trigger(opened, ready, failed), failed)
+        def start() -> None:
+            self.request(ref, StartStream(), lambda _: self._start_trigger(opened, ready, failed), failed)
+
+        pursue(self, services, plan, start, failed)
         return LATER
 
     def _start_trigger(
@@ -182,6 +187,7 @@ class RuntimeActor(Membership):
             self._services.streams.pop(stream_id, None)
         if opened is not None:
             opened.plan.launcher.stream_closed()
+            pursue_no_more(self, self._services, opened.plan)
             trigger = self.children().get(f"trigger:{stream_id}")
             if trigger is not None:
                 trigger.stop(block=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from propolis.messages import InvalidInput
 
 from .executors import plan_executor, prepared
+from .goals import Goal
 from .specs import EntryPoint
 from .streams.plan import StreamPlan
 from .triggers import timer_input
@@ -39,17 +40,19 @@ class Services:
     sessions: Ref[Any] | None = None
     streams: dict[str, Ref[Any]] = field(default_factory=dict)
     """Those that are open, by their ids. On the actor loop."""
+    goals: dict[str, Goal] = field(default_factory=dict)
+    """By stream, what those that are open are there for."""
 
     @property
     def owner(self) -> str:
         """The runtime's id. Another one after it was declared lost, and has joined again."""
         return self.lease.runtime_id
 
-    def plan_stream(self, entry_point: EntryPoint, executor: Any) -> StreamPlan:
+    def plan_stream(self, entry_point: EntryPoint, executor: Any, goal: Goal | None = None) -> StreamPlan:
         """Look at an executor and decide where it runs. Any thread.
 
         Raises:
-            InvalidInput: it is no executor, or cannot run in the placement of the entry point.
+            InvalidInput: it is no executor, or cannot run in the placement of the entry point; or that is no goal.
             ExecutorNotImportable: it is to run in another process, which could not import it.
             GraphInvalid: it is a graph, which has no node of the name that the entry point begins at.
         """
@@ -57,6 +60,8 @@ class Services:
             raise InvalidInput(
                 what="entry_point", reason=f"{entry_point!r} is no EntryPoint", remedy='Pass EntryPoint(id="…").'
             )
+        if goal is not None and not isinstance(goal, Goal):
+            raise InvalidInput(what="goal", reason=f"{goal!r:.200} is no Goal", remedy='Pass Goal(id="…", …), or None.')
         plan = plan_executor(executor)
         entry_point = prepared(executor, entry_point)
         if entry_point.trigger_type == "timer":
@@ -87,4 +92,5 @@ class Services:
             lease=self.lease,
             backlog=self.backlog,
             streams=self.streams,
+            goal=goal,
         )

@@ -37,6 +37,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "context_compacted",
     "custom",
     "dead_letter",
+    "decision_made",
     "edge_traversed",
     "escalation_requested",
     "execution_cancelled",
@@ -53,7 +54,9 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "execution_unparked",
     "executor_blocked",
     "goal_achieved",
+    "goal_check_failed",
     "goal_progress",
+    "goal_verdict",
     "judge_verdict",
     "log_record",
     "node_input_blocked",
@@ -63,7 +66,9 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "node_retry",
     "node_stalled",
     "node_tool_doom_loop",
+    "outcome_recorded",
     "output_key_set",
+    "problem_reported",
     "state_changed",
     "state_conflict",
     "step_completed",
@@ -89,8 +94,17 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
 LIFECYCLE_EVENTS: Final = frozenset(
     type
     for type in EVENT_TYPES
-    if type.startswith(("execution_", "step_", "stream_", "store_", "timer_", "trigger_"))
-    or type in {"dead_letter", "events_pruned", "executor_blocked"}
+    if type.startswith(("execution_", "goal_", "step_", "stream_", "store_", "timer_", "trigger_"))
+    or type
+    in {
+        "constraint_violation",
+        "dead_letter",
+        "decision_made",
+        "events_pruned",
+        "executor_blocked",
+        "outcome_recorded",
+        "problem_reported",
+    }
 )
 """What only the machinery says, since it is what happened; `ctx.emit` refuses them."""
 

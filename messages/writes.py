@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple, TypeAlias
 from .base import Message, Request
 from .codec import decode_as
 from .events import Event
+from .goals import LeaveGoal, MoveGoal, OpenGoal
 from .history import RecordedStep
 from .payload import Payload
 from .questions import AnswerQuestion
@@ -342,4 +343,7 @@ Write = (
     | DeleteSession
     | OpenTrigger
     | MoveTrigger
+    | OpenGoal
+    | MoveGoal
+    | LeaveGoal
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 import pykka
 
 from propolis.actors import (
     EventActor,
+    Goal,
     HandlerSubscriber,
     QueueSubscriber,
     Ref,
@@ -18,15 +19,19 @@ from propolis.actors import (
     RuntimeConfig,
     SessionActor,
     Subscriber,
+    find_progress,
+    list_progress,
 )
 from propolis.messages import (
     CheckpointRecord,
+    Decision,
     DeleteSession,
     EventFilter,
     ExecutionContext,
     ExecutionStatus,
     GetSession,
     GetTree,
+    GoalProgress,
     InvalidInput,
     LogLevel,
     Question,
@@ -163,12 +168,19 @@ class Looking:
         )
 
     def sessions(
-        self, *, status: SessionStatus | None = None, stream: str | None = None, limit: int = 100
+        self,
+        *,
+        status: SessionStatus | None = None,
+        stream: str | None = None,
+        goal: str | None = None,
+        limit: int = 100,
     ) -> Call[tuple[SessionRecord, ...]]:
-        """Sessions of the store, the last opened or resumed first."""
+        """Sessions of the store, the last opened or resumed first. `goal`: of the streams that pursue it, since they
+        do.
+        """
         one_of("status", status, get_args(SessionStatus))
-        _check_listing(limit, stream=stream)
-        return self.read(lambda store: store.list_sessions(status=status, stream=stream, limit=limit))
+        _check_listing(limit, stream=stream, goal=goal)
+        return self.read(lambda store: store.list_sessions(status=status, stream=stream, goal=goal, limit=limit))
 
     def quarantined(self, *, limit: int = 100) -> Call[tuple[SessionRecord, ...]]:
         """Sessions whose execution failed until its restarts were used up."""
@@ -203,6 +215,29 @@ class Looking:
     def triggers(self) -> Call[tuple[TriggerRow, ...]]:
         """The timers and event triggers of the store, by entry point: when each fires next, or what it has seen."""
         return self.read(lambda store: store.list_triggers())
+
+    def decisions(self, session_id: str, *, limit: int = 100) -> Call[tuple[Decision, ...]]:
+        """What the executions of a session have decided (`ctx.decide`), with the outcomes that they recorded, the first
+        decision first. Of an unknown session: an empty tuple.
+        """
+        _check_listing(limit, session_id=session_id)
+        return self.read(lambda store: store.list_decisions(session_id, limit=limit))
+
+    @overload
+    def goal_progress(self) -> Call[tuple[GoalProgress, ...]]: ...
+    @overload
+    def goal_progress(self, goal_id: str) -> Call[GoalProgress]: ...
+    def goal_progress(self, goal_id: str | None = None) -> Call[Any]:
+        """How far one goal is, or every goal of the store: by all that is committed, where a stream with it is open
+        here; else by what was last counted.
+
+        Raises GoalNotFound.
+        """
+        known: dict[str, Goal] = {goal.id: goal for goal in list(self._running().services.goals.values())}
+        if goal_id is None:
+            return self.read(lambda store: list_progress(store, known))
+        id = text("goal_id", goal_id)
+        return self.read(lambda store: find_progress(store, known, id))
 
     def delete_session(self, session_id: str) -> Call[bool]:
         """Delete a session with its executions and events. False when there is none.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from propolis.actors import (
     EntryPoint,
+    Goal,
     Host,
     OpenedStream,
     RuntimeConfig,
@@ -177,17 +178,18 @@ class Runtime(Looking):
 
     # -- streams -----------------------------------------------------------------------------------------------------
 
-    def open_stream(self, entry_point: EntryPoint, executor: Any) -> Call[Stream]:
+    def open_stream(self, entry_point: EntryPoint, executor: Any, *, goal: Goal | None = None) -> Call[Stream]:
         """Open an entry point; the reply comes when it has taken over what was left unfinished and admits work.
 
-        `executor`: a function `(ctx, input)`, `async def` or `def`, or a class with such a method `execute`.
+        `executor`: a function `(ctx, input)`, `async def` or `def`, or a class with such a method `execute`. `goal`:
+        what its executions are there to bring about, together with those of other streams that are given the same one.
 
         Raises (from the reply):
-            InvalidInput: the executor, or its placement.
+            InvalidInput: the executor, its placement, or the goal, which is open with another definition.
             DuplicateStream: one of that id is open.
         """
         try:  # here and not in the root: looking at an executor runs code of the user's, which may raise anything
-            plan = self._running().services.plan_stream(entry_point, executor)
+            plan = self._running().services.plan_stream(entry_point, executor, goal)
         except (RuntimeStopped, ForkedRuntime):
             raise
         except Exception as error:  # noqa: BLE001 - it is the caller's

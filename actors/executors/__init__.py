@@ -2,6 +2,7 @@
 
 from .attempt import Attempt, Beginning
 from .blocking import BlockingRun
+from .calling import AsyncCalling
 from .context import Context, SyncContext
 from .outcomes import Done
 from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor, prepared
@@ -11,6 +12,7 @@ from .waits import check_answer
 from .whose import belongs_to, ids_here
 
 __all__ = [
+    "AsyncCalling",
     "Attempt",
     "Beginning",
     "BlockingRun",

@@ -16,6 +16,7 @@ from ..specs import Backoff
 from . import steps, waits
 from .attempt import Attempt
 from .calling import AsyncCalling, PlainCalling
+from .deciding import Deciding, SyncDeciding
 from .remembering import Memory, Scope, SyncMemory, check_cancelled
 from .steps import OnDoubt, run_plainly, step_key
 
@@ -118,7 +119,7 @@ class _Shared:
         return self._attempt.logger()
 
 
-class Context(_Shared):
+class Context(_Shared, Deciding):
     """What an `async def` executor gets; every call that does something is awaited.
 
     Used on the event loop that the executor runs on. Once the attempt has been superseded (a takeover, a timeout, the
@@ -261,7 +262,7 @@ class Context(_Shared):
         return await waits.ask_human(self._attempt, AsyncCalling(self._attempt.host), prompt, **options)
 
 
-class SyncContext(_Shared):
+class SyncContext(_Shared, SyncDeciding):
     """What a `def` executor gets: the calls of `Context`, plain. Used on the thread that the executor runs on.
 
     Once it is cancelled, every call raises `Cancelled`, which unwinds the executor; let it pass.

@@ -6,6 +6,7 @@ from propolis.messages import (
     AdvanceExecution,
     AppendEvents,
     Event,
+    MoveGoal,
     MoveTrigger,
     OpenExecution,
     Payload,
@@ -19,7 +20,7 @@ __all__ = ["numbered_events"]
 def numbered_events(write: Write, first: int) -> list[Event]:
     """The events that a write brought, numbered from `first` on."""
     match write:
-        case AppendEvents() | MoveTrigger():
+        case AppendEvents() | MoveGoal() | MoveTrigger():
             return [event.model_copy(update={"seq": seq}) for seq, event in enumerate(write.events, first)]
         case OpenExecution() | AdvanceExecution() | RecordSteps():
             return _written_out(write, first)

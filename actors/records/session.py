@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from propolis.messages import (
     ENDED,
@@ -11,12 +11,11 @@ from propolis.messages import (
     AnswerQuestion,
     AppendEvents,
     AwaitTurn,
-    ClearInbox,
-    DeleteSession,
     Event,
     ExecutionRow,
     ExecutionSpec,
     ExecutionState,
+    GetDecision,
     GetExecution,
     GetHistory,
     GetSession,
@@ -24,18 +23,13 @@ from propolis.messages import (
     LeaseWasLost,
     LeaveTurn,
     Message,
-    MoveTrigger,
     Opened,
     OpenExecution,
-    OpenTrigger,
     PostToInbox,
     PropolisError,
     PublishEvents,
     ReadInbox,
-    RecordSteps,
-    RecoverExecutions,
     Rejoined,
-    ReleaseExecutions,
     RuntimeStopped,
     StoreUnavailable,
     WakeMe,
@@ -351,25 +345,23 @@ class SessionActor(AsyncioActor):
             self._threads.read(lambda store: store.history(run)).relay_to(reply)
         return LATER
 
+    def get_decision(self, message: GetDecision) -> object:
+        """Read a decision, on the read thread."""
+        reply = self.keep_reply()
+        decision_id = message.decision_id
+        if reply is not None:
+            self._threads.read(lambda store: store.get_decision(decision_id)).relay_to(reply)
+        return LATER
+
     handlers: ClassVar[Handlers] = {
-        OpenExecution: write,
-        AdvanceExecution: write,
-        RecordSteps: write,
-        AppendEvents: write,
-        PostToInbox: write,
-        AnswerQuestion: write,
-        RecoverExecutions: write,
-        ClearInbox: write,
-        DeleteSession: write,
-        ReleaseExecutions: write,
-        OpenTrigger: write,
-        MoveTrigger: write,
+        **dict.fromkeys(get_args(Write), write),
         WatchEvents: watch_events,
         AwaitTurn: await_turn,
         LeaveTurn: leave_turn,
         GetSession: get_session,
         GetExecution: get_execution,
         GetHistory: get_history,
+        GetDecision: get_decision,
         Rejoined: rejoined,
     }
 

@@ -1,4 +1,4 @@
-"""The part of a store over SQLAlchemy that has to do with triggers, retention and evidence."""
+"""The part of a store over SQLAlchemy that has to do with triggers, goals, retention and evidence."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from propolis.messages import TriggerRow
+from propolis.messages import Decision, GoalRow, TriggerRow
 
-from . import pruning
+from . import aiming, noting, pruning
 from .evidence import SessionEvidence, find_evidence
+from .statements import of_session
+from .stepping import runs_of
 from .triggering import find_trigger, list_triggers
 
 __all__ = ["Keeping"]
@@ -38,6 +40,19 @@ class Keeping:
 
     def list_triggers(self) -> tuple[TriggerRow, ...]:
         return self.run_read(list_triggers)
+
+    def get_goal(self, goal_id: str) -> GoalRow | None:
+        return self.run_read(lambda connection: aiming.find_goal(connection, goal_id))
+
+    def list_goals(self) -> tuple[GoalRow, ...]:
+        return self.run_read(aiming.list_goals)
+
+    def get_decision(self, decision_id: str) -> Decision | None:
+        return self.run_read(lambda connection: noting.find_decision(connection, decision_id))
+
+    def list_decisions(self, session_id: str, *, limit: int = 100) -> tuple[Decision, ...]:
+        runs = runs_of(of_session(session_id))
+        return self.run_read(lambda connection: noting.list_decisions(connection, runs, limit))
 
     def retention_bounds(self, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> pruning.Bounds:
         return self.run_read(

@@ -11,11 +11,13 @@ from propolis.messages import (
     AnswerQuestion,
     Appended,
     CheckpointRecord,
+    Decision,
     Event,
     EventFilter,
     ExecutionSpec,
     ExecutionState,
     ExecutionStatus,
+    GoalRow,
     InboxRow,
     Moved,
     Opened,
@@ -48,7 +50,7 @@ class Committed(NamedTuple):
 
 
 Outcome: TypeAlias = (
-    Committed | Opened | Advanced | Appended | Recovered | TriggerRow | Moved | bool | PropolisError | None
+    Committed | Opened | Advanced | Appended | Recovered | TriggerRow | GoalRow | Moved | bool | PropolisError | None
 )
 """What became of one write: its reply, or the error that it alone met. An error means that nothing of it landed."""
 
@@ -161,10 +163,11 @@ class Store(Protocol):
         *,
         status: SessionStatus | None = None,
         stream: str | None = None,
+        goal: str | None = None,
         quarantined: bool | None = None,
         limit: int = 100,
     ) -> tuple[SessionRecord, ...]:
-        """Sessions, the last opened or resumed first."""
+        """Sessions, the last opened or resumed first. `goal`: of the streams that pursue it, since they do."""
         ...
 
     def get_execution(self, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
@@ -224,6 +227,22 @@ class Store(Protocol):
 
     def list_triggers(self) -> tuple[TriggerRow, ...]:
         """All timers and event triggers, by entry point."""
+        ...
+
+    def get_goal(self, goal_id: str) -> GoalRow | None:
+        """A goal, and what was counted of it; None when no stream was ever opened with it."""
+        ...
+
+    def list_goals(self) -> tuple[GoalRow, ...]:
+        """All goals, by their ids."""
+        ...
+
+    def get_decision(self, decision_id: str) -> Decision | None:
+        """A decision, without its outcomes; None when there is none (any more)."""
+        ...
+
+    def list_decisions(self, session_id: str, *, limit: int = 100) -> tuple[Decision, ...]:
+        """The decisions of a session with their outcomes, over all its runs, the first one first."""
         ...
 
     def list_unfinished(self, *, limit: int = 100) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:

@@ -18,6 +18,7 @@ from .schema import (
     UNFINISHED,
     events,
     executions,
+    goals,
     inbox,
     meta,
     sessions,
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 TRIGGER_PATIENCE: Final = timedelta(days=7)
-"""An event trigger whose place has not moved for so long, while events came, is not waited for."""
+"""An event trigger, or a goal, whose place has not moved for so long, while events came, is not waited for."""
 
 _PRUNABLE: Final = executions.c.status.in_(("completed", "failed", "cancelled"))
 _IS_FIRST: Final = executions.c.execution_id == executions.c.session_id
@@ -55,7 +56,7 @@ class Bounds(NamedTuple):
     event: int | None
     """`seq` of the youngest event that is one too many."""
     seen: int
-    """What comes after this, some event trigger has yet to look at."""
+    """What comes after this, some event trigger has yet to look at, or some goal to count."""
 
 
 class Expired(NamedTuple):
@@ -74,8 +75,10 @@ def find_bounds(connection: Connection, *, keep_sessions: int | None, keep_event
     if keep_events is not None:
         event = connection.scalar(select(events.c.seq).order_by(events.c.seq.desc()).limit(1).offset(keep_events))
     waits = and_(triggers.c.kind == "event", triggers.c.updated_at >= to_micros(now - TRIGGER_PATIENCE))
-    seen = connection.scalar(select(func.min(triggers.c.position)).where(waits))
-    return Bounds(session, event, _EVERY if seen is None else seen)
+    looked = connection.scalar(select(func.min(triggers.c.position)).where(waits))
+    is_read_for = goals.c.updated_at >= to_micros(now - TRIGGER_PATIENCE)
+    counted = connection.scalar(select(func.min(goals.c.position)).where(is_read_for))
+    return Bounds(session, event, min((seq for seq in (looked, counted) if seq is not None), default=_EVERY))
 
 
 # -- sessions --------------------------------------------------------------------------------------------------------

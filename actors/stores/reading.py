@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
 
 from propolis.messages import (
     Event,
@@ -19,7 +19,7 @@ from propolis.messages import (
 )
 
 from .rows import event_of, runtime_of, session_of, spec_of, state_of
-from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, meta, runtimes, sessions
+from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, goal_streams, meta, runtimes, sessions
 from .statements import OWNS_ITS_SESSION, of_session
 
 __all__ = [
@@ -64,6 +64,7 @@ def list_sessions(
     *,
     status: SessionStatus | None,
     stream: str | None,
+    goal: str | None,
     quarantined: bool | None,
     limit: int,
 ) -> tuple[SessionRecord, ...]:
@@ -75,6 +76,13 @@ def list_sessions(
         query = query.where(executions.c.status == status)
     if stream is not None:
         query = query.where(executions.c.stream_id == stream)
+    if goal is not None:
+        pursued = exists().where(
+            goal_streams.c.goal_id == goal,
+            goal_streams.c.stream_id == executions.c.stream_id,
+            goal_streams.c.since < executions.c.first_seq,
+        )
+        query = query.where(pursued)
     if quarantined is not None:
         query = query.where(QUARANTINED if quarantined else ~QUARANTINED)
     return tuple(session_of(row) for row in connection.execute(query).mappings())

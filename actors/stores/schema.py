@@ -33,6 +33,8 @@ __all__ = [
     "events",
     "executions",
     "from_micros",
+    "goal_streams",
+    "goals",
     "inbox",
     "meta",
     "metadata",
@@ -241,6 +243,26 @@ triggers: Final = Table(
     # timer: when it fires next, NULL when it never does again. event: the number of the last event it has seen.
     Column("position", BIG),
     Column("updated_at", BIG, nullable=False),
+)
+
+# How far each goal is. Whoever owns the row reads the events for it, and keeps here what it has counted.
+goals: Final = Table(
+    "goals",
+    metadata,
+    Column("goal_id", Text, primary_key=True),
+    Column("shape", Text, nullable=False),  # what it was opened with; another one is counted anew
+    Column("owner", Text),  # a runtime's id
+    Column("position", BIG, nullable=False),  # the number of the last event that was counted
+    Column("tally", LargeBinary),  # an encoded GoalTally
+    Column("progress", LargeBinary),  # an encoded GoalProgress
+    Column("updated_at", BIG, nullable=False),
+)
+goal_streams: Final = Table(
+    "goal_streams",
+    metadata,
+    Column("goal_id", Text, primary_key=True),
+    Column("stream_id", Text, primary_key=True),
+    Column("since", BIG, nullable=False),  # the number of the event behind which its events count
 )
 
 # What the workers of a runtime do, for whoever looks from outside: a row for each runtime that has some.

@@ -15,8 +15,11 @@ from propolis.messages import (
     AppendEvents,
     ClearInbox,
     DeleteSession,
+    LeaveGoal,
+    MoveGoal,
     MoveTrigger,
     OpenExecution,
+    OpenGoal,
     OpenTrigger,
     Payload,
     PostToInbox,
@@ -29,6 +32,7 @@ from propolis.messages import (
     Write,
 )
 
+from .aiming import leave_goal, move_goal, open_goal
 from .asking import answer_question
 from .batch import Batch, advance_row, session_change_row
 from .opening import find_session_to_take, open_execution
@@ -188,4 +192,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[Batch, Any], Outcome]]] = {
     ReleaseExecutions: _release,
     OpenTrigger: open_trigger,
     MoveTrigger: move_trigger,
+    OpenGoal: open_goal,
+    MoveGoal: move_goal,
+    LeaveGoal: leave_goal,
 }

@@ -277,12 +277,13 @@ class SqlStore(Keeping):
         *,
         status: SessionStatus | None = None,
         stream: str | None = None,
+        goal: str | None = None,
         quarantined: bool | None = None,
         limit: int = 100,
     ) -> tuple[SessionRecord, ...]:
         return self.run_read(
             lambda connection: reading.list_sessions(
-                connection, status=status, stream=stream, quarantined=quarantined, limit=limit
+                connection, status=status, stream=stream, goal=goal, quarantined=quarantined, limit=limit
             )
         )
 

@@ -126,6 +126,8 @@ class Finishing(AsyncioActor):
                 "attempt": state.attempt,
                 **_why(failure, (life.cancel or "cancelled") if status == "cancelled" else None),
             }
+        if self._plan.goal is not None and output is not None:  # what a goal is measured by is in its events
+            data = Payload.join({"attempt": Payload.of(state.attempt), "output": output})
         events = [draft(f"execution_{status}", data, node_id=node)]
         if quarantined:
             events.append(draft("execution_quarantined", data))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..config import RuntimeConfig
     from ..core import Ref
     from ..executors import ExecutorPlan
+    from ..goals import Goal
     from ..lease import Lease
     from ..placements import Launcher
     from ..records import SessionActor
@@ -50,6 +51,7 @@ class StreamPlan:
     """All streams that are open, by their ids. Read on the actor loop, where it is changed."""
     lease: Lease
     backlog: Backlog
+    goal: Goal | None = None
     late: LateCalls = field(default_factory=LateCalls)
 
     @property

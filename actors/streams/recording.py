@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from propolis.messages import (
     Advanced,
     Checkpointed,
+    Decision,
     EventDraft,
+    GetDecision,
     RecordedStep,
     RecordStep,
     RecordSteps,
@@ -19,11 +21,15 @@ from propolis.messages import (
 
 from ..core import LATER, Handlers, Owed, Reply
 from .endings import draft, given
+from .finding import read_surely
 from .hearing import Hearing
 from .life import Life
 from .plan import StreamPlan
 
 __all__ = ["Recording"]
+
+_NOTES: Final = {"decision": "decision_made", "outcome": "outcome_recorded", "problem": "problem_reported"}
+"""What is said of a step of such a kind: all that it holds."""
 
 
 class Recording(Hearing):
@@ -166,10 +172,22 @@ class Recording(Hearing):
         )
         self.request(self._plan.sessions, request, done, failed)
 
+    def get_decision(self, message: GetDecision) -> object:
+        """Have it looked up."""
+        reply = self.keep_asked()
+
+        def found(decision: Decision | None) -> None:
+            if reply is not None:
+                reply.set(decision)
+
+        read_surely(self, self._plan, message, found, lambda error: self.refused(error, reply))
+        return LATER
+
     handlers: ClassVar[Handlers] = {
         **Hearing.handlers,
         SaveCheckpoint: save_checkpoint,
         RecordStep: record_step,
+        GetDecision: get_decision,
     }
 
 
@@ -177,6 +195,9 @@ def _events_of(message: RecordStep, attempt: int) -> tuple[EventDraft, ...]:
     step = message.step
     if step.status == "begun":
         return ()
+    note = _NOTES.get(step.kind)
+    if note is not None:
+        return (draft(note, step.value, node_id=message.node_id),)
     about: dict[str, Any] = {"name": step.name, "segment": step.segment, "call": step.call, "attempt": attempt}
     about |= given(ms=message.ms, visit=message.visit or None, tries=message.tries if message.tries > 1 else None)
     if step.failure is not None:

@@ -14,8 +14,9 @@ LINES = 400
 
 
 def test_no_file_is_past_the_limit() -> None:
-    """A file that long has two roles."""
-    lengths = {str(module): len((ROOT / module).read_text(encoding="utf-8").splitlines()) for module in modules()}
+    """A file that long has two roles. (An __init__.py has one, however much there is to name.)"""
+    written = [module for module in modules() if module.name != "__init__.py"]
+    lengths = {str(module): len((ROOT / module).read_text(encoding="utf-8").splitlines()) for module in written}
     assert {} == {name: length for name, length in lengths.items() if length > LINES}, f"past {LINES} lines: split it"
 
 

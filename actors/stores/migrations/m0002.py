@@ -1,4 +1,4 @@
-"""Version 2: triggers, recorded steps, every checkpoint of a run, and what workers do.
+"""Version 2: triggers, recorded steps, every checkpoint of a run, what workers do, and goals.
 
 A migration is history and never changes, so it has its own description of the tables and imports none of today's.
 """
@@ -18,6 +18,7 @@ def upgrade(connection: Connection) -> None:
     _triggers(metadata)
     _steps(metadata)
     _workers(metadata)
+    _goals(metadata)
     metadata.create_all(connection, checkfirst=False)
 
 
@@ -75,4 +76,25 @@ def _workers(metadata: MetaData) -> None:
         Column("runtime_id", Text, primary_key=True),
         Column("reported_at", BIG, nullable=False),
         Column("report", LargeBinary, nullable=False),
+    )
+
+
+def _goals(metadata: MetaData) -> None:
+    Table(
+        "goals",
+        metadata,
+        Column("goal_id", Text, primary_key=True),
+        Column("shape", Text, nullable=False),
+        Column("owner", Text),
+        Column("position", BIG, nullable=False),
+        Column("tally", LargeBinary),
+        Column("progress", LargeBinary),
+        Column("updated_at", BIG, nullable=False),
+    )
+    Table(
+        "goal_streams",
+        metadata,
+        Column("goal_id", Text, primary_key=True),
+        Column("stream_id", Text, primary_key=True),
+        Column("since", BIG, nullable=False),
     )

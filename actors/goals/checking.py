@@ -1,0 +1,138 @@
+"""Calls predicates, judges and checks, where user code runs, and turns what they say into verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from propolis.messages import Event, Failure, Payload
+
+from ..core import Reply
+from ..executors import AsyncCalling
+from ..host import Host
+from ..records.subscriptions import Runner
+from .folding import MISSING, OBSERVED, observed_in
+from .spec import Goal
+
+__all__ = ["Check", "Checking", "Verdict", "checks_of", "verdict_event"]
+
+AT_ONCE: Final = 8
+"""Calls that are under way together: a judge mostly waits for its model."""
+
+
+class Check(NamedTuple):
+    """One call that is to be made."""
+
+    part: str
+    """Id of the criterion or constraint."""
+    key: str | None
+    function: Callable[..., Any]
+    event: Event
+    """In which stands what it is about."""
+
+
+class Verdict(NamedTuple):
+    """What came of a check. One of the two is None."""
+
+    check: Check
+    score: float | None = None
+    error: str | None = None
+
+
+def checks_of(goal: Goal, events: Iterable[Event]) -> tuple[Check, ...]:
+    """The calls that these events ask for. Pure."""
+    wanted = tuple(goal.checks())
+    return tuple(
+        Check(part, key, function, event)
+        for event in events
+        for part, on, key, function in wanted
+        if OBSERVED.get(event.type) == on
+    )
+
+
+class Checking:
+    """Of one page of events. Nothing that a check does ends it, but the end of its event loop."""
+
+    def __init__(self, host: Host, seconds: float, checks: Sequence[Check]) -> None:
+        self._host = host
+        self._seconds = seconds
+        self._checks = checks
+        self._waiting = list(reversed(checks))
+        self._verdicts: dict[int, Verdict] = {}
+
+    def begin(self, run: Runner) -> Reply[None]:
+        """Have them called, on an event loop of user code; the reply comes when all are, or the loop was given up."""
+        done: Reply[None] = Reply()
+
+        async def main() -> None:
+            await self._run()
+            with contextlib.suppress(asyncio.InvalidStateError):  # it was given up, and came back after all
+                done.set(None)
+
+        run(main, lambda: done.offer_error(TimeoutError("its event loop was blocked for too long, and given up")))
+        return done
+
+    async def _run(self) -> None:
+        await asyncio.gather(*(self._work() for _ in range(min(AT_ONCE, len(self._checks)))))
+
+    def settled(self, otherwise: str = "it was not called") -> tuple[Verdict, ...]:
+        """All of them, in order; those that have no verdict yet have failed for this reason."""
+        missing = (Verdict(check, error=otherwise) for check in self._checks)
+        return tuple(self._verdicts.get(index, verdict) for index, verdict in enumerate(missing))
+
+    async def _work(self) -> None:
+        while self._waiting:
+            index = len(self._checks) - len(self._waiting)
+            check = self._waiting.pop()
+            self._verdicts[index] = await self._call(check)
+
+    async def _call(self, check: Check) -> Verdict:
+        try:
+            value = observed_in(check.event)
+            if check.key is not None and value is not MISSING:
+                value = value.get(check.key, MISSING) if isinstance(value, dict) else MISSING
+            if value is MISSING:
+                return Verdict(check, error="there is nothing to look at")
+            said = await AsyncCalling(self._host).call(check.function, (value,), self._seconds)
+            return Verdict(check, *_score_of(said))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # it is us who are cancelled: the loop is closing
+            return Verdict(check, error=_words(error))
+        except BaseException as error:  # noqa: BLE001 - whatever a check raises is told, and ends nothing
+            return Verdict(check, error=_words(error))
+
+
+def _score_of(said: object) -> tuple[float | None, str | None]:
+    if isinstance(said, bool):
+        return float(said), None
+    if isinstance(said, (int, float)) and not math.isnan(said) and 0.0 <= said <= 1.0:
+        return float(said), None
+    return None, f"it said {said!r:.200}, and is to say True, False, or a number from 0 to 1"
+
+
+def _words(error: BaseException) -> str:
+    failure = Failure.of(error)
+    return f"{failure.kind}: {failure.message}"[:1_000]
+
+
+def verdict_event(goal: Goal, verdict: Verdict, host: Host) -> Event:
+    """What is published of it: of the execution that it is about."""
+    event = verdict.check.event
+    about = {"goal_id": goal.id, "part": verdict.check.part, "about_seq": event.seq}
+    failed = verdict.score is None
+    said = {"error": verdict.error} if failed else {"score": verdict.score}
+    return Event(
+        type="goal_check_failed" if failed else "goal_verdict",
+        stream_id=event.stream_id,
+        session_id=event.session_id,
+        execution_id=event.execution_id,
+        graph_id=event.graph_id,
+        correlation_id=event.correlation_id,
+        timestamp=host.now(),
+        data_payload=Payload.of({**about, **said}),
+    )
