@@ -33,6 +33,8 @@ class Score(Message, tag="goal.score.v1"):
 
     observed: int = 0
     total: float = 0.0
+    failed: int = 0
+    """Checks that gave no verdict."""
 
 
 class Breach(Message, tag="goal.breach.v1"):
@@ -64,9 +66,11 @@ class GoalTally(Message, tag="goal.tally.v1"):
     """By severity."""
     criteria: Pairs[Score] = Pairs()
     constraints: Pairs[Score] = Pairs()
-    checks_failed: int = 0
     latest: tuple[Breach, ...] = ()
     """The last ones."""
+    due: tuple[int, ...] = ()
+    """Since everything is as it should be: the outputs, decisions and outcomes by which it is. When hard constraints
+    have been checked for as many, the goal is achieved."""
     achieved_seq: int | None = None
     """The event with which the goal was achieved for the first time."""
     achieved_at: datetime | None = None

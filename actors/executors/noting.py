@@ -23,6 +23,7 @@ from propolis.messages import (
 )
 
 from ..core import ask
+from .figures import NODE
 from .names import check_name
 from .outcomes import digest_of
 from .running import running_step
@@ -169,7 +170,9 @@ async def _record(
 ) -> RecordedStep:
     value = Payload.of(about, key.kind, attempt.limit)
     step = begun_step(key, digest_of(what)).model_copy(update={"status": "done", "value": value})
-    await calling.answer(ask(attempt.ref, RecordStep(epoch=attempt.begin.epoch, step=step), timeout=None))
+    node = NODE.get()
+    request = RecordStep(epoch=attempt.begin.epoch, step=step, node_id=None if node is None else node[0])
+    await calling.answer(ask(attempt.ref, request, timeout=None))
     attempt.replay.keep(step)
     return step
 

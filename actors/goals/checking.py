@@ -123,7 +123,7 @@ def _words(error: BaseException) -> str:
 def verdict_event(goal: Goal, verdict: Verdict, host: Host) -> Event:
     """What is published of it: of the execution that it is about."""
     event = verdict.check.event
-    about = {"goal_id": goal.id, "part": verdict.check.part, "about_seq": event.seq}
+    about = {"goal_id": goal.id, "shape": goal.shape, "part": verdict.check.part, "about_seq": event.seq}
     failed = verdict.score is None
     said = {"error": verdict.error} if failed else {"score": verdict.score}
     return Event(

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from propolis.messages import Breach, Event, GoalProgress, GoalTally, Pairs, Score
 
 from .spec import Constraint, Goal, ObservedAs, SuccessCriterion
-from .standing import is_achieved, progress_of
+from .standing import is_checked, is_reached, progress_of
 
 __all__ = ["GOAL_EVENTS", "OBSERVED", "Fold", "MISSING", "measure", "observed_in", "satisfies"]
 
@@ -63,13 +63,15 @@ class Fold:
         self._counts = {name: getattr(tally, name) for name in _COUNTS}
         self._problems = dict(tally.problems)
         self._scores = {
-            part.id: [score.observed, score.total]
+            part.id: [score.observed, score.total, score.failed]
             for parts, scores in ((goal.success_criteria, tally.criteria), (goal.constraints, tally.constraints))
             for part in parts
             for score in (scores.get(part.id, Score()),)
         }
         self._latest = list(tally.latest)
+        self._due = tally.due
         self._achieved = (tally.achieved_seq, tally.achieved_at)
+        self._shape = goal.shape
         self.seq = tally.seq
 
     def tally(self) -> GoalTally:
@@ -80,14 +82,16 @@ class Fold:
             criteria=self._scored(self.goal.success_criteria),
             constraints=self._scored(self.goal.constraints),
             latest=tuple(self._latest),
+            due=self._due,
             achieved_seq=self._achieved[0],
             achieved_at=self._achieved[1],
             **self._counts,
         )
 
     def _scored(self, parts: Sequence[_Part]) -> Pairs[Score]:
+        counted = ((part.id, self._scores[part.id]) for part in parts)
         return Pairs(
-            {part.id: Score(observed=int(self._scores[part.id][0]), total=self._scores[part.id][1]) for part in parts}
+            {id: Score(observed=int(n), total=total, failed=int(failed)) for id, (n, total, failed) in counted}
         )
 
     def take(self, event: Event) -> None:
@@ -100,17 +104,23 @@ class Fold:
         if event.type not in _WANTED or not self._is_of_the_goal(event):
             return
         match event.type:
-            case "goal_verdict":
+            case "goal_verdict" | "goal_check_failed":
                 self._take_verdict(event)
-            case "goal_check_failed":
-                self._counts["checks_failed"] += event.data["goal_id"] == self.goal.id
             case "problem_reported":
                 severity = event.data["severity"]
                 self._problems[severity] = self._problems.get(severity, 0) + 1
             case _:
                 self._take_observation(event)
-        if self._achieved[1] is None and is_achieved(self.goal, self._scores, self._counts["tokens"]):
-            self._achieved = (seq, event.timestamp)
+        self._look_whether_achieved(event)
+
+    def _look_whether_achieved(self, event: Event) -> None:
+        if not is_reached(self.goal, self._scores, self._counts["tokens"]):
+            self._due = ()
+            return
+        if not self._due:
+            self._due = tuple(self._counts[name] for name in ("completed", "decisions", "outcomes"))
+        if self._achieved[1] is None and is_checked(self.goal, self._scores, self._due):
+            self._achieved = (event.seq, event.timestamp)
 
     def _is_of_the_goal(self, event: Event) -> bool:
         if self._streams is None:
@@ -162,7 +172,10 @@ class Fold:
 
     def _take_verdict(self, event: Event) -> None:
         verdict = event.data
-        if verdict["goal_id"] != self.goal.id:
+        if (verdict["goal_id"], verdict["shape"]) != (self.goal.id, self._shape):
+            return
+        if event.type == "goal_check_failed":
+            self._scores.get(verdict["part"], [0, 0, 0])[2] += 1
             return
         for criterion in self.goal.success_criteria:
             if criterion.id == verdict["part"]:
@@ -203,7 +216,6 @@ _COUNTS: Final = (
     "cancelled",
     "tokens",
     "latency_ms",
-    "checks_failed",
 )
 _WANTED: Final = frozenset(GOAL_EVENTS)
 _COMPARED: Final = frozenset(("output_contains", "output_equals"))

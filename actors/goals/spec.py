@@ -149,6 +149,11 @@ class Goal(Validated):
         parts = [(self.complete_at, self.id), *map(_shape_of, self.parts)]
         return hashlib.blake2b(Payload.of(parts).data, digest_size=_DIGEST_BYTES).hexdigest()
 
+    @property
+    def checked(self) -> tuple[Constraint, ...]:
+        """The hard constraints that a function checks."""
+        return tuple(each for each in self.constraints if each.kind == "hard" and each.check is not None)
+
     def checks(self) -> Iterator[tuple[str, ObservedAs, str | None, Callable[..., Any]]]:
         """The functions that it calls: for which part, on what, under which key."""
         for criterion in self.success_criteria:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from propolis.messages import (
     ConstraintStanding,
@@ -14,28 +14,34 @@ from propolis.messages import (
     Score,
 )
 
-from .spec import Constraint, Goal, SuccessCriterion
+from .spec import Constraint, Goal, ObservedAs, SuccessCriterion
 
-__all__ = ["is_achieved", "progress_of"]
+__all__ = ["is_checked", "is_reached", "progress_of"]
 
 FAR_OFF: Final = 0.5
 """A criterion with enough observations, and less than this progress, asks for an adjustment."""
 
 _EPSILON: Final = 1e-9
 
-_Counted = Sequence[float]
-"""Observed, total."""
+_Counted: TypeAlias = Sequence[float]
+"""Observed, total, failed."""
+
+_NOTHING: Final = (0, 0.0, 0)
+_KINDS: Final[tuple[ObservedAs, ...]] = ("output", "decision", "outcome")
+"""In the order of `GoalTally.due`."""
 
 
 def progress_of(goal: Goal, tally: GoalTally) -> GoalProgress:
     """How far it is."""
-    scores = {id: _counted(score) for scored in (tally.criteria, tally.constraints) for id, score in scored.items()}
-    criteria = tuple(_criterion(each, scores.get(each.id, (0, 0.0))) for each in goal.success_criteria)
-    constraints = tuple(_constraint(each, scores.get(each.id, (0, 0.0)), tally.tokens) for each in goal.constraints)
+    scores: dict[str, _Counted] = {part.id: _NOTHING for part in goal.parts}
+    for scored in (tally.criteria, tally.constraints):
+        scores |= {id: _counted(score) for id, score in scored.items()}
+    criteria = tuple(_criterion(each, scores[each.id]) for each in goal.success_criteria)
+    constraints = tuple(_constraint(each, scores[each.id], tally.tokens) for each in goal.constraints)
     recommendation, reasons = _recommend(goal, tally, criteria, constraints, scores)
     same = (
         "seq", "decisions", "outcomes", "successes", "completed", "failed", "cancelled", "tokens", "latency_ms",
-        "problems", "checks_failed", "achieved_at",
+        "problems", "achieved_at",
     )  # fmt: skip
     return GoalProgress(
         goal_id=goal.id,
@@ -46,11 +52,12 @@ def progress_of(goal: Goal, tally: GoalTally) -> GoalProgress:
         criteria=criteria,
         constraints=constraints,
         latest_breaches=tally.latest,
+        checks_failed=sum(score.failed for score in (*tally.criteria.values(), *tally.constraints.values())),
         **{name: getattr(tally, name) for name in same},
     )
 
 
-def is_achieved(goal: Goal, scores: Mapping[str, _Counted], tokens: int) -> bool:
+def is_reached(goal: Goal, scores: Mapping[str, _Counted], tokens: int) -> bool:
     """Whether every criterion is met, every hard constraint kept, and the score high enough."""
     return (
         all(_progress(each, scores[each.id]) >= 1.0 for each in goal.success_criteria)
@@ -59,22 +66,26 @@ def is_achieved(goal: Goal, scores: Mapping[str, _Counted], tokens: int) -> bool
     )
 
 
+def is_checked(goal: Goal, scores: Mapping[str, _Counted], due: Sequence[int]) -> bool:
+    """Whether what hard constraints look at has been checked, as far as it is due."""
+    return all(scores[each.id][0] + scores[each.id][2] >= due[_KINDS.index(each.on)] for each in goal.checked)
+
+
 def _counted(score: Score) -> _Counted:
-    return score.observed, score.total
+    return score.observed, score.total, score.failed
 
 
 def _score(goal: Goal, scores: Mapping[str, _Counted], tokens: int) -> float:
-    none = (0, 0.0)
     weights = sum(each.weight for each in goal.success_criteria)
-    reached = sum(each.weight * _progress(each, scores.get(each.id, none)) for each in goal.success_criteria) / weights
+    reached = sum(each.weight * _progress(each, scores[each.id]) for each in goal.success_criteria) / weights
     soft = [each for each in goal.constraints if each.kind == "soft"]
-    lost = sum(each.weight * (1.0 - _kept(each, scores.get(each.id, none), tokens)) for each in soft)
+    lost = sum(each.weight * (1.0 - _kept(each, scores[each.id], tokens)) for each in soft)
     return max(0.0, reached - lost)
 
 
 def _progress(criterion: SuccessCriterion, counted: _Counted) -> float:
     """Of the share that there has to be, what there is; less while too little was observed."""
-    observed, total = counted
+    observed, total, _ = counted
     if not observed:
         return 0.0
     reached = min(1.0, total / observed / criterion.at_least + _EPSILON)
@@ -84,12 +95,12 @@ def _progress(criterion: SuccessCriterion, counted: _Counted) -> float:
 def _kept(constraint: Constraint, counted: _Counted, tokens: int) -> float:
     if constraint.max_tokens is not None:
         return 0.0 if tokens > constraint.max_tokens else 1.0
-    observed, broken = counted
+    observed, broken, _ = counted
     return 1.0 - broken / observed if observed else 1.0
 
 
 def _criterion(criterion: SuccessCriterion, counted: _Counted) -> CriterionStanding:
-    observed, total = counted
+    observed, total, _ = counted
     progress = _progress(criterion, counted)
     return CriterionStanding(
         id=criterion.id,
@@ -120,9 +131,10 @@ def _recommend(
     constraints: Sequence[ConstraintStanding],
     scores: Mapping[str, _Counted],
 ) -> tuple[Recommendation, tuple[str, ...]]:
-    every = {part.id: (0, 0.0) for part in goal.parts} | dict(scores)
-    if is_achieved(goal, every, tally.tokens):
-        return "complete", ("Every criterion is met.",)
+    if is_reached(goal, scores, tally.tokens):
+        if tally.due and is_checked(goal, scores, tally.due):
+            return "complete", ("Every criterion is met.",)
+        return "continue", ("Every criterion is met, and a hard constraint has yet to be checked.",)
     reasons = [
         f"Hard constraint {each.id!r} is broken, {each.broken} of {each.observed} times."
         for each in constraints

@@ -21,7 +21,7 @@ from propolis.messages import (
 
 from ..core import LATER, Handlers, Owed, Reply
 from .endings import draft, given
-from .finding import read_surely
+from .finding import ask_surely
 from .hearing import Hearing
 from .life import Life
 from .plan import StreamPlan
@@ -180,7 +180,7 @@ class Recording(Hearing):
             if reply is not None:
                 reply.set(decision)
 
-        read_surely(self, self._plan, message, found, lambda error: self.refused(error, reply))
+        ask_surely(self, self._plan, message, found, lambda error: self.refused(error, reply))
         return LATER
 
     handlers: ClassVar[Handlers] = {

@@ -37,7 +37,7 @@ def runtime() -> Iterator[Runtime]:
 PLACEMENTS = {
     "asyncio": (Placement.asyncio(), ""),
     "thread": (Placement.thread(), "_plainly"),
-    "process": (Placement.process(workers=1, warm=0, start_method="forkserver"), ""),
+    "process": (Placement.process(workers=1, warm=0, name="goals", start_method="forkserver"), ""),
 }
 
 Opener = Callable[..., Stream]

@@ -53,14 +53,8 @@ def test_what_was_decided_is_recorded_once_however_often_the_executor_runs(runti
         "tokens": 30,
         "latency_ms": 200.0,
     } == came.data
-    assert ("warning", "slow", "wait") == tuple(
-        reported.data[name] for name in ("severity", "description", "suggested_fix")
-    )
-
-
-def test_decisions_are_listed_with_their_session(runtime: Runtime, opened: Opener) -> None:
-    """With the outcomes of the same session, in order."""
-    result = opened("decide_and_fail_twice").run("t1").get(timeout=PATIENCE)
+    said = tuple(reported.data[name] for name in ("severity", "description", "suggested_fix"))
+    assert ("warning", "slow", "wait") == said
     (decision,) = runtime.decisions(result.session_id).get(timeout=PATIENCE)
     assert ("label", "refund") == (decision.intent, decision.chosen)
     assert [{"paid": 5}] == [outcome["result"] for outcome in decision.outcomes]
@@ -68,23 +62,18 @@ def test_decisions_are_listed_with_their_session(runtime: Runtime, opened: Opene
 
 
 def test_an_outcome_may_be_recorded_by_another_execution(runtime: Runtime, opened: Opener) -> None:
-    """It is often known only later; the decision is found in the store by its id."""
+    """It is often known only later; the decision is found in the store by its id. What is unknown is refused."""
     decision = opened("decide_as_told").run({}).get(timeout=PATIENCE).output
-    result = opened("record_for_another").run(decision).get(timeout=PATIENCE)
+    stream = opened("record_for_another", restart=QUICK.model_copy(update={"max_restarts": 0}))
+    result = stream.run(decision).get(timeout=PATIENCE)
     (came,) = notes(runtime, result.execution_id)
     assert (decision, "act", False) == tuple(came.data[name] for name in ("decision_id", "intent", "success"))
-
-
-@pytest.mark.parametrize("end", ["", ".d0.7", ".d0.0.12345678", "x"])
-def test_an_outcome_of_an_unknown_decision_is_refused_by_name(runtime: Runtime, opened: Opener, end: str) -> None:
-    """An id of another shape, and those of what was never decided."""
-    execution = opened("decide_as_told").run({}).get(timeout=PATIENCE).execution_id
-    stream = opened("record_for_another", restart=QUICK.model_copy(update={"max_restarts": 0}))
-    result = stream.run(execution + end).get(timeout=PATIENCE)
-    assert "decision_not_found" == result.failure.code
-    assert isinstance(result.failure.to_error(), DecisionNotFound)
-    assert repr(execution + end) in result.error
-    assert [] == notes(runtime, result.execution_id)
+    for unknown in ("x", f"{decision}7", f"{decision}.12345678", decision.partition(".")[0]):
+        result = stream.run(unknown).get(timeout=PATIENCE)
+        assert "decision_not_found" == result.failure.code
+        assert isinstance(result.failure.to_error(), DecisionNotFound)
+        assert repr(unknown) in result.error
+        assert [] == notes(runtime, result.execution_id)
 
 
 def test_decisions_of_steps_and_side_by_side_have_ids_of_their_own(runtime: Runtime) -> None:
