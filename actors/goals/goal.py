@@ -19,10 +19,12 @@ from propolis.messages import (
     Moved,
     MoveGoal,
     OpenGoal,
+    PropolisError,
     RuntimeStopped,
     WakeMe,
 )
 
+from ..alarms import wake
 from ..core import LATER, AsyncioActor, Owed, Ref, Reply
 from ..triggers.triggering import ENDS, REJOIN_SECONDS, retry_after
 from .checking import Check, Checking, Verdict, checks_of, verdict_event
@@ -88,8 +90,8 @@ class GoalActor(AsyncioActor):
         self._pursued: dict[str, Goal] = self.kept("pursued", dict)
         """By stream: the goal, which is the same for all of them."""
         self._owed = Owed()
-        self._seq = 0
-        """Everything up to here was looked at."""
+        self._looked = (0, 0)
+        """For a row that stands at the first of these, everything up to the second was looked at."""
         self._is_reading = False
 
     def on_start(self) -> None:
@@ -159,7 +161,7 @@ class GoalActor(AsyncioActor):
         if goal is None:
             self._leave()
             return
-        me, seq = self._services.owner, self._seq
+        me, (stood, looked) = self._services.owner, self._looked
         limit = PAGE_WITH_CHECKS if any(goal.checks()) else PAGE
 
         def job(store: Store) -> Page | None:
@@ -170,7 +172,7 @@ class GoalActor(AsyncioActor):
             progress = row.progress or progress_of(goal, tally)
             if row.owner not in (None, me) and any(each.runtime_id == row.owner for each in store.runtimes()):
                 return Page(row, tally, progress, foreign=True)
-            after = max(seq, tally.seq)
+            after = looked if stood == tally.seq else tally.seq
             end = store.last_seq()  # first: whatever is committed from here on has a greater number
             events = store.events_after(after, _FILTER, limit) if end > after else ()
             last = events[-1].seq or 0 if events else after
@@ -224,13 +226,12 @@ class GoalActor(AsyncioActor):
         row, now = page.row, self.host.now()
         news = news_of(goal, row.progress, row.tally, page.progress, page.breaches, now)
         if not page.counted and not self._is_worth_a_write(page):
-            self._seq = page.tally.seq
+            self._looked = (row.tally.seq, page.tally.seq)
             self._wait(POLL_SECONDS)
             return
         said = tuple(verdict_event(goal, verdict, self.host) for verdict in verdicts)
 
         def moved(_: Moved) -> None:
-            self._seq = page.tally.seq
             if page.full:
                 self._read()
             else:
@@ -264,16 +265,16 @@ class GoalActor(AsyncioActor):
 
         def answered(landed: Moved | None) -> None:
             if landed is None:
-                self._seq = 0  # somebody else has moved it
-                self._wait(POLL_SECONDS)
+                self._wait(POLL_SECONDS)  # somebody else has moved it
             else:
                 then(landed)
 
         def failed(error: BaseException) -> None:
-            if isinstance(error, LeaseLost):
-                self._wait(REJOIN_SECONDS)
-            elif not isinstance(error, ENDS):
+            if isinstance(error, ENDS):
+                return
+            if not isinstance(error, PropolisError):
                 raise error
+            self._wait(REJOIN_SECONDS)  # the runtime was declared lost, or whoever commits has crashed
 
         self.request(self._sessions, request, answered, failed)
 
@@ -281,4 +282,4 @@ class GoalActor(AsyncioActor):
         self._wake_me(seconds, self._read)
 
     def _wake_me(self, seconds: float, call: Callable[[], object]) -> None:
-        self.request(self._services.wakeups, WakeMe(after=seconds), lambda _: call(), lambda _: None)
+        wake(self, self._services.wakeups, WakeMe(after=seconds), call)
