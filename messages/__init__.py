@@ -23,6 +23,7 @@ from .commands import (
     WakeMe,
     Woken,
 )
+from .copies import ExecutionCopy, ImportRefused, SessionCopy, SessionRow, StepCopy
 from .decisions import Decision, GetDecision, Severity
 from .errors import (
     ActorRestarted,
@@ -253,6 +254,7 @@ __all__ = [
     "EventFilter",
     "EventsMissed",
     "ExecutionContext",
+    "ExecutionCopy",
     "ExecutionDetached",
     "ExecutionEnded",
     "ExecutionNotFound",
@@ -287,6 +289,7 @@ __all__ = [
     "GraphInvalid",
     "GraphProblem",
     "IdempotencyConflict",
+    "ImportRefused",
     "InboxRow",
     "InterruptAttempt",
     "InvalidInput",
@@ -364,9 +367,11 @@ __all__ = [
     "SaveCheckpoint",
     "Score",
     "SessionBusy",
+    "SessionCopy",
     "SessionNotFound",
     "SessionPolicy",
     "SessionRecord",
+    "SessionRow",
     "SessionStatus",
     "Severity",
     "SlotGranted",
@@ -375,6 +380,7 @@ __all__ = [
     "StaleWriter",
     "StartExecution",
     "StartStream",
+    "StepCopy",
     "StepFailed",
     "StepInDoubt",
     "StepKey",

@@ -43,6 +43,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "execution_cancelled",
     "execution_completed",
     "execution_failed",
+    "execution_imported",
     "execution_parked",
     "execution_paused",
     "execution_quarantined",

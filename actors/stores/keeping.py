@@ -1,4 +1,4 @@
-"""The part of a store over SQLAlchemy that has to do with triggers, goals, retention and evidence."""
+"""The part of a store over SQLAlchemy that has to do with triggers, goals, retention, evidence and copies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from propolis.messages import Decision, GoalRow, TriggerRow
+from propolis.messages import Decision, GoalRow, SessionCopy, TriggerRow
 
-from . import aiming, noting, pruning
+from . import aiming, copying, noting, pruning
 from .evidence import SessionEvidence, find_evidence
-from .statements import of_session
+from .statements import Statements, of_session
 from .stepping import runs_of
 from .triggering import find_trigger, list_triggers
 
@@ -34,6 +34,12 @@ class Keeping:
 
     def find_evidence(self, session_id: str) -> SessionEvidence | None:
         return self.run_read(lambda connection: find_evidence(connection, session_id))
+
+    def copy_session(self, session_id: str) -> SessionCopy | None:
+        return self.run_read(lambda connection: copying.find_copy(connection, session_id))
+
+    def import_session(self, copy: SessionCopy, now: datetime) -> SessionCopy:
+        return self.run_write(lambda connection: copying.put_copy(connection, Statements(), copy, now))
 
     def get_trigger(self, entry_point: str) -> TriggerRow | None:
         return self.run_read(lambda connection: find_trigger(connection, entry_point))

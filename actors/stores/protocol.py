@@ -28,6 +28,7 @@ from propolis.messages import (
     Recovered,
     RunHistory,
     RuntimeRow,
+    SessionCopy,
     SessionRecord,
     SessionStatus,
     TriggerRow,
@@ -257,6 +258,20 @@ class Store(Protocol):
 
     def find_evidence(self, session_id: str) -> SessionEvidence | None:
         """What there is to say about why a session does not get on; None when there is no such session."""
+        ...
+
+    # --- copies ---
+
+    def copy_session(self, session_id: str) -> SessionCopy | None:
+        """All of a session that a resume of it needs; None when there is none."""
+        ...
+
+    def import_session(self, copy: SessionCopy, now: datetime) -> SessionCopy:
+        """Put a session in, in one transaction, owned by nobody: what had not ended is paused. As it is now.
+
+        Raises ImportRefused, with nothing done: an id or an idempotency key of it is there, or it does not hold
+        together.
+        """
         ...
 
     # --- retention ---

@@ -36,9 +36,11 @@ __all__ = [
     "find_checkpoint",
     "find_history",
     "forget_steps",
+    "list_all_checkpoints",
     "list_checkpoints",
     "prune_checkpoints",
     "runs_of",
+    "step_of",
     "step_rows",
 ]
 
@@ -156,6 +158,12 @@ def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[Che
         )
         for row in connection.execute(query).mappings()
     )
+
+
+def list_all_checkpoints(connection: Connection, runs: Any) -> tuple[Checkpoint, ...]:
+    """The checkpoints of these runs, to be kept elsewhere."""
+    query = select(checkpoints).where(checkpoints.c.run.in_(runs)).order_by(*checkpoints.primary_key.columns)
+    return tuple(_checkpoint_of(row) for row in connection.execute(query).mappings())
 
 
 def find_checkpoint(connection: Connection, runs: Any, checkpoint_id: str) -> Checkpoint | None:

@@ -13,6 +13,7 @@ from propolis.actors import Store
 from propolis.messages import Event, EventFilter, ExecutionContext, SessionNotFound, SessionRecord, SessionStatus
 
 from .asking import cancel_session, pause_session
+from .importing import import_sessions
 from .logs import show_logs
 from .options import json_option, limit_option, store_option
 from .plain import iso, json_text, one_line, plain, print_table, when
@@ -94,10 +95,10 @@ def show_session(session_id: str, store: str, limit: int, as_json: bool) -> None
 @limit_option("At most N sessions, when none is named.")
 @json_option
 def export_sessions(session_ids: Sequence[str], folder: Path, store: str, limit: int | None, as_json: bool) -> None:
-    """Write sessions as one JSON document each: those named, or all."""
+    """Write sessions as one JSON document each: those named, or all. Beside it, what `import` needs besides."""
     with reading(store) as opened:
         records = _chosen(opened, session_ids, limit or EVERYTHING)
-    written = [write_state(folder, record) for record in records]
+        written = [write_state(folder, record, opened.copy_session(record.session_id)) for record in records]
     if as_json:
         click.echo(json_text([str(path) for path in written]))
     else:
@@ -107,6 +108,7 @@ def export_sessions(session_ids: Sequence[str], folder: Path, store: str, limit:
 sessions.add_command(cancel_session)
 sessions.add_command(pause_session)
 sessions.add_command(show_logs)
+sessions.add_command(import_sessions)
 
 
 def _chosen(store: Store, session_ids: Sequence[str], limit: int) -> list[SessionRecord]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from propolis.messages import ExecutionResult, InvalidInput, SessionRecord
+from propolis.messages import ExecutionResult, InvalidInput, SessionCopy, SessionRecord, encode
 
 from .plain import iso, json_text, plain
 
-__all__ = ["SCHEMA_VERSION", "state_of", "write_state"]
+__all__ = ["COPY_FILE", "SAFE_ID", "SCHEMA_VERSION", "STATE_FILE", "state_of", "write_state"]
 
 SCHEMA_VERSION = "1.1"
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+STATE_FILE = "state.json"
+COPY_FILE = "session.msgpack"
 
 
 def state_of(record: SessionRecord) -> dict[str, Any]:
@@ -95,29 +98,40 @@ def _mapping(value: Any) -> dict[str, Any]:
     return shown if isinstance(shown, dict) else {"value": shown}
 
 
-def write_state(folder: Path, record: SessionRecord) -> Path:
+def write_state(folder: Path, record: SessionRecord, copy: SessionCopy | None = None) -> Path:
     """Write `folder/sessions/<id>/state.json`, and return its path. A reader sees the old document or the new one.
+
+    With a `copy` that goes beside it, for an import that is to miss nothing: steps, checkpoints, values which JSON
+    cannot say.
 
     Raises:
         InvalidInput: the id, as the store has it, is no safe name for a folder.
         OSError: it cannot be written there.
     """
-    if _SAFE.fullmatch(record.session_id) is None:
+    if SAFE_ID.fullmatch(record.session_id) is None:
         raise InvalidInput(
             what=f"session {record.session_id!r}",
             reason="its id is no safe name for a folder",
             remedy="Something else than Propolis wrote it; look at the store.",
         )
-    target = folder / "sessions" / record.session_id / "state.json"
+    target = folder / "sessions" / record.session_id / STATE_FILE
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".state.json.{os.getpid()}")
+    text = (json_text(state_of(record)) + "\n").encode()
+    if copy is not None:
+        digest = hashlib.sha256(text).digest()
+        _write(target.with_name(COPY_FILE), encode(copy.model_copy(update={"digest": digest})))
+    _write(target, text)
+    return target
+
+
+def _write(target: Path, data: bytes) -> None:
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json_text(state_of(record)) + "\n")
+        with draft.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    return target
