@@ -3,117 +3,184 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, and_, case, func, literal, select, union_all, update
+from sqlalchemy import Select, Update, and_, bindparam, case, func, select, update
 
-from propolis.messages import Recovered, RecoveredExecution, RecoverExecutions
+from propolis.messages import (
+    ExecutionState,
+    ExecutionStatus,
+    MessageError,
+    Recovered,
+    RecoveredExecution,
+    RecoverExecutions,
+    unchecked,
+)
 
 from .batch import Batch
 from .posting import inbox_of
-from .rows import as_payload, spec_of, state_of
-from .schema import UNFINISHED, checkpoints, executions, sessions
+from .rows import as_payload, spec_of
+from .schema import UNFINISHED, checkpoints, executions, from_micros, sessions
 
 __all__ = ["recover_executions"]
 
-_OF_SESSION = (
-    sessions.c.owner_execution_id,
-    sessions.c.checkpoint_execution_id,
-    sessions.c.checkpoint_id,
-    sessions.c.checkpoint_node,
-)
+_new_state: Final = unchecked(ExecutionState)
+_new_recovered: Final = unchecked(RecoveredExecution)
+
+_UNFINISHED: Final[frozenset[ExecutionStatus]] = frozenset({"pending", "running", "restarting", "parked"})
+_OWN: Final = executions.c.execution_id
+_START: Final = case(
+    (sessions.c.checkpoint_execution_id == _OWN, sessions.c.checkpoint_memory),
+    (sessions.c.start_execution_id == _OWN, sessions.c.start_memory),
+    (sessions.c.memory.is_(None), sessions.c.checkpoint_memory),
+    else_=sessions.c.memory,
+).label("start")
+"""The memory that a re-run starts from."""
+
+
+def _unfinished(owner: Any) -> Any:
+    return and_(owner, executions.c.entry_point == bindparam("of_entry_point"), UNFINISHED)
+
+
+def _find(owner: Any) -> Select[Any]:
+    columns: tuple[Any, ...] = (
+        executions.c.id,
+        executions.c.execution_id,
+        executions.c.session_id,
+        executions.c.spec,
+        executions.c.status,
+        executions.c.epoch,
+        executions.c.attempt,
+        executions.c.restarts,
+        executions.c.lost_attempts,
+        executions.c.owner,
+        executions.c.started_at,
+        _START,
+        sessions.c.owner_execution_id,
+        sessions.c.checkpoint_execution_id,
+        sessions.c.checkpoint_id,
+        sessions.c.checkpoint_node,
+    )
+    return (
+        select(*columns)
+        .select_from(executions.outerjoin(sessions, sessions.c.session_id == executions.c.session_id))
+        .where(_unfinished(owner))
+        .order_by(executions.c.id)
+        .limit(bindparam("limit"))
+        .with_for_update(of=executions)  # another runtime's takeover waits, where the store has locks for rows
+    )
+
+
+def _take(owner: Any) -> Update:
+    was_running = and_(executions.c.status == "running", executions.c.owner.is_not(None))
+    return (
+        update(executions)
+        .where(_unfinished(owner), executions.c.id <= bindparam("last"))
+        .values(
+            owner=bindparam("me"),
+            epoch=executions.c.epoch + 1,
+            lost_attempts=executions.c.lost_attempts + case((was_running, 1), else_=0),
+        )
+    )
+
+
+# Of one owner at a time: each is a stretch of an index, in order. One search over all of them would sort everything
+# there is for every page. And made once, since a statement takes longer to make than to run.
+_OF_NOBODY: Final = executions.c.owner.is_(None)
+_OF_OWNER: Final = executions.c.owner == bindparam("of")
+_FIND: Final = {True: _find(_OF_NOBODY), False: _find(_OF_OWNER)}
+_TAKE: Final = {True: _take(_OF_NOBODY), False: _take(_OF_OWNER)}
+_ALL_OF_OWNER: Final = _find(_OF_OWNER).limit(None)
 
 
 def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
-    """Three statements, however many executions: find, take, read.
+    """A statement that reads, and one that takes, for each owner that has left something, however much it is.
 
     Those that are this runtime's already (`mine`) come all at once, beyond the limit, and keep their epoch: nobody is
     taken over, and what still runs of them goes on.
     """
-    connection = batch.connection
-    me = batch.runtime_id
-    others = tuple(owner for owner in write.dead_owners if owner != me)
-    found = list(connection.execute(_find(write, (None, *others))).scalars())
-    more = len(found) > write.limit
+    connection, me = batch.connection, batch.runtime_id
+    of = {"of_entry_point": write.entry_point, "limit": write.limit + 1}
+    mine = connection.execute(_ALL_OF_OWNER, of | {"of": me}).all() if write.mine else []
+    found: list[Any] = []
+    for owner in (None, *(owner for owner in write.dead_owners if owner != me)):
+        found += connection.execute(_FIND[owner is None], of | {"of": owner}).all()
+    found.sort(key=_by_id)
     taken = found[: write.limit]
-    mine = list(connection.execute(_owned(write, me).order_by(executions.c.id)).scalars()) if write.mine else []
-    if taken:
-        was_running = and_(executions.c.status == "running", executions.c.owner.is_not(None))
-        connection.execute(
-            update(executions)
-            .where(executions.c.id.in_(taken))
-            .values(
-                owner=me,
-                epoch=executions.c.epoch + 1,
-                lost_attempts=executions.c.lost_attempts + case((was_running, 1), else_=0),
-            )
-        )
-    return Recovered(executions=tuple(_read(batch, sorted(taken + mine), set(taken))), more=more)
+    for owner in {row.owner for row in taken}:
+        last = {"of": owner, "of_entry_point": write.entry_point, "last": taken[-1].id, "me": me}
+        connection.execute(_TAKE[owner is None], last)
+    rows = sorted([*taken, *mine], key=_by_id) if mine else taken
+    return Recovered(executions=tuple(_read(batch, rows, me)), more=len(found) > write.limit)
 
 
-def _owned(write: RecoverExecutions, owner: str | None) -> Select[Any]:
-    has_owner = executions.c.owner.is_(None) if owner is None else executions.c.owner == owner
-    return select(executions.c.id).where(has_owner, executions.c.entry_point == write.entry_point, UNFINISHED)
+def _by_id(row: Any) -> int:
+    id: int = row[0]
+    return id
 
 
-def _find(write: RecoverExecutions, owners: tuple[str | None, ...]) -> Select[Any]:
-    # The oldest of each owner, each a stretch of an index, and of those the oldest. One search over all owners would
-    # sort everything there is for every page.
-    parts = [
-        select(_owned(write, owner).order_by(executions.c.id).limit(literal(write.limit + 1)).subquery().c.id)
-        for owner in owners
-    ]
-    either = union_all(*parts).subquery()
-    return select(either.c.id).order_by(either.c.id).limit(literal(write.limit + 1))
-
-
-def _read(batch: Batch, ids: list[int], taken: set[int]) -> list[RecoveredExecution]:
-    own = executions.c.execution_id
-    start = case(
-        (sessions.c.checkpoint_execution_id == own, sessions.c.checkpoint_memory),
-        (sessions.c.start_execution_id == own, sessions.c.start_memory),
-        (sessions.c.memory.is_(None), sessions.c.checkpoint_memory),
-        else_=sessions.c.memory,
-    ).label("start")
-    query = (
-        select(executions, start, *_OF_SESSION)
-        .select_from(executions.outerjoin(sessions, sessions.c.session_id == executions.c.session_id))
-        .where(executions.c.id.in_(ids))
-        .order_by(executions.c.id)
-    )
-    left = inbox_of(batch.connection, ids)
-    rows = batch.connection.execute(query).mappings().all()
+def _read(batch: Batch, rows: Sequence[Any], me: str) -> list[RecoveredExecution]:
+    left = inbox_of(batch.connection, [row.id for row in rows])
     points = _points_beside(batch, rows)
     recovered = []
-    for row in rows:
-        its_own = row["execution_id"]
-        point = points.get(its_own)
-        resumes = row["owner_execution_id"] == its_own != row["session_id"]  # from the session's checkpoint
-        from_checkpoint = resumes or row["checkpoint_execution_id"] == its_own
+    for (
+        _,
+        own,
+        session_id,
+        spec,
+        status,
+        epoch,
+        attempt,
+        restarts,
+        lost_attempts,
+        owner,
+        started_at,
+        start,
+        session_owner,
+        checkpoint_owner,
+        _,
+        node,
+    ) in rows:
+        if status not in _UNFINISHED:
+            raise MessageError(reason="invalid_fields", tag=ExecutionState.tag, detail=f"status: {status!r}")
+        taken = owner != me
+        point = points.get(own)
+        resumes = session_owner == own != session_id  # from the session's checkpoint
+        state = _new_state(
+            execution_id=own,
+            status=status,
+            epoch=epoch + taken,
+            attempt=attempt,
+            restarts=restarts,
+            lost_attempts=lost_attempts + (status == "running" and owner not in (me, None)),
+            owner=me,
+            started_at=from_micros(started_at),
+        )
+        its_node = node if resumes or checkpoint_owner == own else None
         recovered.append(
-            RecoveredExecution(
-                encoded_spec=row["spec"],
-                state=state_of(row),
-                memory=as_payload(row["start"] if point is None else point["memory"]),
-                node=point["node"] if point is not None else row["checkpoint_node"] if from_checkpoint else None,
-                inbox=left.get(its_own, ()),
-                taken=row["id"] in taken,
+            _new_recovered(
+                encoded_spec=spec,
+                state=state,
+                memory=as_payload(start if point is None else point.memory),
+                node=its_node if point is None else point.node,
+                inbox=left.get(own, ()),
+                taken=taken,
             )
         )
     return recovered
 
 
-def _points_beside(batch: Batch, rows: Sequence[RowMapping]) -> dict[str, RowMapping]:
+def _points_beside(batch: Batch, rows: Sequence[Any]) -> dict[str, Any]:
     """The last checkpoints of executions whose session was at another one's last: they run beside each other."""
     beside = {
-        spec_of(row["spec"]).run_id: row["execution_id"]
+        spec_of(row.spec).run_id: row.execution_id
         for row in rows
-        if row["checkpoint_id"] is not None and row["checkpoint_execution_id"] != row["execution_id"]
+        if row.checkpoint_id is not None and row.checkpoint_execution_id != row.execution_id
     }
     if not beside:
         return {}
     last = select(checkpoints.c.run, func.max(checkpoints.c.ordinal).label("ordinal"))
     newest = last.where(checkpoints.c.run.in_(beside)).group_by(checkpoints.c.run).subquery()
     its = and_(checkpoints.c.run == newest.c.run, checkpoints.c.ordinal == newest.c.ordinal)
-    found = batch.connection.execute(select(checkpoints).join(newest, its)).mappings()
-    return {beside[row["run"]]: row for row in found}
+    found = batch.connection.execute(select(checkpoints).join(newest, its))
+    return {beside[row.run]: row for row in found}

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Subquery, and_, delete, func, insert, literal, literal_column, select
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Subquery,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+)
 
 from propolis.messages import (
     AdvanceExecution,
@@ -119,10 +131,15 @@ def forget_steps(connection: Connection, run: str, keys: Iterable[tuple[int, str
         connection.execute(delete(steps).where(its))
 
 
+# Made once: every execution that runs again asks them.
+_STEPS_OF_RUN: Final = select(steps).where(steps.c.run == bindparam("run"))
+_LAST_OF_RUN: Final = select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == bindparam("run"))
+
+
 def find_history(connection: Connection, run: str) -> RunHistory:
     """What a run has behind it."""
-    found = connection.execute(select(steps).where(steps.c.run == run)).mappings()
-    last = connection.scalar(select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == run))
+    found = connection.execute(_STEPS_OF_RUN, {"run": run}).mappings()
+    last = connection.scalar(_LAST_OF_RUN, {"run": run})
     return RunHistory(steps=tuple(step_of(row) for row in found), segment=last or 0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from propolis.messages import (
@@ -12,6 +14,7 @@ from propolis.messages import (
     ExecutionEnded,
     ExecutionRow,
     GetExecution,
+    GetHistory,
     GiveUp,
     Recovered,
     RecoveredExecution,
@@ -40,8 +43,11 @@ LAST_WORDS_SECONDS = 5.0
 """How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
 
 
-FIRST_PAGE, PAGE = 100, 1_000
-"""How many executions are taken over in one transaction: at first, and then."""
+FIRST_PAGE, PAGE = 32, 1_000
+"""How many executions are taken over in one transaction: at first (no more than may run), and then."""
+
+BEGUN_AT_ONCE = 50
+"""How many of them get their actors in one turn: 10,000 in one would hold up everything else for seconds."""
 
 
 class Recovering(Leaving):
@@ -54,6 +60,8 @@ class Recovering(Leaving):
         self._successors: dict[str, Entry] = self.kept("successors", dict)
         """Taken over while an actor of theirs from before was still there: they begin when that one has left."""
         self._recovering = False
+        self._to_begin: deque[tuple[Entry, Order]] = deque()
+        """They have a place, and no actor yet. (After a crash: as those without a place.)"""
 
     def on_start(self) -> None:
         """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
@@ -78,7 +86,7 @@ class Recovering(Leaving):
             entry_point=point.id,
             stream_id=self.stream_id,
             dead_owners=(version_owner(point.version),),  # what was left for this version to run
-            limit=FIRST_PAGE if first else PAGE,
+            limit=min(FIRST_PAGE, point.max_concurrent) if first else PAGE,
             at=self.host.now(),
             mine=mine,
         )
@@ -94,9 +102,9 @@ class Recovering(Leaving):
                 for entry in taken:
                     if self.books.live.get(entry.spec.execution_id) is entry:
                         self._take_in(entry)
-            if batch.more and first:  # behind the commit in which the first begin to run, not in it
-                fence = AppendEvents(events=())
-                self.request(self.plan.sessions, fence, lambda _: self._recover(first=False), self._not_recovered)
+            if batch.more and first:
+                self._begin_some()
+                self._when_they_run(lambda: self._recover(first=False))
                 return
             if batch.more:
                 self._recover(first=False)
@@ -107,6 +115,17 @@ class Recovering(Leaving):
                 self._begin_running()
 
         self.request(self.plan.sessions, request, recovered, self._not_recovered)
+
+    def _when_they_run(self, then: Callable[[], None]) -> None:
+        """Behind the commit that counts the attempts of the first, and behind the reading of what they have recorded:
+        a page of a thousand would hold up either.
+        """
+
+        def claimed(_: object) -> None:
+            read = GetHistory(run="")
+            self.request(self.plan.sessions, read, lambda _: then(), self._not_recovered)
+
+        self.request(self.plan.sessions, AppendEvents(events=()), claimed, self._not_recovered)
 
     def _found(self, found: RecoveredExecution) -> None:
         execution_id = found.state.execution_id
@@ -155,7 +174,7 @@ class Recovering(Leaving):
         else:
             self.books.accepted += 1
         if entry.inbox and (order := order_of(entry.inbox)) is not None:
-            self.spawn_execution(entry, order)  # somebody wanted that while nobody had it
+            self._begin_soon(entry, order)  # somebody wanted that while nobody had it
             return
         match "run" if any_version else version_mismatch(self.plan.entry_point, entry.spec, entry.state):
             case "park":
@@ -163,13 +182,13 @@ class Recovering(Leaving):
                 return
             case "fail":
                 failure = version_failure(self.plan.entry_point, entry.spec)
-                self.spawn_execution(entry, Order(kind="end", status="failed", failure=failure))
+                self._begin_soon(entry, Order(kind="end", status="failed", failure=failure))
                 return
             case "run":
                 pass
         if entry.state.status == "parked":
             self.make_room(self.admission.set_aside(execution_id, entry.spec.priority))
-            self.spawn_execution(entry, WAIT)
+            self._begin_soon(entry, WAIT)
             return
         if entry.state.attempt == 0:
             admitted = self.admission.recover(execution_id, entry.spec.priority)
@@ -177,9 +196,26 @@ class Recovering(Leaving):
             self.make_room(self.admission.set_aside(execution_id, entry.spec.priority))
             admitted = self.admission.readmit(execution_id)
         if admitted.start_now:
-            self.spawn_execution(entry, CLAIM)
+            self._begin_soon(entry, CLAIM)
         else:
             self.watch_pending(entry)
+
+    def _begin_soon(self, entry: Entry, order: Order) -> None:
+        self._to_begin.append((entry, order))
+        if len(self._to_begin) == 1:
+            self._go_on_beginning()
+
+    def _go_on_beginning(self) -> None:
+        # by way of the loop: a turn in the control lane would go ahead of everything that others ask
+        self.actor_inbox.loop.call_soon(lambda: self.later(self._begin_some))
+
+    def _begin_some(self) -> None:
+        for _ in range(min(BEGUN_AT_ONCE, len(self._to_begin))):
+            entry, order = self._to_begin.popleft()
+            if entry.ref is None and self.books.live.get(entry.spec.execution_id) is entry:  # not ended meanwhile
+                self.spawn_execution(entry, order)
+        if self._to_begin:
+            self._go_on_beginning()
 
     def _leave_to_version(self, entry: Entry) -> None:
         """It began under another version, and waits for that one."""
