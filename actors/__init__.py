@@ -62,6 +62,7 @@ from .records import (
     QueueSubscriber,
     RefSubscriber,
     SessionActor,
+    StateActor,
     StoreThreads,
     Subscriber,
 )
@@ -134,6 +135,7 @@ __all__ = [
     "Services",
     "SessionActor",
     "SessionEvidence",
+    "StateActor",
     "Store",
     "StoreThreads",
     "StreamActor",

@@ -36,6 +36,9 @@ CrashPoint: TypeAlias = Literal[
     "step.before",
     "step.committed",
     "step.answered",
+    # a change of shared memory, which is a step too
+    "state.before",
+    "state.committed",
     # a checkpoint, and an event of the executor's own
     "checkpoint.before",
     "checkpoint.committed",

@@ -34,7 +34,7 @@ from .goals import check_goal, pursue, pursue_no_more
 from .lease import Lease
 from .membership import Membership, OpenedStream
 from .placements import AsyncioPlacement, ProcessPlacement, ThreadPlacement
-from .records import EventActor, SessionActor, StoreThreads
+from .records import EventActor, SessionActor, StateActor, StoreThreads
 from .retention import RetentionActor, has_retention
 from .services import Services
 from .stores import Store
@@ -100,7 +100,9 @@ class RuntimeActor(Membership):
             wakeups=wakeups,
             events=events,
         )
-        services.sessions = self.spawn(SessionActor, services, name="sessions")
+        services.sessions = sessions = self.spawn(SessionActor, services, name="sessions")
+        keep = self._config.state_history_max
+        services.state = self.spawn(StateActor, sessions, wakeups, self._threads, keep, name="state")
         events.proxy().set_sessions(services.sessions)
         if has_retention(self._config):
             self.spawn(RetentionActor, self._config, self._threads, wakeups, name="retention")

@@ -26,7 +26,7 @@ __all__ = ["Services"]
 
 @dataclass(kw_only=True)
 class Services:
-    """Made by the root when its store is open; `sessions` is filled in once that actor is there."""
+    """Made by the root when its store is open; `sessions` and `state` are filled in once those actors are there."""
 
     lease: Lease
     backlog: Backlog
@@ -38,6 +38,7 @@ class Services:
     wakeups: Ref[Any]
     events: Ref[Any]
     sessions: Ref[Any] | None = None
+    state: Ref[Any] | None = None
     streams: dict[str, Ref[Any]] = field(default_factory=dict)
     """Those that are open, by their ids. On the actor loop."""
     goals: dict[str, Goal] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class Services:
         else:
             launcher = self.asyncio_placement if kind == "asyncio" else self.thread_placement
         assert self.sessions is not None, "the SessionActor is started before any stream"
+        assert self.state is not None, "the StateActor is started before any stream"
         return StreamPlan(
             entry_point=entry_point,
             executor=plan,
@@ -88,6 +90,7 @@ class Services:
             sessions=self.sessions,
             events=self.events,
             wakeups=self.wakeups,
+            state=self.state,
             config=self.config,
             lease=self.lease,
             backlog=self.backlog,

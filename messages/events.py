@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from .base import Message, Request
 from .payload import Payload
@@ -13,7 +13,9 @@ __all__ = [
     "LIFECYCLE_EVENTS",
     "LIVE_EVENTS",
     "Event",
+    "EventDraft",
     "EventFilter",
+    "EventOrigin",
     "EventsMissed",
     "PublishEvents",
     "WatchEvents",
@@ -95,7 +97,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
 LIFECYCLE_EVENTS: Final = frozenset(
     type
     for type in EVENT_TYPES
-    if type.startswith(("execution_", "goal_", "step_", "stream_", "store_", "timer_", "trigger_"))
+    if type.startswith(("execution_", "goal_", "state_", "step_", "stream_", "store_", "timer_", "trigger_"))
     or type
     in {
         "constraint_violation",
@@ -108,6 +110,21 @@ LIFECYCLE_EVENTS: Final = frozenset(
     }
 )
 """What only the machinery says, since it is what happened; `ctx.emit` refuses them."""
+
+
+EventDraft: TypeAlias = tuple[str, str | None, bytes | None]
+"""An event that goes with a write: its type, node, and encoded data. Whose it is, and when, the write says."""
+
+
+class EventOrigin(NamedTuple):
+    """Whose the events of a write are, and when they happened."""
+
+    execution_id: str | None
+    session_id: str | None
+    stream_id: str | None
+    correlation_id: str | None
+    graph_id: str | None
+    at: datetime
 
 
 class Event(Message, tag="event.v1"):

@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Literal
 
 from .base import Message, Request
-from .events import Event
+from .events import Event, EventDraft
 from .failure import Failure
 from .history import RecordedStep
 from .payload import Payload
 from .records import Checkpoint, ExecutionReport
-from .writes import EventDraft
 
 __all__ = [
     "AttemptBegan",

@@ -11,7 +11,7 @@ from .payload import Payload
 
 __all__ = ["GetHistory", "RunHistory", "RecordedStep", "StepKey", "StepKind", "StepStatus"]
 
-StepKind: TypeAlias = Literal["step", "sleep", "receive", "ask", "call", "decision", "outcome", "problem"]
+StepKind: TypeAlias = Literal["step", "sleep", "receive", "ask", "call", "state", "decision", "outcome", "problem"]
 StepStatus: TypeAlias = Literal["begun", "done", "failed"]
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar
 
 from .base import Message, Request
 from .codec import decode_as
-from .events import Event
+from .events import Event, EventDraft, EventOrigin
 from .goals import LeaveGoal, MoveGoal, OpenGoal
 from .history import RecordedStep
 from .payload import Payload
 from .questions import AnswerQuestion
 from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
+from .state import ChangeState
 from .triggers import MoveTrigger, OpenTrigger
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "AwaitTurn",
     "ClearInbox",
     "DeleteSession",
-    "EventDraft",
     "InboxRow",
     "LeaseWasLost",
     "LeaveTurn",
@@ -40,21 +40,6 @@ __all__ = [
     "RuntimeRow",
     "Write",
 ]
-
-
-EventDraft: TypeAlias = tuple[str, str | None, bytes | None]
-"""An event that goes with a write: its type, node, and encoded data. Whose it is, and when, the write says."""
-
-
-class EventOrigin(NamedTuple):
-    """Whose the events of a write are, and when they happened."""
-
-    execution_id: str
-    session_id: str
-    stream_id: str
-    correlation_id: str
-    graph_id: str | None
-    at: datetime
 
 
 class Opened(Message, tag="write.opened.v1"):
@@ -346,4 +331,5 @@ Write = (
     | OpenGoal
     | MoveGoal
     | LeaveGoal
+    | ChangeState
 )

@@ -18,6 +18,7 @@ from propolis.actors import (
     RuntimeActor,
     RuntimeConfig,
     SessionActor,
+    StateActor,
     Subscriber,
     find_progress,
     list_progress,
@@ -300,6 +301,13 @@ class Looking:
         sessions = self._running().services.sessions
         assert sessions is not None
         return sessions
+
+    @property
+    def state_ref(self) -> Ref[StateActor]:
+        """The StateActor's reference."""
+        state = self._running().services.state
+        assert state is not None
+        return state
 
     @property
     def events_ref(self) -> Ref[EventActor]:

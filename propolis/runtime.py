@@ -29,6 +29,7 @@ from .calls import Call, settled, then
 from .checks import flag, seconds, text
 from .engine import Engine
 from .looking import Looking
+from .sharing import Sharing
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Runtime"]
 
 
-class Runtime(Looking):
+class Runtime(Looking, Sharing):
     """Runs streams over one store.
 
     `store` is "memory:", or "sqlite:///file.db" (relative), "sqlite:////folder/file.db"; or a

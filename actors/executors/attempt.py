@@ -94,7 +94,9 @@ class Attempt:
         "raised",
         "ref",
         "replay",
+        "seen",
         "superseded",
+        "turns",
         "waits",
     )
 
@@ -129,12 +131,21 @@ class Attempt:
         self.replay = Replay(begin.spec.execution_id, begin.history)
         self.raised: dict[int, tuple[BaseException, StepKey]] = {}
         """Exceptions of steps that were raised into the executor, by their identity."""
+        self.seen: dict[tuple[str, str], int] = {}
+        """Of shared memory: the version of each key, by scope and key, that it has read or written last."""
+        self.turns = 0
+        """How often it has asked for a turn to change some."""
         self.keeps_stack = keeps_stack
         """Its code may wait where it is; else a long wait unwinds it, and it is run again when that is over."""
         self.logged = 0
         """Records that `ctx.log` was to keep."""
         self.waits: tuple[RecordedStep, ...] = ()
         """What it is being unwound for."""
+
+    def next_turn(self) -> int:
+        """The number of a turn that it asks for."""
+        self.turns += 1
+        return self.turns
 
     # -- what the contexts do ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from propolis.messages import ExecutionReport, Origin
 from ..core import Reply
 from ..specs import Backoff
 from . import steps, waits
+from .access import Access, permitted
 from .attempt import Attempt
 from .calling import AsyncCalling, PlainCalling
 from .deciding import Deciding, SyncDeciding
@@ -29,10 +30,11 @@ _BACKOFF: Final = Backoff()
 class _Shared:
     """What both kinds of context only read."""
 
-    __slots__ = ("_attempt",)
+    __slots__ = ("_access", "_attempt")
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, access: Access | None = None) -> None:
         self._attempt = attempt
+        self._access = access
 
     @property
     def execution_id(self) -> str:
@@ -71,9 +73,10 @@ class _Shared:
 
     @property
     def session_state(self) -> dict[str, Any]:
-        """A fresh copy of the whole memory."""
+        """A fresh copy of the whole memory, of scope "execution"."""
         self._attempt.replay.look()
-        return self._attempt.memory.read_all()
+        memory = self._attempt.memory.read_all()
+        return memory if self._access is None else self._access.visible(memory)
 
     @property
     def deadline(self) -> datetime | None:
@@ -130,8 +133,8 @@ class Context(_Shared, Deciding):
 
     @property
     def memory(self) -> Memory:
-        """The session's memory."""
-        return Memory(self._attempt)
+        """The session's memory, and what is shared with other executions."""
+        return Memory(self._attempt, access=self._access)
 
     async def checkpoint(self, node: str | None = None, memory: Mapping[str, Any] | None = None) -> str:
         """Commit the memory, with `memory` on top, as the point to start from again. Returns the checkpoint's id.
@@ -141,7 +144,7 @@ class Context(_Shared, Deciding):
         Raises:
             StaleWriter: another attempt or owner has taken over.
         """
-        saved = await self._attempt.ask_checkpoint(node, memory)
+        saved = await self._attempt.ask_checkpoint(node, permitted(memory, self._access))
         return self._attempt.after_checkpoint(saved)
 
     async def emit(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> None:
@@ -272,13 +275,13 @@ class SyncContext(_Shared, SyncDeciding):
 
     @property
     def memory(self) -> SyncMemory:
-        """The session's memory."""
-        return SyncMemory(self._attempt)
+        """As `Context.memory`."""
+        return SyncMemory(self._attempt, self._access)
 
     def checkpoint(self, node: str | None = None, memory: Mapping[str, Any] | None = None) -> str:
         """As `Context.checkpoint`; blocks until it is committed."""
         self._look()
-        saved = _wait(self._attempt.ask_checkpoint(node, memory))
+        saved = _wait(self._attempt.ask_checkpoint(node, permitted(memory, self._access)))
         return self._attempt.after_checkpoint(saved)
 
     def emit(self, type: str, data: Mapping[str, Any] | None = None, *, node_id: str | None = None) -> None:

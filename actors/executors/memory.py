@@ -32,11 +32,14 @@ class WorkingMemory:
 
     def write_batch(self, items: Mapping[str, Any]) -> None:
         """All of them, or, when one cannot be encoded, none."""
+        self._items.update(self.encoded(items))
+        self.changed = True
+
+    def encoded(self, items: Mapping[str, Any]) -> dict[str, Payload]:
+        """What would be written."""
         if not isinstance(items, Mapping):
             raise InvalidInput(what="memory", reason=f"{items!r:.200} is no mapping", remedy="Pass a dict.")
-        encoded = {_checked(key): Payload.of(value, f"memory.{key}", self._limit) for key, value in items.items()}
-        self._items.update(encoded)
-        self.changed = True
+        return {_checked(key): Payload.of(value, f"memory.{key}", self._limit) for key, value in items.items()}
 
     def update(self, key: str, change: Callable[[Any], Any], default: Any = None) -> Any:
         value = change(self.read(key, default))

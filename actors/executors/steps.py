@@ -39,6 +39,7 @@ __all__ = [
     "begun_step",
     "check_seconds",
     "check_wait",
+    "replayed",
     "run_plainly",
     "sleep",
     "step",
@@ -113,7 +114,7 @@ async def step(
     digest = digest_of(args)
     key, recorded = attempt.replay.next("step", name, digest, running_step(attempt))
     if recorded is not None and recorded.status != "begun":
-        return _replayed(attempt, recorded)
+        return replayed(attempt, recorded)
     begun = begun_step(key, digest)
     if recorded is not None and on_doubt != "rerun":
         if on_doubt == "fail":
@@ -170,7 +171,8 @@ async def _call(
         attempt.check()
 
 
-def _replayed(attempt: Attempt, recorded: RecordedStep) -> Any:
+def replayed(attempt: Attempt, recorded: RecordedStep) -> Any:
+    """What a recorded step gave, or raised."""
     try:
         return outcome_of(attempt.begin.spec.execution_id, recorded)
     except BaseException as error:
@@ -237,13 +239,13 @@ def begun_step(key: StepKey, digest: bytes, **more: Any) -> RecordedStep:
 async def wait(attempt: Attempt, calling: Calling, waiting: RecordedStep) -> Any:
     """Wait until this is over: with the stack kept, where the placement can, else by unwinding it."""
     if waiting.status != "begun":
-        return _replayed(attempt, waiting)
+        return replayed(attempt, waiting)
     if not attempt.keeps_stack:
         attempt.waits = (*attempt.waits, waiting)
         raise Parked
     over = await calling.answer(ask(attempt.ref, OpenWait(epoch=attempt.begin.epoch, step=waiting), timeout=None))
     attempt.replay.keep(over)
-    return _replayed(attempt, over)
+    return replayed(attempt, over)
 
 
 def _check_step(

@@ -3,6 +3,7 @@
 from .committer import StoreThread, StoreThreads
 from .events import EventActor
 from .session import SessionActor
+from .state import StateActor
 from .subscriptions import HandlerSubscriber, QueueSubscriber, RefSubscriber, Subscriber
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "QueueSubscriber",
     "RefSubscriber",
     "SessionActor",
+    "StateActor",
     "StoreThread",
     "StoreThreads",
     "Subscriber",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from propolis.messages import (
     AdvanceExecution,
     AppendEvents,
+    ChangeState,
     Event,
+    EventDraft,
     MoveGoal,
     MoveTrigger,
     OpenExecution,
@@ -17,18 +22,22 @@ from propolis.messages import (
 __all__ = ["numbered_events"]
 
 
-def numbered_events(write: Write, first: int) -> list[Event]:
+def numbered_events(write: Write, first: int, outcome: Any) -> list[Event]:
     """The events that a write brought, numbered from `first` on."""
     match write:
         case AppendEvents() | MoveGoal() | MoveTrigger():
             return [event.model_copy(update={"seq": seq}) for seq, event in enumerate(write.events, first)]
         case OpenExecution() | AdvanceExecution() | RecordSteps():
-            return _written_out(write, first)
+            return _written_out(write, first, write.events)
+        case ChangeState():
+            return _written_out(write, first, outcome.events)
         case _:
             return []
 
 
-def _written_out(write: OpenExecution | AdvanceExecution | RecordSteps, first: int) -> list[Event]:
+def _written_out(
+    write: OpenExecution | AdvanceExecution | RecordSteps | ChangeState, first: int, drafts: Sequence[EventDraft]
+) -> list[Event]:
     of = write.event_origin
     return [
         Event(
@@ -43,5 +52,5 @@ def _written_out(write: OpenExecution | AdvanceExecution | RecordSteps, first: i
             data_payload=None if data is None else Payload(data),
             seq=seq,
         )
-        for seq, (type, node_id, data) in enumerate(write.events, first)
+        for seq, (type, node_id, data) in enumerate(drafts, first)
     ]

@@ -191,7 +191,7 @@ class SessionActor(AsyncioActor):
         for (write, _), outcome in zip(batch, outcomes, strict=True):
             first = getattr(outcome, "first_seq", None)
             if first is not None:
-                events += numbered_events(write, first)
+                events += numbered_events(write, first, outcome)
         if events:
             self._events.tell(PublishEvents(events=tuple(events)))
 

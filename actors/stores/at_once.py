@@ -213,9 +213,10 @@ class _Rows:
 
     def _more_events(self, write: OpenExecution | AdvanceExecution | RecordSteps, written: int = 1) -> Committed:
         """Those after the first, which stands in the row of its execution."""
-        first_seq = self._number(len(write.events))
-        if len(write.events) > written:
-            self._events(draft_rows(first_seq or 0, write)[written:])
+        events = write.events
+        first_seq = self._number(len(events))
+        if len(events) > written:
+            self._events(draft_rows(first_seq or 0, write, events)[written:])
         return Committed(first_seq)
 
     def _number(self, events: int) -> int | None:

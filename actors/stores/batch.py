@@ -10,7 +10,9 @@ from sqlalchemy import Connection, delete
 from propolis.messages import (
     ENDED,
     AdvanceExecution,
+    ChangeState,
     Event,
+    EventDraft,
     ExecutionSpec,
     ExecutionState,
     OpenExecution,
@@ -61,11 +63,17 @@ class Batch:
 
     def add_drafts(self, write: OpenExecution | AdvanceExecution | RecordSteps) -> int | None:
         """Number the events that go with this; the first number, None when there are none."""
-        if not write.events:
+        return self.add_told(write, write.events)
+
+    def add_told(
+        self, write: OpenExecution | AdvanceExecution | RecordSteps | ChangeState, drafts: Sequence[EventDraft]
+    ) -> int | None:
+        """As `add_drafts`, of events that the write itself does not name."""
+        if not drafts:
             return None
         first = self._next
-        self._rows += draft_rows(first, write)
-        self._next += len(write.events)
+        self._rows += draft_rows(first, write, drafts)
+        self._next += len(drafts)
         return first
 
     def next_seq(self) -> int:

@@ -212,6 +212,8 @@ _KEYS: Final = {
     "inbox": ("id",),
     "steps": ("run", "segment", "kind", "name", "call"),
     "checkpoints": ("run", "ordinal"),
+    "state": ("scope", "key"),
+    "state_history": ("scope", "key", "version"),
 }
 _RAW: Final = frozenset({"digest"})
 """Columns of plain bytes."""

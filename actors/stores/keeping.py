@@ -1,4 +1,4 @@
-"""The part of a store over SQLAlchemy that has to do with triggers, goals, retention, evidence and copies."""
+"""The part of a store over SQLAlchemy for triggers, goals, shared memory, retention, evidence and copies."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from propolis.messages import Decision, GoalRow, SessionCopy, TriggerRow
+from propolis.messages import (
+    Decision,
+    GetState,
+    GoalRow,
+    SessionCopy,
+    SharedScope,
+    StateEntries,
+    StateEntry,
+    TriggerRow,
+)
 
-from . import aiming, copying, noting, pruning
+from . import aiming, copying, noting, pruning, sharing
 from .evidence import SessionEvidence, find_evidence
 from .statements import Statements, of_session
 from .stepping import runs_of
@@ -59,6 +68,17 @@ class Keeping:
     def list_decisions(self, session_id: str, *, limit: int = 100) -> tuple[Decision, ...]:
         runs = runs_of(of_session(session_id))
         return self.run_read(lambda connection: noting.list_decisions(connection, runs, limit))
+
+    def read_state(self, questions: Sequence[GetState]) -> list[StateEntries]:
+        return self.run_read(lambda connection: sharing.read_state(connection, questions))
+
+    def list_state(self, *, limit: int = 100) -> tuple[StateEntry, ...]:
+        return self.run_read(lambda connection: sharing.list_state(connection, limit))
+
+    def state_history(
+        self, scope: SharedScope, stream_id: str, key: str, *, limit: int = 100
+    ) -> tuple[StateEntry, ...]:
+        return self.run_read(lambda connection: sharing.state_history_of(connection, scope, stream_id, key, limit))
 
     def retention_bounds(self, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> pruning.Bounds:
         return self.run_read(

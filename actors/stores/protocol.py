@@ -17,6 +17,7 @@ from propolis.messages import (
     ExecutionSpec,
     ExecutionState,
     ExecutionStatus,
+    GetState,
     GoalRow,
     InboxRow,
     Moved,
@@ -31,6 +32,10 @@ from propolis.messages import (
     SessionCopy,
     SessionRecord,
     SessionStatus,
+    SharedScope,
+    StateEntries,
+    StateEntry,
+    StateWritten,
     TriggerRow,
     WorkersReport,
     Write,
@@ -51,7 +56,18 @@ class Committed(NamedTuple):
 
 
 Outcome: TypeAlias = (
-    Committed | Opened | Advanced | Appended | Recovered | TriggerRow | GoalRow | Moved | bool | PropolisError | None
+    Committed
+    | Opened
+    | Advanced
+    | Appended
+    | Recovered
+    | TriggerRow
+    | GoalRow
+    | Moved
+    | StateWritten
+    | bool
+    | PropolisError
+    | None
 )
 """What became of one write: its reply, or the error that it alone met. An error means that nothing of it landed."""
 
@@ -272,6 +288,22 @@ class Store(Protocol):
         Raises ImportRefused, with nothing done: an id or an idempotency key of it is there, or it does not hold
         together.
         """
+        ...
+
+    # --- shared memory ---
+
+    def read_state(self, questions: Sequence[GetState]) -> list[StateEntries]:
+        """Keys of shared scopes, an answer for each question, all of the same moment."""
+        ...
+
+    def list_state(self, *, limit: int = 100) -> tuple[StateEntry, ...]:
+        """Every key that is there, by scope and key: first the global ones, then those of each stream."""
+        ...
+
+    def state_history(
+        self, scope: SharedScope, stream_id: str, key: str, *, limit: int = 100
+    ) -> tuple[StateEntry, ...]:
+        """What a key is and was, the last version first, as far back as that is kept."""
         ...
 
     # --- retention ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import RowMapping
@@ -9,7 +10,9 @@ from sqlalchemy import RowMapping
 from propolis.messages import (
     ENDED,
     AdvanceExecution,
+    ChangeState,
     Event,
+    EventDraft,
     ExecutionResult,
     ExecutionSpec,
     ExecutionState,
@@ -143,13 +146,15 @@ def event_row(seq: int, event: Event) -> tuple[Any, ...]:
     )
 
 
-def draft_rows(seq: int, write: OpenExecution | AdvanceExecution | RecordSteps) -> list[tuple[Any, ...]]:
+def draft_rows(
+    seq: int, write: OpenExecution | AdvanceExecution | RecordSteps | ChangeState, drafts: Sequence[EventDraft]
+) -> list[tuple[Any, ...]]:
     """The rows of the events that go with a write, from this number on."""
     execution_id, session_id, stream_id, correlation_id, graph_id, at = write.event_origin
     moment = to_micros(at)
     return [
         (number, type, stream_id, session_id, execution_id, node_id, graph_id, correlation_id, moment, data)
-        for number, (type, node_id, data) in enumerate(write.events, seq)
+        for number, (type, node_id, data) in enumerate(drafts, seq)
     ]
 
 

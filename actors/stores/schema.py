@@ -40,6 +40,8 @@ __all__ = [
     "metadata",
     "runtimes",
     "sessions",
+    "state",
+    "state_history",
     "steps",
     "to_micros",
     "triggers",
@@ -263,6 +265,33 @@ goal_streams: Final = Table(
     Column("goal_id", Text, primary_key=True),
     Column("stream_id", Text, primary_key=True),
     Column("since", BIG, nullable=False),  # the number of the event behind which its events count
+)
+
+# Memory that executions share, a row for each key: its scope is "global", or "stream:" with the stream's id. What was
+# deleted keeps its row, without a value, so that a version never comes twice.
+state: Final = Table(
+    "state",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", LargeBinary),
+    Column("version", BIG, nullable=False),
+    Column("execution_id", Text),
+    Column("at", BIG, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The last versions of each key, the present one included.
+state_history: Final = Table(
+    "state_history",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("version", BIG, primary_key=True, autoincrement=False),
+    Column("value", LargeBinary),
+    Column("execution_id", Text),
+    Column("at", BIG, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # What the workers of a runtime do, for whoever looks from outside: a row for each runtime that has some.

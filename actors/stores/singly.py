@@ -13,6 +13,7 @@ from propolis.messages import (
     AnswerQuestion,
     Appended,
     AppendEvents,
+    ChangeState,
     ClearInbox,
     DeleteSession,
     LeaveGoal,
@@ -29,6 +30,7 @@ from propolis.messages import (
     SessionBusy,
     SessionNotFound,
     StaleWriter,
+    StateWritten,
     Write,
 )
 
@@ -42,6 +44,7 @@ from .pruning import delete_rows_of
 from .recovering import recover_executions
 from .rows import memory_in, overlaid
 from .schema import UNFINISHED, executions, sessions, to_micros
+from .sharing import SharedKeys, find_recorded
 from .statements import CURRENT_EPOCH, of_session
 from .stepping import checkpoint_row, forget_steps, prune_checkpoints, step_rows
 from .triggering import move_trigger, open_trigger
@@ -134,6 +137,22 @@ def _record(batch: Batch, write: RecordSteps) -> Committed:
     return Committed(batch.add_drafts(write))
 
 
+def _change_state(batch: Batch, write: ChangeState) -> StateWritten:
+    if write.execution_id is not None and write.expected_epoch is not None:
+        _check_epoch(batch, write.execution_id, write.expected_epoch)
+    recorded = find_recorded(batch.connection, write)
+    if recorded is not None:
+        return recorded
+    keys = SharedKeys(batch.connection, batch.statements.state)
+    done = keys.apply(write)
+    if not done.written:
+        return done
+    keys.flush()
+    if write.step is not None:
+        batch.statements.put_steps.run(batch.connection, step_rows(write))
+    return done.model_copy(update={"first_seq": batch.add_told(write, done.events)})
+
+
 def _check_epoch(batch: Batch, execution_id: str, epoch: int) -> None:
     current = _current_epoch(batch, execution_id)
     if current != epoch:
@@ -183,6 +202,7 @@ _APPLY: Final[Mapping[type[Any], Callable[[Batch, Any], Outcome]]] = {
     OpenExecution: open_execution,
     AdvanceExecution: _advance,
     RecordSteps: _record,
+    ChangeState: _change_state,
     AppendEvents: _append,
     RecoverExecutions: recover_executions,
     PostToInbox: _post_to_inbox,

@@ -26,6 +26,7 @@ from .bulk import Bulk, bulk_insert, bulk_update, given
 from .dialect import insert_or_update
 from .rows import EMPTY, EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
 from .schema import LAST_SEQ, events, executions, meta, runtimes, sessions
+from .sharing import bulk_state
 from .stepping import bulk_checkpoints, bulk_steps
 
 __all__ = [
@@ -162,6 +163,7 @@ class Statements:
         )
         self.put_steps: Final = bulk_steps()
         self.put_checkpoints: Final = bulk_checkpoints()
+        self.state: Final = bulk_state()
         self.count_current: Final = Bulk(
             [given(executions.c.execution_id), given(executions.c.epoch)],
             lambda v: select(func.count()).select_from(

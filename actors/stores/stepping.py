@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from propolis.messages import (
     AdvanceExecution,
+    ChangeState,
     Checkpoint,
     CheckpointRecord,
     Failure,
@@ -88,10 +89,11 @@ def _real(rows: Subquery) -> Any:
     return select(rows).where(rows.c.run != literal_column("''"))
 
 
-def step_rows(write: AdvanceExecution | RecordSteps) -> list[tuple[Any, ...]]:
+def step_rows(write: AdvanceExecution | RecordSteps | ChangeState) -> list[tuple[Any, ...]]:
     """The rows of the steps that come with a write."""
     at = to_micros(write.at)
-    run = write.run if isinstance(write, RecordSteps) else write.run or write.state.execution_id
+    run = write.run or write.state.execution_id if isinstance(write, AdvanceExecution) else write.run
+    steps = write.steps if not isinstance(write, ChangeState) else (write.step,) if write.step is not None else ()
     return [
         (
             run,
@@ -105,7 +107,7 @@ def step_rows(write: AdvanceExecution | RecordSteps) -> list[tuple[Any, ...]]:
             1 if step.inherited else 0,
             at,
         )
-        for step in write.steps
+        for step in steps
     ]
 
 

@@ -1,20 +1,31 @@
 """The fast path: runs of writes that do not depend on each other, each run in a handful of statements.
 
-What is opened fresh, advanced without a claim, records steps, or only appends events can go together, as long as no
-execution and no session occurs twice. Everything else is applied by itself (`singly.py`), between two runs.
+What is opened fresh, advanced without a claim, records steps, changes shared memory, or only appends events can go
+together, as long as no execution and no session occurs twice. Everything else is applied by itself (`singly.py`),
+between two runs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from propolis.messages import AdvanceExecution, Appended, AppendEvents, OpenExecution, RecordSteps, Write
+from propolis.messages import (
+    AdvanceExecution,
+    Appended,
+    AppendEvents,
+    ChangeState,
+    OpenExecution,
+    RecordSteps,
+    StateWritten,
+    Write,
+)
 
 from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
 from .posting import clear_inbox
 from .protocol import Committed, Outcome
 from .rows import execution_row
 from .schema import to_micros
+from .sharing import SharedKeys
 from .stepping import checkpoint_row, step_rows
 
 __all__ = ["Odd", "Run"]
@@ -30,6 +41,7 @@ class Run:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._keys: set[tuple[str, str]] = set()
+        self._shared = SharedKeys(batch.connection, batch.statements.state)
         self._clear()
 
     def _clear(self) -> None:
@@ -39,6 +51,7 @@ class Run:
         self._advances: list[tuple[Any, ...]] = []
         self._changes: list[tuple[Any, ...]] = []
         self._steps: list[tuple[Any, ...]] = []
+        self._new_steps: list[tuple[Any, ...]] = []
         self._points: list[tuple[Any, ...]] = []
         self._checks: dict[tuple[str, int], None] = {}  # a set that keeps its order
         self._applied: list[int] = []
@@ -49,7 +62,7 @@ class Run:
             return not (write.claim or write.forget or write.keep_checkpoints)
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)
-        return isinstance(write, (AppendEvents, RecordSteps))
+        return isinstance(write, (AppendEvents, RecordSteps, ChangeState))
 
     def add(self, write: Write) -> Outcome:
         """Take in a write that fits, flushing the run first where it must see that; its outcome if nothing is odd."""
@@ -67,12 +80,23 @@ class Run:
             return self._append(write)
         if isinstance(write, RecordSteps):
             return self._record(write)
+        if isinstance(write, ChangeState):
+            return self._change_state(write)
         raise TypeError(f"{type(write)} is no write of a run")
 
     def _record(self, write: RecordSteps) -> Committed:
         self._check(write.execution_id, write.expected_epoch)
         self._steps += step_rows(write)
         return Committed(self._batch.add_drafts(write))
+
+    def _change_state(self, write: ChangeState) -> StateWritten:
+        if write.execution_id is not None and write.expected_epoch is not None:
+            self._check(write.execution_id, write.expected_epoch)
+        done = self._shared.apply(write)
+        if not done.written:
+            return done
+        self._new_steps += step_rows(write)
+        return done.model_copy(update={"first_seq": self._batch.add_told(write, done.events)})
 
     def _check(self, execution_id: str, epoch: int) -> None:
         if execution_id in self._touched:
@@ -143,4 +167,7 @@ class Run:
             statements.put_checkpoints.run(connection, self._points)
         if self._steps:
             statements.put_steps.run(connection, self._steps)
+        self._shared.flush()
+        if self._new_steps:  # a conflict: one is recorded already, and to be found by itself
+            statements.state[2].run(connection, self._new_steps)
         self._clear()

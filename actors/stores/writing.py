@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from propolis.messages import (
+    ChangeState,
     DeleteSession,
     IdempotencyConflict,
     InvalidInput,
@@ -29,8 +30,11 @@ __all__ = ["apply_apart", "apply_together", "count_events"]
 
 
 def count_events(writes: Sequence[Write]) -> int:
-    """How many events these writes bring."""
-    return sum(len(getattr(write, "events", ())) for write in writes)
+    """How many events these writes bring, at most."""
+    return sum(
+        2 * len(write.changes) if isinstance(write, ChangeState) else len(getattr(write, "events", ()))
+        for write in writes
+    )
 
 
 def apply_together(batch: Batch, writes: Sequence[Write]) -> list[Outcome]:

@@ -162,6 +162,7 @@ class ExecutionActor(Parenting):
         if history is not None:
             self.take_saved(history.segment)
             life.saving = ()  # what has not landed by now never will: it was of an earlier epoch
+        self.drop_turns()
         life.phase = "running"
         late, epoch, attempt = self._plan.late.one, life.state.epoch, life.state.attempt
         trusted = self._plan.lease.is_trusted
@@ -208,6 +209,7 @@ class ExecutionActor(Parenting):
             return
         self.host.reach("attempt.ended")
         life.launched = None
+        self.drop_turns()
         self.attempt_began = self.last_sign = None
         slotless = life.phase in WAITING
         if message.progress is not None:
@@ -297,6 +299,7 @@ class ExecutionActor(Parenting):
     def on_end(self) -> None:
         """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
         self.refuse_asked()
+        self.drop_turns()
         if self._life.launched is not None:
             self._life.launched.supersede()
         if self._spec.origin != "fresh" or self._life.state.epoch > 1:  # one that is replayed queues for its session
@@ -325,6 +328,7 @@ class ExecutionActor(Parenting):
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None
+            self.drop_turns(surely=True)
         if self._goes_on_waiting():
             return
         slotless = life.phase != "running"  # or nobody knows: what waited for something else may have been ending

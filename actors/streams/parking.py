@@ -24,7 +24,7 @@ from .finding import ask_surely
 from .life import Life, Phase
 from .plan import StreamPlan
 from .posted import ended_by, expired
-from .recording import Recording
+from .sharing import Sharing
 
 __all__ = ["Parking"]
 
@@ -34,7 +34,7 @@ LOOK_SECONDS = 3_600.0
 """A long wait looks at the wall clock now and then: that may be set, and a machine may sleep."""
 
 
-class Parking(Recording):
+class Parking(Sharing):
     """While an execution only waits, its slot is free.
 
     What it waits for are rows of its run. Whoever keeps its stack also waits for the reply; where the stack is gone,
@@ -276,13 +276,13 @@ class Parking(Recording):
         self.watch_limits()
 
     obeyed: ClassVar[Mapping[str, Callable[[Any, InboxRow], None]]] = {
-        **Recording.obeyed,
+        **Sharing.obeyed,
         "signal": look_at_waits,
         "answer": look_at_waits,
     }
 
     handlers: ClassVar[Handlers] = {
-        **Recording.handlers,
+        **Sharing.handlers,
         OpenWait: open_wait,
     }
 

@@ -46,6 +46,7 @@ class StreamPlan:
     sessions: Ref[SessionActor]
     events: Ref[Any]
     wakeups: Ref[Any]
+    state: Ref[Any]
     config: RuntimeConfig
     streams: Mapping[str, Ref[Any]]
     """All streams that are open, by their ids. Read on the actor loop, where it is changed."""

@@ -71,7 +71,7 @@ class Recording(Hearing):
                 self._life.launched = None
             self.gone(error)
 
-    def _gets_on(self) -> None:
+    def gets_on(self) -> None:
         """What it lost before no longer counts as in a row."""
         if self._life.state.lost_attempts:
             self._life.state = self._life.state.model_copy(update={"lost_attempts": 0})
@@ -85,7 +85,7 @@ class Recording(Hearing):
         config = self._plan.entry_point.checkpoints
         if config is None and not message.events:
             return self._checkpointed(answer)
-        self._gets_on()
+        self.gets_on()
 
         def saved(_: Advanced | None) -> None:
             self.host.reach("checkpoint.committed")
@@ -145,7 +145,7 @@ class Recording(Hearing):
 
         steps, events = (message.step,), _events_of(message, self._life.state.attempt)
         if self._life.state.lost_attempts and message.step.status != "begun":
-            self._gets_on()
+            self.gets_on()
             self.advance(message.epoch, self.host.now(), events, done, failed, steps=steps)
         else:
             self._write_steps(steps, events, done, failed)

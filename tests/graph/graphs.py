@@ -286,7 +286,7 @@ class Shop(GraphExecutor):
         entry_node="plan",
         nodes=[
             node(plan, "subject", "topic"),
-            node(charge, "", "taken"),
+            node(charge, "", "taken", memory_keys=["shown"]),
             node(show, "", "shown"),
             node(nap, "", "naps"),
         ],

@@ -38,8 +38,8 @@ def test_a_join_waits_for_every_branch_that_is_under_way(ran: Ran) -> None:
     parts = [
         node("a"),
         node("b", gives("b"), writes="x"),
-        node("c", waits_for("x")),
-        node("d", waits_for("x", "d"), writes="y"),
+        node("c", waits_for("x"), memory_keys=["x"]),
+        node("d", waits_for("x", "d"), writes="y", memory_keys=["x"]),
         node("e", reads="x y"),
     ]
     result = ran(graph(parts, "a>b a>c c>d b>e d>e"))
@@ -83,7 +83,7 @@ def test_branches_that_wait_for_each_other_round_a_loop_do_not_wait_for_ever(ran
 
 def test_several_ends_give_their_outputs_together(ran: Ran) -> None:
     """It has ended when no branch is left."""
-    parts = [node("a"), node("b", gives(1), writes="x"), node("c", waits_for("x", 2), writes="y")]
+    parts = [node("a"), node("b", gives(1), writes="x"), node("c", waits_for("x", 2), writes="y", memory_keys=["x"])]
     assert {"x": 1, "y": 2} == ran(graph(parts, FORK)).output
 
 
@@ -119,7 +119,7 @@ def test_fail_all_keeps_what_the_others_had_done(ran: Ran) -> None:
         if ctx.attempt == 1:
             raise ConnectionError
 
-    parts = [node("a"), node("b", flaky), node("c", counted, writes="x"), node("d")]
+    parts = [node("a"), node("b", flaky, memory_keys=["x"]), node("c", counted, writes="x"), node("d")]
     result = ran(graph(parts, "a>b a>c b>d c>d"), restart=QUICK)
     assert ("completed", 1, ["b", "b", "c"]) == (result.status, result.restarts, sorted(runs))
 
@@ -219,7 +219,7 @@ def conflict(policy: str) -> Any:
     parts = [
         node("a", gives("a"), writes="k"),
         node("b", gives({"k": "b", "seen": True}), writes="k seen"),
-        node("c", waits_for("seen", "c"), writes="k"),
+        node("c", waits_for("seen", "c"), writes="k", memory_keys=["seen"]),
         node("d", gives(None), "k", "", optional_keys=["k"]),
         node("e", gives({"k": "e"}), "k", "k"),
     ]

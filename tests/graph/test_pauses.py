@@ -119,9 +119,11 @@ def test_a_pause_stays_one_when_a_branch_beside_it_fails_first(runtime: Runtime)
         if ctx.attempt == 1:
             raise ConnectionError
 
-    parts = [node("a", named("a")), node("b", gives(1), writes="x"), node("c", flaky), node("d", named("d"))]
+    parts = [node("a", named("a")), node("b", gives(1), writes="x"), node("c", flaky, memory_keys=["x"])]
     stream = opened(
-        runtime, graph([*parts, node("e", named("e"))], "a>b a>c b>d c>e", pause_nodes=["b"]), restart=QUICK
+        runtime,
+        graph([*parts, node("d", named("d")), node("e", named("e"))], "a>b a>c b>d c>e", pause_nodes=["b"]),
+        restart=QUICK,
     )
     paused = stream.run().get(timeout=PATIENCE)
     assert ("paused", "b", 1, ["a", "c", "c"]) == (paused.status, paused.paused_at, paused.restarts, runs)
@@ -159,7 +161,7 @@ def test_a_node_that_pauses_itself_is_run_again(runtime: Runtime) -> None:
             await ctx.pause()
         return asked
 
-    stream = opened(runtime, graph([node("a"), node("b", asks, writes="x")], "a>b"))
+    stream = opened(runtime, graph([node("a"), node("b", asks, writes="x", memory_keys=["asked"])], "a>b"))
     paused = stream.run().get(timeout=PATIENCE)
     assert ("paused", "b") == (paused.status, paused.paused_at)
     result = resumed(stream, paused.session_id)

@@ -51,7 +51,9 @@ def test_a_step_of_each_visit_is_a_step_of_its_own(runtime: Runtime) -> None:
         return number
 
     ways = [edge("a>a", expression="n < 3", priority=1), edge("a>b")]
-    stream = opened(runtime, graph([node("a", body, writes="n", max_visits=5), node("b", reads="n")], ways))
+    stream = opened(
+        runtime, graph([node("a", body, writes="n", memory_keys=["paused"], max_visits=5), node("b", reads="n")], ways)
+    )
     paused = stream.run().get(timeout=PATIENCE)
     assert ("paused", "a", [1, 1]) == (paused.status, paused.paused_at, taken)
     result = resumed(stream, paused.session_id)

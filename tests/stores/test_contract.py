@@ -10,10 +10,11 @@ from propolis.actors.stores import SqlStore, open_store
 
 from .builders import StillHost
 from .contract import StoreContract
+from .contract_state import StateContract
 from .contract_triggers import PruningContract, TriggersContract
 
 
-class TestMemoryStore(StoreContract, TriggersContract, PruningContract):
+class TestMemoryStore(StoreContract, StateContract, TriggersContract, PruningContract):
     """SQLite in memory."""
 
     @pytest.fixture
@@ -24,7 +25,7 @@ class TestMemoryStore(StoreContract, TriggersContract, PruningContract):
         store.close()
 
 
-class TestFileStore(StoreContract, TriggersContract, PruningContract):
+class TestFileStore(StoreContract, StateContract, TriggersContract, PruningContract):
     """SQLite in a file."""
 
     @pytest.fixture

@@ -11,6 +11,7 @@ from propolis.messages import NodeTimedOut
 
 from ...core import Reply
 from ...host import Host
+from ..access import Access
 from ..calling import start_thread
 from ..context import Context, SyncContext
 from ..protocol import is_coroutine_function
@@ -20,12 +21,14 @@ __all__ = ["NodeContext", "SyncNodeContext", "call_function", "limited", "within
 
 
 class NodeContext(Context):
-    """The execution's context, as the function of a node gets it: events that it emits are the node's."""
+    """The execution's context, as the function of a node gets it: events that it emits are the node's, and of memory
+    it has what the node declares.
+    """
 
     __slots__ = ("node_id",)
 
-    def __init__(self, ctx: Context, node_id: str) -> None:
-        super().__init__(ctx._attempt)
+    def __init__(self, ctx: Context, node_id: str, access: Access | None = None) -> None:
+        super().__init__(ctx._attempt, access)
         self.node_id = node_id
 
     async def emit(self, type: str, data: Any = None, *, node_id: str | None = None) -> None:
@@ -46,8 +49,8 @@ class SyncNodeContext(SyncContext):
 
     __slots__ = ("node_id", "time_is_over")
 
-    def __init__(self, ctx: Context, node_id: str) -> None:
-        super().__init__(ctx._attempt)
+    def __init__(self, ctx: Context, node_id: str, access: Access | None = None) -> None:
+        super().__init__(ctx._attempt, access)
         self.node_id = node_id
         self.time_is_over = False
 
@@ -106,6 +109,7 @@ async def call_function(
     inputs: Any,
     timeout: float | None,
     stalled: Callable[[], None],
+    access: Access | None = None,
 ) -> Any:
     """Call it and await it, for `timeout` seconds at most.
 
@@ -118,8 +122,8 @@ async def call_function(
     """
     host = ctx._attempt.host
     if is_coroutine_function(function):
-        return await within(host, timeout, node_id, function(NodeContext(ctx, node_id), inputs))
-    context = SyncNodeContext(ctx, node_id)
+        return await within(host, timeout, node_id, function(NodeContext(ctx, node_id, access), inputs))
+    context = SyncNodeContext(ctx, node_id, access)
     reply = start_thread(host, function, (context, inputs))
     coming = asyncio.ensure_future(_settled(reply))
     try:

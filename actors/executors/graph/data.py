@@ -9,9 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from propolis.messages import InvalidInput, NodeInputMissing, NodeOutputInvalid
 
+from ..access import Access
 from .spec import EdgeSpec, NodeSpec
 
-__all__ = ["inputs_of", "origins_of", "outputs_of"]
+__all__ = ["access_of", "inputs_of", "origins_of", "outputs_of"]
 
 
 def origins_of(node: NodeSpec, via: Iterable[EdgeSpec]) -> dict[str, str]:
@@ -20,6 +21,12 @@ def origins_of(node: NodeSpec, via: Iterable[EdgeSpec]) -> dict[str, str]:
     for edge in via:
         origins.update({key: origin for key, origin in edge.input_mapping.items() if key in origins})
     return origins
+
+
+def access_of(node: NodeSpec, origins: Mapping[str, str]) -> Access:
+    """What its function may use of `ctx.memory`: what it declares, and where its inputs are read from."""
+    writes = frozenset((*node.outputs, *node.memory_keys))
+    return Access(node.id, writes | frozenset(node.inputs) | frozenset(origins.values()), writes)
 
 
 def inputs_of(node: NodeSpec, values: Mapping[str, Any]) -> Any:

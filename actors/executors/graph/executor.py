@@ -82,18 +82,18 @@ class GraphExecutor:
         await Run(self._chart, ctx, position, self._runners, key).run()
         await ctx.memory.delete(key)
         keys = dict.fromkeys(key for node in position.end_nodes() for key in self._chart.nodes[node].outputs)
-        values = {key: await ctx.memory.read(key, _MISSING) for key in keys}
+        values = {key: await ctx.memory.read(key, _MISSING, scope="execution") for key in keys}
         return {key: value for key, value in values.items() if value is not _MISSING}
 
     async def _position(self, ctx: Context, key: str, input: Any) -> Position:
         """Where it stands: at the start, or where another attempt, or the execution that it resumes, left it."""
         assert self._chart is not None
         digest = hashlib.sha256(ctx._attempt.begin.spec.input_data.data).hexdigest()[:16]
-        data = await ctx.memory.read(key) if ctx.origin != "fresh" or ctx.attempt > 1 else None
+        data = await ctx.memory.read(key, scope="execution") if ctx.origin != "fresh" or ctx.attempt > 1 else None
         if data is None:
             await _write_input(ctx, input)
             return Position.at(ctx.entry_node or self.spec.entry_node, ctx.execution_id, digest)
-        for other in await ctx.memory.read_all() if ctx.origin in ("resume", "fork") else ():
+        for other in await ctx.memory.read_all(scope="execution") if ctx.origin in ("resume", "fork") else ():
             if other.startswith(f"{POSITION}."):  # of one that joined, and came in between
                 await ctx.memory.delete(other)
         position = Position.from_data(data)

@@ -102,7 +102,7 @@ class Run:
         if resumes_at is not None:
             self._position.go_to(token, resumes_at)
             return
-        outputs = {key: await self._ctx.memory.read(key) for key in self._chart.nodes[token.node].outputs}
+        outputs = {key: self._attempt.memory.read(key) for key in self._chart.nodes[token.node].outputs}
         try:
             await self._leave(token, Outcome(outputs=outputs))
         except Exception as error:  # noqa: BLE001 - the way behind it is a part of the branch

@@ -48,6 +48,8 @@ class NodeSpec(Validated):
     """What it writes."""
     optional_keys: _Keys = ()
     """Of both: what may be missing."""
+    memory_keys: _Keys = ()
+    """What its function reads and writes of `ctx.memory`, in any scope, beside its inputs and outputs."""
     input_model: type[BaseModel] | None = None
     """Inputs come as this model, and its fields are input keys; those with a default may be missing."""
     output_model: type[BaseModel] | None = None

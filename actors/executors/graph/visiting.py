@@ -18,7 +18,7 @@ from ..signals import Parked
 from .calling import NodeContext, call_function, limited, within
 from .chart import MOST_CALLS, Chart
 from .choosing import routed
-from .data import inputs_of, origins_of, outputs_of
+from .data import access_of, inputs_of, origins_of, outputs_of
 from .position import Position, Token
 from .runners import ModelRunner, NodeCall, NodeRunner
 from .spec import NodeSpec
@@ -125,10 +125,14 @@ class Visits:
                 await AsyncCalling(attempt.host).pause(after)
 
     async def _try(self, token: Token, node: NodeSpec, spend: Callable[[int], None]) -> Outcome:
-        inputs, host = await self._inputs(token, node), self._ctx._attempt.host
+        via = [self._chart.edges[edge] for edge in token.via if edge in self._chart.edges]
+        origins, host = origins_of(node, via), self._ctx._attempt.host
+        inputs, access = await self._inputs(node, origins), access_of(node, origins)
+        context = NodeContext(self._ctx, node.id, access)
+        call = NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=spend)
         runner = self._runners.get(node.kind)
         if runner is not None:
-            value = await within(host, node.timeout, node.id, runner.run(self._call(node, inputs, spend)))
+            value = await within(host, node.timeout, node.id, runner.run(call))
         else:
             assert callable(node.function), "a graph is checked before it runs"
             value = await call_function(
@@ -138,6 +142,7 @@ class Visits:
                 inputs,
                 node.timeout,
                 lambda: self._tell("node_stalled", node.id, {"seconds": node.timeout}),
+                access,
             )
         edges = self._chart.edges_from[node.id]
         if node.kind == "router":
@@ -147,18 +152,12 @@ class Visits:
         if not undecided:
             return Outcome(outputs=outputs)
         decider = cast("ModelRunner", self._runners["model"])  # a graph is checked before it runs
-        call = self._call(node, inputs, spend)
         picked = await within(host, node.timeout, node.id, decider.decide(call, undecided, outputs))
         return Outcome(outputs=outputs, picked=frozenset(picked))
 
-    def _call(self, node: NodeSpec, inputs: Any, spend: Callable[[int], None]) -> NodeCall:
-        context = NodeContext(self._ctx, node.id)
-        return NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=spend)
-
-    async def _inputs(self, token: Token, node: NodeSpec) -> Any:
+    async def _inputs(self, node: NodeSpec, origins: Mapping[str, str]) -> Any:
         memory, values = self._ctx.memory, {}
-        via = [self._chart.edges[edge] for edge in token.via if edge in self._chart.edges]
-        for key, origin in origins_of(node, via).items():
+        for key, origin in origins.items():
             value = await memory.read(origin, _MISSING)
             if value is not _MISSING:
                 values[key] = value

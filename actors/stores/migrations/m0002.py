@@ -1,4 +1,4 @@
-"""Version 2: triggers, recorded steps, every checkpoint of a run, what workers do, and goals.
+"""Version 2: triggers, recorded steps, every checkpoint of a run, shared memory, what workers do, and goals.
 
 A migration is history and never changes, so it has its own description of the tables and imports none of today's.
 """
@@ -17,6 +17,7 @@ def upgrade(connection: Connection) -> None:
     metadata = MetaData()
     _triggers(metadata)
     _steps(metadata)
+    _state(metadata)
     _workers(metadata)
     _goals(metadata)
     metadata.create_all(connection, checkfirst=False)
@@ -65,6 +66,31 @@ def _steps(metadata: MetaData) -> None:
         Column("node", Text),
         Column("at", BIG, nullable=False),
         Column("memory", LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+def _state(metadata: MetaData) -> None:
+    Table(
+        "state",
+        metadata,
+        Column("scope", Text, primary_key=True),
+        Column("key", Text, primary_key=True),
+        Column("value", LargeBinary),
+        Column("version", BIG, nullable=False),
+        Column("execution_id", Text),
+        Column("at", BIG, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    Table(
+        "state_history",
+        metadata,
+        Column("scope", Text, primary_key=True),
+        Column("key", Text, primary_key=True),
+        Column("version", BIG, primary_key=True, autoincrement=False),
+        Column("value", LargeBinary),
+        Column("execution_id", Text),
+        Column("at", BIG, nullable=False),
         sqlite_with_rowid=False,
     )
 
