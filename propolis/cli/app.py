@@ -16,6 +16,7 @@ from .doctor import doctor, why
 from .graph import graph
 from .questions import answer, questions
 from .sessions import sessions
+from .shared import state
 from .top import top
 
 __all__ = ["main"]
@@ -68,5 +69,6 @@ main.add_command(graph)
 main.add_command(sessions)
 main.add_command(questions)
 main.add_command(answer)
+main.add_command(state)
 main.add_command(top)
 main.add_command(why)

@@ -73,6 +73,15 @@ def test_recovery_finishes_what_a_killed_process_left(tmp_path: Path) -> None:
     ] == run("recovery.py", tmp_path)
 
 
+def test_a_stock_is_shared_and_no_piece_is_sold_twice(tmp_path: Path) -> None:
+    """Though every customer is run twice."""
+    assert [
+        "8 pieces sold, 2 customers got nothing",
+        "stock: {'stock': -1}",
+        "it began with 7 left, in version 1",
+    ] == run("shared.py", tmp_path)
+
+
 def test_sessions_are_shared_in_the_order_in_which_executions_came(tmp_path: Path) -> None:
     """Joiners of one session see what the one before them remembered, also from another stream."""
     assert [

@@ -128,7 +128,7 @@ class Visits:
         via = [self._chart.edges[edge] for edge in token.via if edge in self._chart.edges]
         origins, host = origins_of(node, via), self._ctx._attempt.host
         inputs, access = await self._inputs(node, origins), access_of(node, origins)
-        context = NodeContext(self._ctx, node.id, access)
+        context = NodeContext(self._ctx, node.id)  # a runner keeps what is its own there
         call = NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=spend)
         runner = self._runners.get(node.kind)
         if runner is not None:
