@@ -17,12 +17,13 @@ COVERAGE_MIN ?= 95
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev
+DESK    := $(VENV)/.stamp-desk
 
 # Tests and the demo start some hundred interpreters: without bytecode each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test again coverage lint format types bench soak chaos clean
+.PHONY: help install demo desk test again coverage lint format types bench soak chaos clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -39,12 +40,19 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(RUNTIME) $(DESK)
+
+$(DESK): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[ai,graph]'
 	@touch $@ $(RUNTIME)
 
 install: $(DEV) ## make the venv with everything for development
 
 demo: $(RUNTIME) ## run the demo
 	$(BIN)/propolis demo
+
+desk: $(DESK) ## run the support desk of examples/, offline; DESK_ARGS="--model … --base-url …" asks a provider
+	$(BIN)/python -m examples.support_desk $(DESK_ARGS)
 
 measured := $(if $(COVERAGE),--cov --cov-append --cov-report=)
 

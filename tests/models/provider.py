@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,11 +42,15 @@ class Provider:
         self.requests: list[dict[str, Any]] = []
         self.came = threading.Semaphore(0)
         self.base_url = ""
+        self.answer: Callable[[dict[str, Any]], Reply] = self._next
 
-    def next(self, request: dict[str, Any]) -> Reply:
-        """Take note of a request."""
+    def note(self, request: dict[str, Any]) -> Reply:
+        """Take note of a request: what it is answered with."""
         self.requests.append(request)
         self.came.release()
+        return self.answer(request)
+
+    def _next(self, request: dict[str, Any]) -> Reply:
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
@@ -77,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """A request for a completion, the only one there is."""
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        reply = self.answers.next(request)
+        reply = self.answers.note(request)
         if reply.held is not None:
             reply.held.wait()
         try:
