@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from propolis.messages import Payload
+
 __all__ = ["Findings", "check", "watch"]
 
 WATCH = """
@@ -72,6 +74,7 @@ def check(folder: Path, words: list[list[Any]], kills: int) -> Findings:
         _check_owners(connection)
         _check_words(words, rows)
         _check_events(connection, rows)
+        counted = _check_shared(connection)
         repeated = _check_effects(connection, folder, rows, kills)
     finally:
         connection.close()
@@ -86,6 +89,7 @@ def check(folder: Path, words: list[list[Any]], kills: int) -> Findings:
         attempts=sum(row[3] for row in rows.values()),
         lost_attempts=sum(row[4] for row in rows.values()),
         repeated_in_flight=repeated,
+        counted=counted,
     )
 
 
@@ -134,6 +138,16 @@ def _check_events(connection: sqlite3.Connection, rows: dict[str, Any]) -> None:
         assert 1 == sum(row[1] == "tick" for row in rows.values())
     seqs = [row[0] for row in connection.execute("SELECT seq FROM events ORDER BY seq")]
     assert seqs == sorted(set(seqs))
+
+
+def _check_shared(connection: sqlite3.Connection) -> int:
+    """What executions have counted together: each count is recorded, told, and in the sum, once."""
+    row = connection.execute("SELECT version, value FROM state WHERE scope = 'global' AND key = 'steps'").fetchone()
+    version, value = row if row is not None else (0, b"\x00")
+    recorded = connection.execute("SELECT count(*) FROM steps WHERE kind = 'state' AND status = 'done'").fetchone()[0]
+    told = connection.execute("SELECT count(*) FROM events WHERE type = 'state_changed'").fetchone()[0]
+    assert (version, version, version) == (recorded, told, Payload(value).value())
+    return int(version)
 
 
 def _check_effects(connection: sqlite3.Connection, folder: Path, rows: dict[str, Any], kills: int) -> int:

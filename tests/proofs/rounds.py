@@ -102,8 +102,8 @@ def sweep(folder: Path, *, point: str, skip: int, seed: int) -> dict[str, Any]:
     prepare(folder)
     draw = random.Random(f"{seed} {point} {skip}")
     jobs = [
-        Job("plain", "async", steps=3),
-        Job("restarted", "thread", steps=2, fails=True),
+        Job("plain", "async", steps=3, counts=True),
+        Job("restarted", "thread", steps=2, fails=True, counts=True),
         Job("sleeper", "async", steps=3, sleep=1, checkpoint=2, looks=True),
         Job("unwound", "thread", steps=3, sleep=2, checkpoint=1, emits=True),
         Job("cancelled", "async", steps=400, cancel=True),
@@ -150,6 +150,7 @@ def some_jobs(draw: random.Random, round: int, sessions: list[str], processes: b
                 fails=draw.random() < 0.2,
                 joins=joined,
                 cancel=draw.random() < 0.1,
+                counts=draw.random() < 0.3,
             )
         )
     return jobs

@@ -42,6 +42,8 @@ class Job(NamedTuple):
     joins: str | None = None
     """The session of an execution that was acknowledged before."""
     cancel: bool = False
+    counts: bool = False
+    """It counts its steps in memory that all executions share."""
 
 
 class Mouth:
@@ -72,6 +74,8 @@ async def body(ctx: Any, data: Any) -> Any:
     at = await ctx.memory.read("at", 0) if job.looks and job.joins is None else 0
     while at < job.steps:
         at = await ctx.step("append", partial(append, data["file"], ctx.execution_id, ctx.epoch), at)
+        if job.counts:
+            await ctx.memory.update("steps", lambda steps: steps + 1, default=0, scope="global")
         if at == job.sleep:
             await ctx.sleep(0.12)
         if at == job.checkpoint:
@@ -98,7 +102,13 @@ def open_streams(runtime: Runtime, triggers: bool, names: Iterable[str]) -> dict
     streams = {}
     for name in names:
         width = 50 if name == "async" else 4
-        point = EntryPoint(id=name, max_concurrent=width, placement=STREAMS[name], restart=RESTART)
+        point = EntryPoint(
+            id=name,
+            max_concurrent=width,
+            placement=STREAMS[name],
+            restart=RESTART,
+            isolation_level="synchronized",
+        )
         streams[name] = runtime.open_stream(point, body if name == "async" else plain).get()
     if triggers:
         tick = EntryPoint(id="tick", trigger_type="timer", trigger_config={"delay": 0.05})
