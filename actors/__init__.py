@@ -72,6 +72,7 @@ from .specs import Backoff, EntryPoint, Intensity, Placement, RestartPolicy, Str
 from .stores import Finding, SessionEvidence, Store, open_store
 from .streams import Books, ExecutionActor, StreamActor, StreamPlan
 from .supervision import Supervisor
+from .tracing import Trace, begin_trace, execution_span, node_span, parse_trace, step_span
 from .wakeup import WakeupActor
 
 __all__ = [
@@ -147,14 +148,17 @@ __all__ = [
     "SyncContext",
     "SyncMemory",
     "ThreadPlacement",
+    "Trace",
     "Unwind",
     "WakeupActor",
     "Worker",
     "ask",
+    "begin_trace",
     "check_answer",
     "check_store",
     "default_loop",
     "dot_of",
+    "execution_span",
     "find_progress",
     "ids_here",
     "is_coroutine_function",
@@ -163,13 +167,16 @@ __all__ = [
     "load_graph",
     "measure",
     "mermaid_of",
+    "node_span",
     "on_actor_loop",
     "open_store",
     "openai_compatible",
     "parse_graph",
+    "parse_trace",
     "process_started",
     "resolve_graph",
     "rss_of",
+    "step_span",
     "wait_by",
     "wait_for",
 ]

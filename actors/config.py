@@ -61,5 +61,7 @@ class RuntimeConfig(Validated):
     max_waiting_for_store: int = Field(default=20_000, ge=0)
     """Writes that wait, at most, while the store takes none; of new executions, those beyond raise StoreUnavailable at
     once. What is below waits, like its caller. 0: no new execution waits for a store that is away."""
+    tracing: bool = False
+    """Spans of executions, nodes and steps go to the OpenTelemetry provider that is set (`propolis[otel]`)."""
     system_intensity: Intensity = Intensity()
     """How often one of our own actors may crash before its supervisor gives up."""

@@ -53,6 +53,8 @@ class NewExecution(Message):
     """Of one that an event started: the entry points that events went through on the way, its own the last."""
     parent: str | None = None
     """The execution that calls it."""
+    traceparent: str | None = None
+    """The span that asks for it, as W3C writes it."""
 
 
 class StartExecution(NewExecution, Request[Accepted], tag="execution.start.v1"):
@@ -78,6 +80,8 @@ class ResumeExecution(Request[Accepted], tag="execution.resume.v1"):
     memory: Payload | None = None
     checkpoint_id: str | None = None
     fork: bool = False
+    traceparent: str | None = None
+    """The span that asks for it, as W3C writes it."""
 
 
 class ReplayExecution(Request[Accepted], tag="execution.replay.v1"):

@@ -72,6 +72,9 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
     run: str | None = None
     """The run of the session that it goes on with (a resume): whose steps it has behind it. None: its own."""
 
+    traceparent: str | None = None
+    """The trace that it is part of (W3C), and the span there that it hangs below; None: nothing is traced."""
+
     @property
     def run_id(self) -> str:
         """What its steps and checkpoints are kept under: the id of the execution that began the run."""

@@ -23,12 +23,16 @@ from propolis.actors import (
 )
 from propolis.messages import Failure, RuntimeStopped
 
-from .calls import call_method
+from .calls import call_method, then
 
 if TYPE_CHECKING:
+    from .otel import Tracing
     from .stream import Stream
 
 __all__ = ["Engine"]
+
+TRACING_SECONDS = 5.0
+"""How long the end waits for the last spans."""
 
 logger = logging.getLogger("propolis")
 
@@ -42,10 +46,12 @@ class Engine:
         config: RuntimeConfig,
         host: Host,
         failed: Callable[[Engine, Failure | None], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self.host = host
         self.ready: Reply[Services] = Reply()
         self.streams: dict[str, Stream] = {}
+        self.tracing = tracing
         self.loop = ActorLoop(host, mailbox_limit=config.mailbox_limit).start()
         self.threads = StoreThreads(
             host, lambda: open_store(store, host=host) if isinstance(store, str) else store(host)
@@ -68,6 +74,16 @@ class Engine:
         )
         # on the loop, where a root that ends at once cannot slip through, and this thread's lock is not taken twice
         self.loop.post(self.root.actor_inbox.watch, lambda failure: failed(self, failure))
+
+        self.usable: Reply[Any] = self.ready
+        """Ready, and nothing that happens from now on is missed by who is to see it."""
+        if tracing is not None:
+            self.usable = then(self.ready, lambda services: self._trace(tracing, services))
+
+    def _trace(self, tracing: Tracing, services: Services) -> Reply[Any]:
+        """On the actor loop."""
+        tracing.begin(self.threads)
+        return call_method(services.events, "subscribe", tracing.queue, what="The runtime")
 
     @property
     def services(self) -> Services:
@@ -97,6 +113,8 @@ class Engine:
         self.process_placement.close(timeout=1.0)
         self.asyncio_placement.close(timeout=1.0)
         self.thread_placement.close(timeout=0.2)
+        if self.tracing is not None and self._is_ready():
+            self.tracing.finish(TRACING_SECONDS)
         self.threads.close()
         self.loop.stop()
         return stragglers

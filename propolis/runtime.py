@@ -17,6 +17,7 @@ from propolis.actors import (
 )
 from propolis.messages import (
     ExecutionResult,
+    ExtraMissing,
     Failure,
     ForkedRuntime,
     InvalidInput,
@@ -29,6 +30,7 @@ from .calls import Call, settled, then
 from .checks import flag, seconds, text
 from .engine import Engine
 from .looking import Looking
+from .otel import Tracing
 from .sharing import Sharing
 from .stream import Stream
 
@@ -48,7 +50,8 @@ class Runtime(Looking, Sharing):
     and returns a `Call` that is awaited or `.get()`; none blocks by itself.
 
     Threads: one for all actors, one that commits, one that reads the store, one event loop for async executors, and
-    one for each blocking executor that runs; one for worker processes, when a stream asks for them.
+    one for each blocking executor that runs; one for worker processes, when a stream asks for them; one that makes
+    spans, with a `tracer_provider` of OpenTelemetry or `RuntimeConfig.tracing`.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Runtime(Looking, Sharing):
         *,
         config: RuntimeConfig | None = None,
         host: Host | None = None,
+        tracer_provider: Any = None,
     ) -> None:
         if not isinstance(store, str) and not callable(store):
             raise InvalidInput(what="store", reason=f"{store!r} is no URL", remedy='Pass "sqlite:///name.db".')
@@ -66,6 +70,9 @@ class Runtime(Looking, Sharing):
                 raise InvalidInput(what=what, reason=reason, remedy=remedy)
         self.store = store
         self.config = config if config is not None else RuntimeConfig()
+        if tracer_provider is not None and not self.config.tracing:
+            self.config = self.config.model_copy(update={"tracing": True})
+        self._tracer_provider = tracer_provider
         self._host = host if host is not None else Host()
         self._pid = os.getpid()
         self._changing = threading.Lock()
@@ -81,6 +88,7 @@ class Runtime(Looking, Sharing):
         Raises (from the reply):
             InvalidInput: the store's URL.
             StoreCorrupt, StoreTooNew, StoreUnavailable: the store.
+            ExtraMissing: spans are asked for, and OpenTelemetry is not installed.
         """
         if self._engine is not None:
             self._check_process()
@@ -89,7 +97,13 @@ class Runtime(Looking, Sharing):
                 return then(settled(self._stopped), lambda _: self.start())
             if self._engine is None:
                 self._pid = os.getpid()
-                self._engine = Engine(self.store, self.config, self._host, self._failed)
+                try:
+                    tracing = Tracing(self._tracer_provider, self._host) if self.config.tracing else None
+                except (ExtraMissing, InvalidInput) as error:
+                    refused: Call[Runtime] = Call()
+                    refused.set_error(error)
+                    return refused
+                self._engine = Engine(self.store, self.config, self._host, self._failed, tracing)
                 self._stopped = None
                 self._reason = "stopping"
             engine = self._engine
@@ -97,14 +111,14 @@ class Runtime(Looking, Sharing):
 
         def started() -> None:
             try:
-                engine.ready.result()
+                engine.usable.result()
             except Exception as error:  # noqa: BLE001 - whatever keeps it from starting is the caller's
                 self._close(engine, cancel=False, grace=0.0, reason=f"not started: {error}")
                 reply.offer_error(error)
             else:
                 reply.set(self)
 
-        engine.ready.on_done(started)
+        engine.usable.on_done(started)
         return reply
 
     def stop(self, cancel: bool = False, *, grace: float | None = None) -> Call[tuple[str, ...]]:
@@ -249,6 +263,11 @@ class Runtime(Looking, Sharing):
     def check_usable(self) -> None:
         """Raise RuntimeStopped or ForkedRuntime when it is not."""
         self._running()
+
+    def trace_here(self) -> str | None:
+        """The traceparent of the caller's span, where spans are made and there is one."""
+        engine = self._engine
+        return None if engine is None or engine.tracing is None else engine.tracing.here()
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

@@ -172,7 +172,7 @@ class Stream(Reaching):
             given["memory"] = self._memory(memory)
         if checkpoint_id is not None:
             given["checkpoint_id"] = checkpoint_id
-        return call(self._ref(), _make(ResumeExecution, given), what=self._what, convert=_execution_id)
+        return call(self._ref(), _make(ResumeExecution, self._traced(given)), what=self._what, convert=_execution_id)
 
     def wait_for_completion(self, execution_id: str, timeout: float | None = None) -> Call[ExecutionResult | None]:
         """The result, once the execution has ended; also of one that another runtime on the same store has.
@@ -285,7 +285,12 @@ class Stream(Reaching):
         fields.update((name, _CHECKS[name](name, value)) for name, value in given.items() if value is not None)
         if memory is not None:
             fields["memory"] = self._memory(memory)
-        return fields
+        return self._traced(fields)
+
+    def _traced(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """With the span that the caller is in."""
+        traceparent = self._runtime.trace_here()
+        return fields if traceparent is None else {**fields, "traceparent": traceparent}
 
     def _input(self, input_data: Any) -> Payload:
         payload = Payload.of(input_data, "input_data", self._limit)

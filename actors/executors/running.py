@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from propolis.messages import InvalidInput, StepKey
 
+from .spans import leave_span, run_below_step
+
 if TYPE_CHECKING:
     from .attempt import Attempt
 
@@ -22,9 +24,11 @@ def running(attempt: Attempt, key: StepKey) -> Iterator[None]:
     """The function of this step runs: here, and in the tasks and on the thread that it is given."""
     before = _running.get()
     _running.set((attempt, key))
+    span = run_below_step(attempt, key)
     try:
         yield
     finally:
+        leave_span(span)
         _running.set(before)  # no reset(): a coroutine that is thrown away may end in another context
 
 

@@ -7,6 +7,8 @@ import contextvars
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from .spans import leave_span, run_below_execution
+
 if TYPE_CHECKING:
     from .attempt import Attempt
 
@@ -42,7 +44,9 @@ def belongs_to(attempt: Attempt) -> Iterator[None]:
     """What runs in here is code of this attempt."""
     before = _here.get()
     _here.set(attempt)
+    span = run_below_execution(attempt)
     try:
         yield
     finally:
+        leave_span(span)
         _here.set(before)  # no reset(): a coroutine that is thrown away may end in another context

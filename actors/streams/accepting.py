@@ -32,6 +32,7 @@ from propolis.messages import (
 
 from ..core import LATER, Reply
 from ..core.mailbox import Envelope
+from ..tracing import begin_trace, parse_trace
 from .admission import Admit, Block, Drop, Reject
 from .endings import attempt_data
 from .entries import Entry, Opening
@@ -100,6 +101,7 @@ class Accepting(Supervising):
             version=point.version,
             ancestry=message.ancestry,
             parent=message.parent,
+            traceparent=self._trace(message.traceparent, execution_id),
         )
         memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))
@@ -149,10 +151,19 @@ class Accepting(Supervising):
             input_data=message.input_data or record.input_payload,
             version=self.plan.entry_point.version,
             run=record.run if as_it_was and not message.fork else None,
+            traceparent=self._trace(message.traceparent, execution_id),
         )
         trial = self._pass_circuit()
         source = record.session_id if message.fork else None
         return Opening(self._new_entry(spec, memory, trial), reply, False, memory, message.checkpoint_id, source)
+
+    def _trace(self, traceparent: str | None, execution_id: str) -> str | None:
+        if traceparent is None:
+            return begin_trace(execution_id) if self.plan.config.tracing else None
+        if parse_trace(traceparent) is None:
+            reason = f"{traceparent[:100]!r} is none of version 00"
+            raise InvalidInput(what="traceparent", reason=reason, remedy="Pass one as W3C writes it, or None.")
+        return traceparent
 
     # -- checks ------------------------------------------------------------------------------------------------------
 

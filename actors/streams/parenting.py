@@ -20,6 +20,7 @@ from propolis.messages import (
 
 from ..alarms import has_crashed
 from ..core import Ref
+from ..tracing import trace_below
 from .endings import given
 from .life import EndingStatus
 from .parking import Parking
@@ -63,7 +64,7 @@ class Parenting(Parking):
             correlation_id=spec.correlation_id,
             idempotency_key=f"call:{spec.run_id}:{wait.segment}:{wait.call}",
             parent=spec.execution_id,
-            **given(deadline=spec.deadline),
+            **given(deadline=spec.deadline, traceparent=self._trace_below()),
         )
 
         def accepted(child: Accepted) -> None:
@@ -84,6 +85,10 @@ class Parenting(Parking):
                 self._begin_again(wait)
 
         self.request(stream, request, accepted, refused)
+
+    def _trace_below(self) -> str | None:
+        traceparent = self._spec.traceparent
+        return None if traceparent is None else trace_below(traceparent, self._spec.execution_id)
 
     def _child_ended(self, wait: RecordedStep, child: Accepted, result: ExecutionResult | None) -> None:
         if self._children is not None:

@@ -71,7 +71,9 @@ def test_events_tell_the_way_in_its_order(runtime: Runtime, ran: Ran) -> None:
     ran(graph([*loop, node("c")], ways))
     recorder.wait_for("execution_completed")
     told = [(event.type, event.node_id, event.data) for event in recorder.events if event.node_id is not None]
-    assert [True] * 4 == [data.pop("ms") >= 0 for type, _, data in told if type == "node_loop_completed"]
+    assert [True] * 4 == [
+        data.pop("ms") >= 0 and data.pop("attempt") == 1 for type, _, data in told if type == "node_loop_completed"
+    ]
     assert {"g"} == {event.graph_id for event in recorder.events if event.node_id is not None}
 
     def over(source: str, target: str) -> tuple[str, str, dict[str, str]]:

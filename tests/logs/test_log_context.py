@@ -66,7 +66,7 @@ def test_code_of_an_async_executor_is_known_wherever_it_awaits(runtime: Runtime,
 
     stream = runtime.open_stream(EntryPoint(id="work"), work).get(timeout=PATIENCE)
     runs = {who: stream.run(who, correlation_id=f"for-{who}") for who in ("a", "b")}
-    expected = {}
+    expected: dict[str, tuple[Any, ...]] = {}
     for who, run in runs.items():
         result = run.get(timeout=PATIENCE)
         ids = ("work", result.execution_id, result.session_id, f"for-{who}")

@@ -77,4 +77,4 @@ def test_what_has_begun_is_forgotten_when_its_execution_has_ended() -> None:
 def test_what_is_beyond_the_level_is_left_out() -> None:
     """One is the least, three is all."""
     types = ("execution_started", "step_completed", "custom")
-    assert [1, 2, 3] == [sum(Logbook(level).take(event(type)) is not None for type in types) for level in (1, 2, 3)]  # type: ignore[arg-type]
+    assert [1, 2, 3] == [sum(Logbook(level).take(event(type)) is not None for type in types) for level in (1, 2, 3)]

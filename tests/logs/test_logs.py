@@ -47,7 +47,7 @@ def test_the_log_of_an_execution_has_three_levels(opened: Opener, runtime: Runti
     result = stream.run(4).get(timeout=PATIENCE)
     assert 8 == result.output
     for level in (1, 2, 3):
-        entries = list(runtime.logs(result.session_id, level=level))  # type: ignore[arg-type]
+        entries = list(runtime.logs(result.session_id, level=level))
         assert [line for line in WEIGHED if line[0] <= level] == told(entries)
     step = next(entry for entry in entries if entry.kind == "step")
     assert step.duration_ms is not None
@@ -171,14 +171,14 @@ def test_nothing_is_told_of_an_unknown_id_and_a_bad_argument_is_refused(runtime:
     assert [] == list(runtime.logs("nobody", follow=True))
     for bad in ({"level": 4}, {"level": "1"}, {"follow": 1}, {"after": -1}):
         with pytest.raises(InvalidInput):
-            runtime.logs("nobody", **bad)  # type: ignore[arg-type]
+            runtime.logs("nobody", **bad)
 
 
 def test_what_is_logged_below_the_level_of_the_entry_point_is_not_kept(runtime: Runtime) -> None:
     """None keeps nothing."""
     kept = {}
     for level in ("DEBUG", "ERROR", None):
-        point = EntryPoint(id=f"at-{level}", log_level=level)  # type: ignore[arg-type]
+        point = EntryPoint(id=f"at-{level}", log_level=level)
         stream = runtime.open_stream(point, bodies.weigh).get(timeout=PATIENCE)
         result = stream.run(1).get(timeout=PATIENCE)
         kept[level] = [entry.what for entry in runtime.logs(result.session_id, level=3) if entry.kind == "log"]

@@ -253,7 +253,7 @@ class Run:
         self._note("node_loop_completed", token.node, {**self._visited(token), "success": False, "error": text})
 
     def _visited(self, token: Token) -> dict[str, int]:
-        took = {} if token.took_ms is None else {"ms": token.took_ms}
+        took = {} if token.took_ms is None else {"ms": token.took_ms, "attempt": self._attempt.begin.attempt}
         return {"visit": self._position.visits.get(token.node, 0), **took}
 
     def _unwind(self, token: Token, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from ..figures import NODE, elapsed_ms
 from ..outcomes import causes
 from ..replay import SCOPE, Scope
 from ..signals import Parked
+from ..spans import run_below_node
 from .calling import NodeContext, call_function, limited, within
 from .chart import MOST_CALLS, Chart
 from .choosing import routed
@@ -77,6 +78,7 @@ class Visits:
         scope = Scope(token.segment, self._chart.first_call(node.id, self._position.visits[node.id]))
         SCOPE.set(scope)
         NODE.set((node.id, self._position.visits[node.id]))
+        run_below_node(self._ctx._attempt, node.id, self._position.visits[node.id])
         since = host.monotonic()
         self._ctx._attempt.replay.run_again()
         timer: asyncio.Timeout | None = None
