@@ -78,6 +78,7 @@ class Attempt:
     __slots__ = (
         "begin",
         "cancelled",
+        "decided",
         "entry_point",
         "figures",
         "finished",
@@ -135,6 +136,8 @@ class Attempt:
         """Of shared memory: the version of each key, by scope and key, that it has read or written last."""
         self.turns = 0
         """How often it has asked for a turn to change some."""
+        self.decided: dict[str, str] = {}
+        """The last decisions by their ids, and what they were about: an outcome mostly follows at once."""
         self.keeps_stack = keeps_stack
         """Its code may wait where it is; else a long wait unwinds it, and it is run again when that is over."""
         self.logged = 0

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["decide", "record_outcome", "report_problem"]
 
+_REMEMBERED: Final = 100
+"""Decisions of an attempt; of those before, the store is asked."""
+
 _TEXT_BYTES: Final = 64 * 1024
 """Of a reasoning, a summary, a description: prose, and no data."""
 
@@ -63,7 +66,7 @@ async def decide(
     note = await _note(
         attempt, calling, "decision", (intent, chosen), lambda key: about | {"decision_id": _id_of(attempt, key, "d")}
     )
-    return str(note["decision_id"])
+    return _remember(attempt, str(note["decision_id"]), intent)
 
 
 async def record_outcome(
@@ -100,10 +103,13 @@ async def record_outcome(
     key, recorded = _next(attempt, "outcome", (decision_id, success))
     if recorded is not None:
         return
-    decision = await calling.answer(ask(attempt.ref, GetDecision(decision_id=decision_id), timeout=None))
-    if decision is None:
-        raise DecisionNotFound(decision_id=decision_id)
-    await _record(attempt, calling, key, (decision_id, success), about | {"intent": decision.intent})
+    intent = attempt.decided.get(decision_id)
+    if intent is None:
+        decision = await calling.answer(ask(attempt.ref, GetDecision(decision_id=decision_id), timeout=None))
+        if decision is None:
+            raise DecisionNotFound(decision_id=decision_id)
+        intent = decision.intent
+    await _record(attempt, calling, key, (decision_id, success), about | {"intent": intent})
 
 
 async def report_problem(
@@ -175,6 +181,13 @@ async def _record(
     await calling.answer(ask(attempt.ref, request, timeout=None))
     attempt.replay.keep(step)
     return step
+
+
+def _remember(attempt: Attempt, decision_id: str, intent: str) -> str:
+    attempt.decided[decision_id] = intent
+    if len(attempt.decided) > _REMEMBERED:
+        del attempt.decided[next(iter(attempt.decided))]
+    return decision_id
 
 
 def _id_of(attempt: Attempt, key: StepKey, letter: str) -> str:

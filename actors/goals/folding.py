@@ -53,12 +53,13 @@ def measure(goal: Goal, events: Iterable[Event], *, streams: Sequence[str] | Non
 
 
 class Fold:
-    """A tally that is being counted further. `breaches`: what was broken since it was begun."""
+    """A tally that is being counted further."""
 
     def __init__(self, goal: Goal, tally: GoalTally | None = None, streams: Mapping[str, int] | None = None) -> None:
         tally = tally if tally is not None else GoalTally()
         self.goal = goal
-        self.breaches: list[Breach] = []
+        self._broken: list[Breach] = []
+        """By the event at hand."""
         self._streams = streams
         self._counts = {name: getattr(tally, name) for name in _COUNTS}
         self._problems = dict(tally.problems)
@@ -94,15 +95,18 @@ class Fold:
             {id: Score(observed=int(n), total=total, failed=int(failed)) for id, (n, total, failed) in counted}
         )
 
-    def take(self, event: Event) -> None:
-        """Count one event. They come in order; what is of other streams, or was counted already, is passed by."""
+    def take(self, event: Event) -> Sequence[Breach]:
+        """Count one event; what it broke. They come in order; what was counted already, or is of other streams, is
+        passed by.
+        """
         seq = event.seq
         if seq is not None:
             if seq <= self.seq:
-                return
+                return ()
             self.seq = seq
         if event.type not in _WANTED or not self._is_of_the_goal(event):
-            return
+            return ()
+        self._broken = []
         match event.type:
             case "goal_verdict" | "goal_check_failed":
                 self._take_verdict(event)
@@ -112,6 +116,7 @@ class Fold:
             case _:
                 self._take_observation(event)
         self._look_whether_achieved(event)
+        return self._broken
 
     def _look_whether_achieved(self, event: Event) -> None:
         if not is_reached(self.goal, self._scores, self._counts["tokens"]):
@@ -203,7 +208,7 @@ class Fold:
             execution_id=event.execution_id,
             seq=event.seq or 0,
         )
-        self.breaches.append(breach)
+        self._broken.append(breach)
         self._latest = [*self._latest[-(LATEST - 1) :], breach]
 
 

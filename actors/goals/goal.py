@@ -179,12 +179,11 @@ class GoalActor(AsyncioActor):
             full = len(events) == limit
             ours = [event for event in events if (event.seq or 0) > row.streams.get(event.stream_id or "", _NEVER)]
             fold = Fold(goal, tally, row.streams)
-            for event in ours:
-                fold.take(event)
+            breaches = tuple(breach for event in ours for breach in fold.take(event))
             fold.seq = last if full else max(end, last)
             tally = fold.tally()
             progress = progress_of(goal, tally)
-            return Page(row, tally, progress, tuple(fold.breaches), checks_of(goal, ours), bool(ours), full)
+            return Page(row, tally, progress, breaches, checks_of(goal, ours), bool(ours), full)
 
         def failed(error: BaseException) -> None:
             if isinstance(error, ENDS):

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from propolis.messages import Decision, Payload
 
@@ -18,18 +18,24 @@ _ID: Final = re.compile(r"(.+)\.d(\d{1,18})\.(\d{1,18})(\.[0-9a-f]{8})?")
 """Made by `actors/executors/noting.py`: run, segment, call, and a mark where a step's function recorded it."""
 
 
+_FIND_WITHIN: Final = select(steps.c.at, steps.c.value).where(
+    steps.c.run == bindparam("run"),
+    steps.c.segment == bindparam("segment"),
+    steps.c.kind == "decision",
+    steps.c.call == bindparam("call"),
+)
+_FIND: Final = _FIND_WITHIN.where(steps.c.name == "")
+
+
 def find_decision(connection: Connection, decision_id: str) -> Decision | None:
     """One decision, by a search for its key; without its outcomes."""
     where = _ID.fullmatch(decision_id)
     if where is None:
         return None
     run, segment, call, within = where.groups()
-    query = select(steps.c.at, steps.c.value).where(
-        steps.c.run == run, steps.c.segment == int(segment), steps.c.kind == "decision", steps.c.call == int(call)
-    )
-    if within is None:
-        query = query.where(steps.c.name == "")
-    found = (_decision(row.at, row.value) for row in connection.execute(query))
+    query = _FIND if within is None else _FIND_WITHIN
+    rows = connection.execute(query, {"run": run, "segment": int(segment), "call": int(call)})
+    found = (_decision(row.at, row.value) for row in rows)
     return next((decision for decision in found if decision.decision_id == decision_id), None)
 
 

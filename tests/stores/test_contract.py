@@ -10,11 +10,14 @@ from propolis.actors.stores import SqlStore, open_store
 
 from .builders import StillHost
 from .contract import StoreContract
+from .contract_goals import DecisionsContract, GoalsContract
 from .contract_state import StateContract
 from .contract_triggers import PruningContract, TriggersContract
 
 
-class TestMemoryStore(StoreContract, StateContract, TriggersContract, PruningContract):
+class TestMemoryStore(
+    StoreContract, StateContract, TriggersContract, PruningContract, GoalsContract, DecisionsContract
+):
     """SQLite in memory."""
 
     @pytest.fixture
@@ -25,7 +28,9 @@ class TestMemoryStore(StoreContract, StateContract, TriggersContract, PruningCon
         store.close()
 
 
-class TestFileStore(StoreContract, StateContract, TriggersContract, PruningContract):
+class TestFileStore(
+    StoreContract, StateContract, TriggersContract, PruningContract, GoalsContract, DecisionsContract
+):
     """SQLite in a file."""
 
     @pytest.fixture
