@@ -103,6 +103,16 @@ def test_a_graph_forks_joins_loops_and_pauses(tmp_path: Path) -> None:
     ] == run("graph.py", tmp_path)
 
 
+def test_a_goal_asks_for_an_adjustment_and_is_achieved_with_it(tmp_path: Path) -> None:
+    """Two streams are counted together; the recorded events alone say the same."""
+    assert [
+        "score 0.58, adjust: Criterion 'sorted' is at 44% after 3 observations.",
+        "score 0.97, complete: 78% sorted well",
+        "too large: 1 of 12 decisions",
+        "measured without a runtime: score 0.97",
+    ] == run("goals.py", tmp_path)
+
+
 def test_a_paused_execution_is_resumed_by_a_later_runtime(tmp_path: Path) -> None:
     """No chapter is written twice, and none is left out."""
     paused, goes_on, completed = run("pause_resume.py", tmp_path)
