@@ -125,7 +125,7 @@ def _turn(annotation: Any) -> Turn | None:
         return Payload
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Pairs or origin is Pairs:
-        return Pairs
+        return _turn_pairs(arguments)
     if isinstance(annotation, type) and issubclass(annotation, Message):
         return _make_builder(annotation)
     if origin is tuple:
@@ -133,6 +133,11 @@ def _turn(annotation: Any) -> Turn | None:
     if origin in (typing.Union, types.UnionType):
         return _turn_union([argument for argument in arguments if argument is not types.NoneType])
     return None
+
+
+def _turn_pairs(arguments: tuple[Any, ...]) -> Turn:
+    each = _turn(arguments[0]) if arguments else None
+    return Pairs if each is None else lambda pairs: Pairs(tuple((key, each(value)) for key, value in pairs))
 
 
 def _turn_tuple(arguments: tuple[Any, ...]) -> Turn | None:

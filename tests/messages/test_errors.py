@@ -132,6 +132,8 @@ def test_the_family_is_caught_by_its_root_and_by_pythons_own_kinds() -> None:
         "StreamNotFound": [LookupError],
         "SessionNotFound": [LookupError],
         "ExecutionNotFound": [LookupError],
+        "DecisionNotFound": [LookupError],
+        "GoalNotFound": [LookupError],
     } == {name: found for name, found in kinds.items() if found}
 
 
