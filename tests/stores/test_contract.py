@@ -28,9 +28,7 @@ class TestMemoryStore(
         store.close()
 
 
-class TestFileStore(
-    StoreContract, StateContract, TriggersContract, PruningContract, GoalsContract, DecisionsContract
-):
+class TestFileStore(StoreContract, StateContract, TriggersContract, PruningContract, GoalsContract, DecisionsContract):
     """SQLite in a file."""
 
     @pytest.fixture
