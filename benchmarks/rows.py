@@ -74,6 +74,8 @@ ASKS = Contender(script="propolis_asks", venv="project", n=50_000, quick=10_000)
 WORKERS = Contender(script="propolis_workers", venv="project", n=1_000, quick=200)
 DBOS = Contender(script="dbos_workflows", venv="peers", n=500, quick=200)
 LANGGRAPH = Contender(script="langgraph_runs", venv="peers", n=500, quick=200)
+GRAPH = Contender(script="propolis_graph", venv="project", n=3_000, quick=500)
+LANGGRAPH_GRAPH = Contender(script="langgraph_graph", venv="peers", n=300, quick=100)
 CASTY_WRITES = Contender(script="casty_writes", venv="casty", n=5_000, quick=1_000)
 CASTY_ASKS = Contender(script="casty_asks", venv="casty", n=100_000, quick=20_000)
 PYKKA_MESSAGES = Contender(script="pykka_messages", venv="peers", n=50_000, quick=10_000)
@@ -119,6 +121,23 @@ ROWS = (
         ours="Propolis executions",
         peer="casty new entities",
         contenders=(EXECUTIONS, CASTY_WRITES),
+    ),
+    Row(
+        key="graph-nodes",
+        title="nodes of a graph of three, a checkpoint behind each",
+        ours="Propolis graph nodes",
+        peer="LangGraph graph nodes",
+        contenders=(GRAPH, LANGGRAPH_GRAPH),
+        floor=Bar(10),
+    ),
+    Row(
+        key="graph-overhead",
+        title="a graph of three functions, beside the same as plain steps: processor time",
+        ours="Propolis graph, CPU",
+        peer="Propolis steps, CPU",
+        contenders=(GRAPH,),
+        floor=Bar(2),
+        lower_is_better=True,
     ),
     Row(
         key="messages",

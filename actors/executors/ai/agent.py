@@ -77,7 +77,7 @@ class AgentExecutor:
         recording = need_models("an AgentExecutor")
         spent: list[int] = []
         name = self._agent.name or "agent"
-        history = await ctx.memory.read(CONVERSATION) if self._conversation else None
+        history = await ctx.memory.read(CONVERSATION, scope="execution") if self._conversation else None
         asking = recording.Asking(ctx, name, self._models, budget=self._budget, stream=self._stream, spend=spent.append)
         try:
             deps = ctx if self._deps is None else self._deps(ctx)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from propolis.messages import TokensExhausted
 
 from ..context import Context
+from ..remembering import Memory
 from ..replay import SCOPE
 
 __all__ = ["TOKENS", "Budget"]
@@ -26,6 +27,7 @@ class Budget:
 
     def __init__(self, ctx: Context, node_id: str, limit: int | None) -> None:
         self._ctx = ctx
+        self._memory = Memory(ctx._attempt)  # the session's own, and not what a node may see of it
         self._node_id = node_id
         self._limit = limit
         scope = SCOPE.get()
@@ -70,10 +72,10 @@ class Budget:
             return counts
 
         if self._limit is not None:
-            await self._ctx.memory.update(TOKENS, fold)
+            await self._memory.update(TOKENS, fold)
 
     async def _known(self) -> list[int]:
-        counts = await self._ctx.memory.read(TOKENS) or _nothing()
+        counts = await self._memory.read(TOKENS, scope="execution") or _nothing()
         others = [pair for visit, pair in counts["visits"].items() if visit != self._visit]
         return _sums(counts["total"], self._here, *others)
 
@@ -83,7 +85,7 @@ class Budget:
             counts["visits"][self._visit] = self._here
             return counts
 
-        await self._ctx.memory.update(TOKENS, note)
+        await self._memory.update(TOKENS, note)
 
 
 def _nothing() -> dict[str, Any]:

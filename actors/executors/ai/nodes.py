@@ -11,6 +11,7 @@ from pydantic import BaseModel, create_model
 from propolis.messages import GraphProblem
 
 from ...specs import thawed
+from ..remembering import Memory
 from .libraries import need_models
 from .providers import Models
 
@@ -74,12 +75,13 @@ class ModelNodes:
         node, graph, settings = call.node, call.graph, _settings(call.graph, call.node)
         instructions = "\n\n".join(filter(None, (graph.identity_prompt, settings.get("instructions"))))
         continuous = graph.conversation_mode == "continuous"
-        history = await call.ctx.memory.read(CONVERSATION) if continuous else None
+        memory = Memory(call.ctx._attempt)  # the session's own, and not what a node may see of it
+        history = await memory.read(CONVERSATION, scope="execution") if continuous else None
         result, plain = await self._ask(
             call, _output_of(node), _prompt_of(node, call.inputs), instructions, node.tools, history
         )
         if continuous:
-            await call.ctx.memory.write(CONVERSATION, plain)
+            await memory.write(CONVERSATION, plain)
         return result if node.outputs else None
 
     async def decide(self, call: NodeCall, edges: Sequence[EdgeSpec], outputs: Any) -> Collection[str]:

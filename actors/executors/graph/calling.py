@@ -92,13 +92,15 @@ async def limited(host: Host, seconds: float | None) -> AsyncIterator[asyncio.Ti
 
 async def within(host: Host, seconds: float | None, node_id: str, work: Awaitable[Any]) -> Any:
     """Await something, for so many seconds at most. Raises NodeTimedOut."""
+    if seconds is None:
+        return await work
     limit: asyncio.Timeout | None = None
     try:
         async with limited(host, seconds) as limit:
             return await work
     except TimeoutError:
         if limit is not None and limit.expired():
-            raise NodeTimedOut(node_id=node_id, seconds=seconds or 0.0) from None
+            raise NodeTimedOut(node_id=node_id, seconds=seconds) from None
         raise
 
 
