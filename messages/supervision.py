@@ -48,13 +48,16 @@ class SlotReturned(Message, tag="supervision.slot_returned.v1"):
 
 
 class SlotWanted(Message, tag="supervision.slot_wanted.v1"):
-    """From an execution: I can go on as soon as there is a slot."""
+    """From an execution: I can go on as soon as there is a slot. The grant has the number of the last request."""
 
     execution_id: str
+    request: int = 0
 
 
 class SlotGranted(Message, tag="supervision.slot_granted.v1"):
-    """To an execution: it has a slot."""
+    """To an execution: it has a slot. One of an earlier request counts for nothing: it was given back since."""
+
+    request: int = 0
 
 
 class GiveUp(Message, tag="supervision.give_up.v1"):

@@ -19,7 +19,7 @@ Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stoppe
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("buried", "inbox", "memory", "node", "ref", "spec", "state", "trial")
+    __slots__ = ("buried", "inbox", "memory", "node", "ref", "request", "spec", "state", "trial")
 
     state: ExecutionState
     """Set when its row goes into the store, or comes from there."""
@@ -34,6 +34,8 @@ class Entry:
         self.node = node
         """Where the checkpoint was made that it starts from."""
         self.ref: Ref[Any] | None = None
+        self.request = 0
+        """The number of its actor's last request for a slot."""
         self.inbox: tuple[InboxRow, ...] | None = None
         """What was left for it while it had no actor."""
         self.trial = False

@@ -28,7 +28,6 @@ from propolis.messages import (
     RunHistory,
     SlotGranted,
     SlotReturned,
-    SlotWanted,
     StreamRestarted,
     decode,
 )
@@ -136,12 +135,12 @@ class ExecutionActor(Parenting):
 
     def _want_slot(self) -> None:
         if self._life.phase in ("awaiting_turn", "backing_off"):
-            self._life.phase = "awaiting_slot"
-            self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
+            self.ask_for_slot()
 
     def slot_granted(self, message: SlotGranted) -> None:
         """The stream has a slot for what waits."""
-        if self._life.phase == "awaiting_slot" and not self.go_on():
+        current = self._life.phase == "awaiting_slot" and message.request == self._life.requests
+        if current and not self.go_on():
             self._claim()
 
     def launch(self) -> None:
@@ -294,7 +293,7 @@ class ExecutionActor(Parenting):
             parked = self._life.phase == "parked"
             self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=parked))
         if self._life.phase == "awaiting_slot":
-            self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
+            self.ask_for_slot()
 
     def on_end(self) -> None:
         """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
@@ -366,8 +365,7 @@ class ExecutionActor(Parenting):
                 self.wait_again()
             case "awaiting_slot":
                 self.watch_limits()
-                # Behind the grant, if that is in the mailbox; if it was lost in the crash, it is asked for again.
-                self.actor_inbox.ref.tell(StreamRestarted())
+                self.stream_restarted(StreamRestarted())  # whether it was granted, or the grant is lost: asked for anew
             case _:
                 return False
         return True

@@ -22,6 +22,7 @@ from propolis.messages import (
     Message,
     Payload,
     RecordedStep,
+    SlotWanted,
     WakeMe,
     encoder,
 )
@@ -225,6 +226,12 @@ class Finishing(AsyncioActor):
         parent = self.actor_inbox.parent
         if parent is not None and not parent.stopped.on:
             parent.ref.tell(message)
+
+    def ask_for_slot(self) -> None:
+        """Tell the stream that it can go on, and wait for the grant; whatever was granted before no longer counts."""
+        self._life.phase = "awaiting_slot"
+        self._life.requests += 1
+        self.tell_stream(SlotWanted(execution_id=self._spec.execution_id, request=self._life.requests))
 
     def running_state(self, *, restarts: int, counted: bool) -> ExecutionState:
         """The row under a new epoch: running with one more attempt counted (D2), or waiting for its restart."""

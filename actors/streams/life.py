@@ -71,6 +71,7 @@ class Life:
         "phase",
         "progress",
         "report",
+        "requests",
         "saving",
         "state",
     )
@@ -97,6 +98,8 @@ class Life:
         """Somebody was told that it cannot be stopped: whatever it still does, it ends as cancelled."""
         self.pausing = False
         self.leaving = False
+        self.requests = 0
+        """How often it has asked for a slot."""
         self.cancel_waiters: list[Reply[Any]] | None = None
         self.inbox = inbox
         """The rows that were left for it and are not cleared yet, in order."""

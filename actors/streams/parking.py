@@ -14,7 +14,6 @@ from propolis.messages import (
     RecordedStep,
     RunHistory,
     SlotReturned,
-    SlotWanted,
     StepKey,
 )
 
@@ -94,9 +93,14 @@ class Parking(Sharing):
                 self.begin_wait(wait, again=False)
 
         self.host.reach("park.before")
-        self.advance(
-            life.state.epoch, self.host.now(), events, parked, lambda error: self.refused(error, reply), steps=waits
-        )
+
+        def failed(error: BaseException) -> None:
+            if reply is None:  # nobody else would go on with it
+                self.gone(error)
+            else:
+                self.refused(error, reply)
+
+        self.advance(life.state.epoch, self.host.now(), events, parked, failed, steps=waits)
 
     def _give_slot_back(self) -> None:
         life = self._life
@@ -174,8 +178,7 @@ class Parking(Sharing):
         self._over = {**(self._over or {}), ended.key: (ended, row)}
         self._take(row)
         if life.phase == "parked":
-            life.phase = "awaiting_slot"
-            self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
+            self.ask_for_slot()
         elif life.phase == "running":
             self._record_over(self.take_over())
 
@@ -266,8 +269,7 @@ class Parking(Sharing):
             self._waits = {wait.key: (wait, None) for wait in waits}
             self.tell_parked()
             if not waits:
-                self._life.phase = "awaiting_slot"
-                self.tell_stream(SlotWanted(execution_id=self._spec.execution_id))
+                self.ask_for_slot()
             for wait in waits:
                 self.begin_wait(wait, again=True)
 

@@ -117,7 +117,7 @@ class Supervising(Supervisor):
         if entry.ref is None:
             self.spawn_execution(entry, CLAIM)
         else:
-            tell_child(entry.ref, SlotGranted())
+            tell_child(entry.ref, SlotGranted(request=entry.request))
 
     def _open_blocked(self, execution_id: str, *, start_now: bool) -> None:
         opening = self.blocked.pop(execution_id, None)
@@ -168,10 +168,13 @@ class Supervising(Supervisor):
         self.books.parked.discard(message.execution_id)
         self.books.asking.discard(message.execution_id)
         entry = self.books.live.get(message.execution_id)
-        if entry is None or entry.ref is None or self.admission.where(message.execution_id) != "aside":
+        if entry is None or entry.ref is None:
+            return
+        entry.request = message.request
+        if self.admission.where(message.execution_id) != "aside":
             return
         if self.admission.readmit(message.execution_id).start_now:
-            tell_child(entry.ref, SlotGranted())
+            tell_child(entry.ref, SlotGranted(request=entry.request))
 
     def execution_ended(self, message: ExecutionEnded) -> None:
         """Its end is committed, or it left without one."""

@@ -10,7 +10,7 @@ import pytest
 from pykka.messages import ProxyCall
 
 from propolis import Backoff, RestartPolicy, Runtime, Stream
-from propolis.messages import ActorRestarted, RuntimeStopped
+from propolis.messages import ActorRestarted, GetContext, RuntimeStopped, SlotGranted
 from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, Recorder, executor_for, point, until
@@ -103,6 +103,38 @@ def test_a_stream_that_crashes_learns_which_of_its_executions_hold_no_slot(
     until(is_queued)
     gate.open()
     assert [["fail", 2], ["hold", 1]] == [run.get(timeout=PATIENCE).output for run in runs]
+
+
+def test_a_slot_that_was_granted_for_an_earlier_request_starts_nothing(
+    runtime: Runtime, placement: str, new_gate: Callable[[], Gate]
+) -> None:
+    """An execution that crashes asks for its slot anew; the grant that was on its way then was given back by that."""
+    failing, holding = new_gate(), new_gate()
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if data == "hold":
+            await holding.passed(ctx)
+        elif ctx.attempt == 1:
+            await failing.passed(ctx)
+            raise ValueError("again")
+        return ctx.attempt
+
+    restart = RestartPolicy(backoff=Backoff(initial=0.001, maximum=0.001, immediate_first=False))
+    stream = runtime.open_stream(
+        point(placement, restart=restart, max_concurrent=1), executor_for(placement, work)
+    ).get(timeout=PATIENCE)
+    waiting = stream.execute("fail").get(timeout=PATIENCE)
+    runs = [stream.wait_for_completion(waiting), stream.run("hold")]
+    until(lambda: len(stream.active_execution_ids) == 2)
+    failing.open()
+    holding.wait_for(1)
+    until(lambda: stream.get_stats().get(timeout=PATIENCE).queue_depth == 1, "the other one to want its slot again")
+    child = stream.ref.actor_inbox.children[waiting].ref  # type: ignore[index]
+    child.tell(SlotGranted())
+    context = child.ask(GetContext(execution_id=waiting), timeout=PATIENCE)
+    assert ("restarting", 1) == (context.status, context.attempt)
+    holding.open()
+    assert [2, 1] == [run.get(timeout=PATIENCE).output for run in runs]  # type: ignore[union-attr]
 
 
 def test_a_stream_that_crashes_under_load_answers_everybody(any_runtime: Runtime, placement: str) -> None:

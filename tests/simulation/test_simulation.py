@@ -60,6 +60,8 @@ FOUND_CRASHING = {
     26: "the writer crashed, and its successor did not look at the turns on sessions again",
     3: "a subscription was under way when the EventActor crashed, and was never answered",
     3075: "the writer crashed over a read that a stream could not do without, and an execution was waited for for ever",
+    21211: "the writer crashed over the end of an attempt that was to be parked, and nobody went on with it",
+    21218: "a slot was granted while its execution, which had crashed, asked for it anew",
     20181: "a stream took in what a takeover had brought it meanwhile, and crashed before it answered",
     20230: "an execution was replayed while another one had its session, and both were at work",
     20020: "of two executions side by side on one session, one was taken over with the checkpoint of the other",
