@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from propolis.messages import Request, StoreUnavailable, WakeMe
+from propolis.messages import LeaseLost, Request, StoreUnavailable, WakeMe
 
 from ..alarms import has_crashed, wake
 from ..core import AsyncioActor
@@ -29,7 +29,7 @@ def ask_surely(
     failed: Callable[[BaseException], object],
 ) -> None:
     """Ask the SessionActor for something of the store, or have it write what may be written twice: again and again
-    while the store cannot be read (D7), and when the SessionActor crashed over it.
+    while the store cannot be read (D7) or this runtime has lost its lease, and when the SessionActor crashed over it.
 
     Who gave up there would leave an execution that this runtime owns, and that nobody runs.
     """
@@ -40,7 +40,7 @@ def ask_surely(
 
     def not_answered(error: BaseException) -> None:
         nonlocal crashes
-        if isinstance(error, StoreUnavailable):
+        if isinstance(error, (StoreUnavailable, LeaseLost)):
             crashes = 0
         elif has_crashed(error) and crashes < CRASHES_AT_MOST:
             crashes += 1

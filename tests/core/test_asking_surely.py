@@ -13,7 +13,7 @@ from propolis.actors.alarms import has_crashed, wake
 from propolis.actors.streams.finding import CRASHES_AT_MOST, ask_surely
 
 from propolis.actors import Intensity, Ref, WakeupActor
-from propolis.messages import ActorRestarted, RuntimeStopped, StoreUnavailable, WakeMe
+from propolis.messages import ActorRestarted, LeaseLost, RuntimeStopped, StoreUnavailable, WakeMe
 from propolis.testing import InlineLoop, ManualHost
 
 from .actors import Boss, Do, Scripted
@@ -93,7 +93,8 @@ def surely(inline: InlineLoop, *outcomes: Any) -> tuple[list[Any], list[BaseExce
 def test_a_question_is_asked_again_when_the_one_asked_crashed_over_it_or_cannot_read(inline: InlineLoop) -> None:
     """Who gave up there would leave an execution to nobody."""
     away = StoreUnavailable(store="s", reason="away")
-    assert ([7], []) == surely(inline, away, RuntimeError("a bug"), away, away, SystemExit("gone"), 7)
+    lost = LeaseLost(runtime_id="rt_1")
+    assert ([7], []) == surely(inline, away, RuntimeError("a bug"), away, lost, SystemExit("gone"), 7)
 
 
 @pytest.mark.parametrize("crashes", [[ValueError("always the same")] * 1_000, [RuntimeStopped()]])

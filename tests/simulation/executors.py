@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from .log import Log
@@ -15,16 +16,22 @@ def executor(log: Log, process: str, *, blocking: bool) -> Any:
     return _blocking(log, process) if blocking else _async(log, process)
 
 
-def _async(log: Log, process: str) -> Any:
+def effect_of(log: Log, ctx: Any) -> Callable[[str, int], int]:
+    """What a step of this attempt does to the world outside."""
 
     def effect(execution_id: str, n: int) -> int:
-        log.take_effect(execution_id, n)
+        log.take_effect(execution_id, n, ctx.epoch)
         return n
+
+    return effect
+
+
+def _async(log: Log, process: str) -> Any:
 
     async def step(ctx: Any, order: dict[str, Any], n: int) -> None:
         await asyncio.sleep(order["seconds"])
         if order["records"]:
-            log.recorded(ctx, n, await ctx.step("effect", effect, ctx.execution_id, n))
+            log.recorded(ctx, n, await ctx.step("effect", effect_of(log, ctx), ctx.execution_id, n))
         if order["sleeps"] == n:
             await ctx.sleep(0.2)
         await ctx.memory.write(ctx.execution_id, n + 1)
@@ -49,13 +56,9 @@ def _async(log: Log, process: str) -> Any:
 
 
 def _blocking(log: Log, process: str) -> Any:
-    def effect(execution_id: str, n: int) -> int:
-        log.take_effect(execution_id, n)
-        return n
-
     def step(ctx: Any, order: dict[str, Any], n: int) -> None:
         if order["records"]:
-            log.recorded(ctx, n, ctx.step("effect", effect, ctx.execution_id, n))
+            log.recorded(ctx, n, ctx.step("effect", effect_of(log, ctx), ctx.execution_id, n))
         if order["sleeps"] == n:
             ctx.sleep(0.2)
         ctx.memory.write(ctx.execution_id, n + 1)

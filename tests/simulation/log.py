@@ -122,9 +122,11 @@ class Log:
         row = self.simulation.disk.rows[body.execution_id]
         return row.epoch == body.epoch and row.status == "running"
 
-    def take_effect(self, execution_id: str, n: int) -> None:
-        """D4: a recorded step never runs again."""
+    def take_effect(self, execution_id: str, n: int, epoch: int) -> None:
+        """D4: a recorded step never runs again. (A step that was in flight in a process which was stopped may: D5.)"""
         self.seen["effects"] += 1
+        if self.simulation.disk.rows[execution_id].epoch != epoch:
+            return
         self.simulation.check((execution_id, n) not in self.effects, f"step {n} of {execution_id} ran again")
 
     def recorded(self, ctx: Any, n: int, value: int) -> None:
