@@ -21,19 +21,18 @@ from hypothesis.stateful import (
 )
 from propolis.actors.streams import recovering
 
-from propolis import EntryPoint, NonRetryable, Runtime, RuntimeConfig, Stream
+from propolis import EntryPoint, NonRetryable, Runtime, Stream
 from propolis.actors import Reply
 from propolis.messages import ENDED
 from propolis.testing import Simulation
 
 from .test_planted_bugs import reply_before_commit
+from .workload import CONFIG
 
 WITHIN = 60.0
 """Simulated seconds in which every call has to be answered."""
 
 VERSIONS = 3
-
-CONFIG = RuntimeConfig(lease_seconds=2.0, grace_seconds=1.0)
 
 KINDS = st.sampled_from(["return", "hold", "fail", "steps"])
 ORDERS = st.fixed_dictionaries({"n": st.integers(0, 9), "what": KINDS})
@@ -119,6 +118,7 @@ class PublicApi(RuleBasedStateMachine):
 
     def open(self) -> None:
         """What has begun under another version runs, waits or fails, as the entry point says."""
+        failing: list[str] = []
         for execution_id, row in self.world.rows().items():
             if row.status in ENDED:
                 continue
@@ -132,9 +132,17 @@ class PublicApi(RuleBasedStateMachine):
                 self.parked[execution_id] = self.versions[execution_id]
             elif mismatch and self.policy == "fail":
                 self.expected[execution_id] = "failed"
+                failing.append(execution_id)
         point = EntryPoint(id="orders", max_concurrent=2, version=str(self.version), on_version_mismatch=self.policy)
         self.stream = self.told(self.runtime.open_stream(point, executor(self.version)))
-        self.world.run_until(lambda: all(self.world.rows()[id].status == "parked" for id in self.parked), WITHIN)
+        self.world.run_until(lambda: self.is_settled(failing), WITHIN)
+
+    def is_settled(self, failing: list[str]) -> bool:
+        """Whether what is not to run under this version waits, or has failed."""
+        rows = self.world.rows()
+        return all(rows[id].status == "parked" for id in self.parked) and all(
+            rows[id].status in ENDED for id in failing
+        )
 
     @rule(steps=st.integers(0, 60))
     def crash(self, steps: int) -> None:
@@ -156,7 +164,7 @@ class PublicApi(RuleBasedStateMachine):
         self.version, self.policy = version, policy
         self.open()
 
-    @rule(seconds=st.floats(0.0, 5.0))
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 3.0]))
     def let_time_pass(self, seconds: float) -> None:
         """Nothing else happens."""
         self.world.run_for(seconds)
@@ -189,7 +197,9 @@ class PublicApi(RuleBasedStateMachine):
     def cancel(self, execution_id: str) -> None:
         """Whatever it is at."""
         outcome = self.told(self.stream.cancel_execution(execution_id))
-        assert outcome.outcome in ("cancelled", "ended"), "there is nothing here that cannot be cancelled"
+        assert outcome.outcome != "detached", "there is nothing here that cannot be cancelled"
+        if outcome.outcome == "cancelling":  # its runtime is dead, and nobody has taken it over yet
+            self.expected[execution_id] = "cancelled"
         if outcome.outcome == "cancelled":
             assert execution_id not in self.ended
             self.expected[execution_id] = self.ended[execution_id] = "cancelled"
@@ -258,6 +268,8 @@ class PublicApi(RuleBasedStateMachine):
         if self.simulation is None:
             return
         try:
+            if self.simulation.world.failure is not None:
+                return
             for execution_id in self.expected.keys() - self.parked.keys():
                 result = self.told(self.stream.wait_for_completion(execution_id, timeout=WITHIN / 2))
                 assert result is not None, f"{execution_id} ought to be {self.expected[execution_id]}, and goes on"
@@ -287,10 +299,10 @@ class PublicApiOnAFile(PublicApi):
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 TestPublicApi = PublicApi.TestCase
-TestPublicApi.settings = settings(max_examples=30, stateful_step_count=15, deadline=None, suppress_health_check=SLOW)
+TestPublicApi.settings = settings(max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=SLOW)
 TestPublicApiOnAFile = PublicApiOnAFile.TestCase
 TestPublicApiOnAFile.settings = settings(
-    max_examples=6, stateful_step_count=10, deadline=None, suppress_health_check=SLOW
+    max_examples=4, stateful_step_count=10, deadline=None, suppress_health_check=SLOW
 )
 
 
@@ -327,5 +339,5 @@ def test_it_finds_a_planted_bug(plant: Any, monkeypatch: pytest.MonkeyPatch) -> 
         phases=[Phase.generate],
         suppress_health_check=SLOW,
     )
-    with pytest.raises((AssertionError, KeyError)):
+    with pytest.raises((AssertionError, KeyError, TimeoutError)):
         run_state_machine_as_test(PublicApi, settings=found)  # type: ignore[no-untyped-call]

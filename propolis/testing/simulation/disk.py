@@ -66,6 +66,8 @@ class Disk:
         else:
             self._store = open_store(url, host=host)
         self._down_until = 0.0
+        self._opened: list[Store] = []
+        """By the processes; one that crashes closes nothing."""
         self.rows: dict[str, Row] = {}
         """The executions, as they are now."""
         self.registered: frozenset[str] = frozenset()
@@ -74,7 +76,10 @@ class Disk:
 
     def open(self, process: Process) -> SimStore:
         """A store of a process's own."""
-        own = self._store.beside(process.host) if self.url == "memory:" else open_store(self.url, host=process.host)
+        if self.url == "memory:":
+            return SimStore(self, process, self._store.beside(process.host))
+        own = open_store(self.url, host=process.host)
+        self._opened.append(own)
         return SimStore(self, process, own)
 
     def _read(self) -> None:
@@ -105,6 +110,8 @@ class Disk:
 
     def close(self) -> None:
         """Let go of it."""
+        for store in self._opened:
+            store.close()
         if self._blank is not None:
             self._blank.in_use = False
         else:
