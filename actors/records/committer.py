@@ -111,6 +111,7 @@ class StoreThreads:
         if commit_here is None:
             return None
         done: Reply[list[Any]] = Reply()
+        self.host.reach("commit.before")
         try:
             outcomes = commit_here(runtime_id, batch, writes)
         except BaseException as error:  # noqa: BLE001 - as on the thread
@@ -118,6 +119,7 @@ class StoreThreads:
             return done
         if outcomes is None:
             return None
+        self.host.reach("commit.after")
         done.set(outcomes)
         return done
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
 
 from propolis import EntryPoint, Runtime
-from propolis.actors import CRASH_POINTS, Host
+from propolis.actors import CRASH_POINTS, CrashPoint, Host
 from propolis.messages import InvalidInput
 from propolis.testing import crash_at
 
@@ -59,3 +60,20 @@ def test_a_runtime_on_it_passes_the_points() -> None:
         stream = runtime.open_stream(EntryPoint(id="work"), work).get(timeout=30)
         assert 1 == stream.run(1).get(timeout=30).output
     assert ["here"] == crashes
+
+
+def test_commits_that_are_made_on_the_actor_loop_pass_their_points_too() -> None:
+    """In memory, where small ones are."""
+    passed: set[tuple[str, str]] = set()
+
+    class Noting(Host):
+        def reach(self, name: CrashPoint) -> None:
+            passed.add((name, threading.current_thread().name))
+
+    async def work(ctx: object, data: object) -> object:
+        return data
+
+    with Runtime(host=Noting()) as runtime:
+        stream = runtime.open_stream(EntryPoint(id="work"), work).get(timeout=30)
+        assert 1 == stream.run(1).get(timeout=30).output
+    assert {("commit.before", "propolis-actors"), ("commit.after", "propolis-actors")} <= passed
