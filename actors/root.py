@@ -112,6 +112,8 @@ class RuntimeActor(Membership):
         self._ready.set(services)
 
     def _not_ready(self, error: BaseException) -> None:
+        if not isinstance(error, Exception):  # a SystemExit of the user's own: whoever waits is not to be ended by it
+            error = RuntimeError(f"the store could not be opened: {error!r}")
         self._ready.offer_error(error)
         self.stop_now()
 

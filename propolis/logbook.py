@@ -46,8 +46,11 @@ _RAISED: Final[Mapping[str, LogLevel]] = {
     "constraint_violation": 1,
     "goal_achieved": 1,
     "client_input_requested": 2,
+    "decision_made": 2,
     "edge_traversed": 2,
     "judge_verdict": 2,
+    "outcome_recorded": 2,
+    "problem_reported": 2,
     "state_conflict": 2,
 }
 """Of other events; those that are not named here are of level 3."""
