@@ -55,7 +55,7 @@ class RuntimeConfig(Validated):
     retention_every_seconds: Seconds = 60.0
     """How often the store is looked through for what is to go."""
     state_history_max: int = Field(default=100, ge=1)
-    """Versions of each key of shared memory that its history holds, the present one included."""
+    """Versions that the history of a key of shared memory holds, the present one included; at most a quarter more."""
     store_retry: Backoff = Backoff(initial=0.02, maximum=2.0, jitter=0.5, immediate_first=False)
     """Waits, in seconds, between attempts on a store that is locked, full or away. There is no last attempt (D7)."""
     max_waiting_for_store: int = Field(default=20_000, ge=0)

@@ -101,8 +101,7 @@ class RuntimeActor(Membership):
             events=events,
         )
         services.sessions = sessions = self.spawn(SessionActor, services, name="sessions")
-        keep = self._config.state_history_max
-        services.state = self.spawn(StateActor, sessions, wakeups, self._threads, keep, name="state")
+        services.state = self.spawn(StateActor, sessions, wakeups, self._threads, name="state")
         events.proxy().set_sessions(services.sessions)
         if has_retention(self._config):
             self.spawn(RetentionActor, self._config, self._threads, wakeups, name="retention")

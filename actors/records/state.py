@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from propolis.messages import (
     ChangeState,
     DropStateTurns,
+    Encoded,
     GetState,
     LeaveStateTurn,
     RuntimeStopped,
@@ -42,12 +44,11 @@ class StateActor(AsyncioActor):
     commit of the one before it. Turns, questions and answers that are owed outlive a crash of this actor.
     """
 
-    def __init__(self, sessions: Ref[Any], wakeups: Ref[Any], threads: StoreThreads, keep: int) -> None:
+    def __init__(self, sessions: Ref[Any], wakeups: Ref[Any], threads: StoreThreads) -> None:
         super().__init__()
         self._sessions = sessions
         self._wakeups = wakeups
         self._threads = threads
-        self._history = keep
         self._lines = self.kept("lines", Lines)
         self._askers: dict[Ticket, Reply[Any]] = self.kept("askers", dict)
         self._questions: list[tuple[GetState, Reply[Any]]] = self.kept("questions", list)
@@ -194,16 +195,21 @@ class StateActor(AsyncioActor):
             if line is not None:
                 touched.append((place, line, line.sent(ticket, _after(line.tip, place, change, message.strict))))
         self.host.reach("state.before")
-        write = message.model_copy(update={"keep": self._history})
-        written = self.request(
-            self._sessions, write, lambda done: self._landed(touched, done), lambda _: self._landed(touched, None)
-        )
+        landed = partial(self._landed, touched)
+        written = self.request(self._sessions, self._as_it_came(message), landed, lambda _: landed(None))
         if reply is not None:
             self._owed.keep(reply)
             written.relay_to(reply)
         for place, _, _ in touched:
             self._go_on(place)
         return LATER
+
+    def _as_it_came(self, message: ChangeState) -> ChangeState | Encoded:
+        """Its bytes, which need not be encoded again."""
+        current = self.actor_inbox.current
+        if current is None or not isinstance(current.message, bytes):
+            return message
+        return Encoded(current.message, ours=not current.foreign)
 
     def _landed(self, touched: list[tuple[Place, Line, int]], done: StateWritten | None) -> None:
         """Committed, or refused. What was found then is what the next turn begins with."""

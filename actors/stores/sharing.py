@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Subquery, and_, delete, literal_column, select
+from sqlalchemy import Connection, Subquery, and_, bindparam, delete, literal_column, select
 
 from propolis.messages import (
     ChangeState,
@@ -55,6 +55,8 @@ class SharedKeys:
         self._known: dict[tuple[str, str], StateEntry] = {}
         self._dirty: dict[tuple[str, str], int] = {}
         """How many versions of each key its history is to hold."""
+        self._began: dict[tuple[str, str], int] = {}
+        """Up to which version the history of each key was to go before."""
         self._past: list[tuple[Any, ...]] = []
 
     def apply(self, write: ChangeState) -> StateWritten:
@@ -94,6 +96,7 @@ class SharedKeys:
     def _take(self, place: str, entry: StateEntry, keep: int) -> None:
         self._known[place, entry.key] = entry
         self._dirty[place, entry.key] = keep
+        self._began.setdefault((place, entry.key), entry.version - 1 - keep)
         value = None if entry.value_payload is None else entry.value_payload.data
         at = to_micros(entry.changed_at)
         self._past.append((place, entry.key, entry.version, value, entry.execution_id, at))
@@ -113,10 +116,11 @@ class SharedKeys:
         if past:
             self._keep.run(self._connection, past)
         for (place, key), last in oldest.items():
-            if last > 0:
+            some = max(1, self._dirty[place, key] // 4)
+            if last > 0 and last // some > self._began[place, key] // some:  # now and then is often enough
                 old = and_(state_history.c.scope == place, state_history.c.key == key, state_history.c.version <= last)
                 self._connection.execute(delete(state_history).where(old))
-        self._dirty, self._past = {}, []
+        self._dirty, self._past, self._began = {}, [], {}
 
 
 def _told(write: ChangeState, type: str, entry: StateEntry, **more: Any) -> EventDraft:
@@ -131,9 +135,11 @@ def _place(scope: SharedScope, stream_id: str | None) -> str:
     return "global" if scope == "global" else f"stream:{stream_id}"
 
 
+_ONE: Final = select(state).where(state.c.scope == bindparam("place"), state.c.key == bindparam("its_key"))
+
+
 def _find(connection: Connection, place: str, scope: SharedScope, stream_id: str, key: str) -> StateEntry:
-    query = select(state).where(state.c.scope == place, state.c.key == key)
-    row = connection.execute(query).mappings().one_or_none()
+    row = connection.execute(_ONE, {"place": place, "its_key": key}).mappings().one_or_none()
     if row is None:
         return StateEntry(scope=scope, stream_id=stream_id if scope == "stream" else "", key=key)
     return _entry(row)

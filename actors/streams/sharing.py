@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from propolis.messages import (
     Advanced,
@@ -15,6 +15,7 @@ from propolis.messages import (
     StateWritten,
     TakeStateTurn,
     WriteState,
+    encoder,
 )
 
 from ..core import LATER, Handlers, Reply
@@ -22,6 +23,8 @@ from .endings import given
 from .recording import Recording
 
 __all__ = ["Sharing"]
+
+_encode_change: Final = encoder(ChangeState)
 
 
 class Sharing(Recording):
@@ -57,7 +60,7 @@ class Sharing(Recording):
         """Have it committed together with its step, then answer (D3)."""
         self.check_epoch(message.epoch)
         spec, reply = self._spec, self.keep_asked()
-        change = ChangeState(
+        change = _encode_change(
             scope=message.scope,
             changes=message.changes,
             strict=message.strict,
@@ -69,6 +72,7 @@ class Sharing(Recording):
             correlation_id=spec.correlation_id,
             run=spec.run_id,
             step=message.step,
+            keep=self._plan.config.state_history_max,
             **given(graph_id=self._plan.entry_point.graph_id, node_id=message.node_id, turn=message.turn),
         )
 

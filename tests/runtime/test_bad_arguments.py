@@ -108,6 +108,16 @@ OF_RUNTIME: list[tuple[str, Callable[[Runtime, Any], Any], tuple[Any, ...]]] = [
     ("node", lambda r, bad: r.subscribe((), echo, node=bad), (3, [])),
     ("execution", lambda r, bad: r.events(0, execution=bad), (3, b"x")),
     ("graph", lambda r, bad: r.events(0, graph=bad), (3, [])),
+    ("scope", lambda r, bad: r.state(bad), (3, None, "execution", SURROGATE)),
+    ("stream", lambda r, bad: r.state("stream", stream=bad), (3, None, SURROGATE)),
+    ("stream", lambda r, bad: r.state("global", stream=bad), (3, "work")),
+    ("items", lambda r, bad: r.set_state(bad), (3, None, [1], {})),
+    ("key", lambda r, bad: r.set_state({bad: 1}), (3, None, "", SURROGATE)),
+    ("state.k", lambda r, bad: r.set_state({"k": bad}), (object(), SURROGATE)),
+    ("expected", lambda r, bad: r.set_state({"k": 1}, expected={"k": bad}), ("1", None, -1, HUGE)),
+    ("expected", lambda r, bad: r.set_state({"k": 1}, expected={bad: 1}), ("j", 3)),
+    ("key", lambda r, bad: r.state_history(bad), (3, None, SURROGATE)),
+    ("limit", lambda r, bad: r.state_history("k", limit=bad), ("x", None, -1)),
 ]
 
 
