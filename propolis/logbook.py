@@ -45,6 +45,9 @@ _RAISED: Final[Mapping[str, LogLevel]] = {
     "escalation_requested": 1,
     "constraint_violation": 1,
     "goal_achieved": 1,
+    "problem_reported": 1,
+    "decision_made": 2,
+    "outcome_recorded": 2,
     "client_input_requested": 2,
     "decision_made": 2,
     "edge_traversed": 2,
@@ -57,7 +60,7 @@ _RAISED: Final[Mapping[str, LogLevel]] = {
 
 _NAMES: Final = ("name", "tool_name", "tool", "logger", "edge")
 _TEXTS: Final[Mapping[str, tuple[str, ...]]] = {"log": ("text",), "output": ("line",)}
-_TEXTS_OF_OTHERS: Final = ("error", "reason", "prompt")
+_TEXTS_OF_OTHERS: Final = ("error", "reason", "prompt", "intent", "description")
 _SAID: Final[Mapping[str, frozenset[str]]] = {
     "log": frozenset({"text", "level"}),
     "output": frozenset({"line", "stream", "level", "logger"}),

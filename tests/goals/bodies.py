@@ -49,6 +49,8 @@ async def decide_and_fail_twice(ctx: Any, data: Any) -> Any:
 @both
 async def decide_as_told(ctx: Any, data: Any) -> Any:
     """Decide what the input says; the outcome is what it says, too."""
+    if "of" in data:
+        await ctx.record_outcome(data["of"], success=True)
     decision = await ctx.decide(intent=data.get("intent", "act"), options=["a", "b"], chosen=data.get("chosen", "a"))
     if "success" in data:
         await ctx.record_outcome(decision, success=data["success"], tokens=data.get("tokens", 0))

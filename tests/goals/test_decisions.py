@@ -59,8 +59,12 @@ def test_what_was_decided_is_recorded_once_however_often_the_executor_runs(runti
     assert ("label", "refund") == (decision.intent, decision.chosen)
     assert [{"paid": 5}] == [outcome["result"] for outcome in decision.outcomes]
     assert () == runtime.decisions("nobody").get(timeout=PATIENCE)
+    with runtime.logs(result.session_id, level=2) as lines:
+        told = [(line.type, line.text) for line in lines if line.type in NOTES]
+    assert [("decision_made", "label"), ("outcome_recorded", "label"), ("problem_reported", "slow")] == told
 
 
+@pytest.mark.parametrize("opened", ["asyncio", "thread"], indirect=True)
 def test_an_outcome_may_be_recorded_by_another_execution(runtime: Runtime, opened: Opener) -> None:
     """It is often known only later; the decision is found in the store by its id. What is unknown is refused."""
     decision = opened("decide_as_told").run({}).get(timeout=PATIENCE).output

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from propolis.actors.goals.goal import GoalActor
 
 from propolis import Constraint, EntryPoint, Goal, Runtime, RuntimeConfig, Stream, SuccessCriterion, measure
 from propolis.messages import Event, GoalNotFound, GoalProgress, InvalidInput
@@ -60,9 +62,11 @@ def published(runtime: Runtime, type: str, count: int = 1) -> list[Event]:
 def test_a_goal_is_counted_in_each_placement(runtime: Runtime, opened: Opener) -> None:
     """What a runtime says is what a pure fold over its events says."""
     it = goal(SuccessCriterion(id="r", kind="success_rate", at_least=0.5))
-    run(opened("decide_as_told", it), {"success": True, "tokens": 7}, {"success": False}, {})
+    stream = opened("decide_as_told", it)
+    run(stream, {"success": True, "tokens": 7}, {"success": False})
+    run(stream, {"of": stream.run({}).get(timeout=PATIENCE).output})  # a decision of another execution
     found = progress(runtime)
-    assert (3, 2, 1, 3, 7) == (found.decisions, found.outcomes, found.successes, found.completed, found.tokens)
+    assert (4, 3, 2, 4, 7) == (found.decisions, found.outcomes, found.successes, found.completed, found.tokens)
     assert ("complete", 1.0) == (found.recommendation, found.score)
     (achieved,) = published(runtime, "goal_achieved")
     assert ("g", 1.0, "complete") == tuple(achieved.data[name] for name in ("goal_id", "score", "recommendation"))
@@ -98,8 +102,8 @@ def test_progress_is_published_when_it_shows_and_the_achievement_once(runtime: R
     """However far it goes beyond."""
     stream = open_with(runtime, goal())
     run(stream, {"output": "ok"})
-    (first,) = published(runtime, "goal_progress")
-    assert {"c": pytest.approx(1 / 3, abs=1e-5)} == first.data["criteria"]
+    third = {"c": pytest.approx(1 / 3, abs=1e-5)}
+    until(lambda: third == published(runtime, "goal_progress")[-1].data["criteria"])
     run(stream, {"output": "ok"}, {"output": "ok"})
     published(runtime, "goal_achieved")
     run(stream, *[{"output": "no"}] * 9)
@@ -287,6 +291,34 @@ def test_several_runtimes_come_to_the_same_and_one_of_them_judges(file_store: st
         until(lambda: 22 == progress(first).criteria[0].observed)
         assert list(range(22)) == sorted(output["n"] for output in judge.asked)
         assert 1 == len(news(first, "goal_achieved"))
+
+
+def test_while_one_runtime_judges_the_other_leaves_it_to_it(file_store: str, monkeypatch: Any) -> None:
+    """From the first output on: a judge costs money. The other one looks now and then."""
+    gate, looks = Gate(), Counter[str]()
+    look = GoalActor._judge
+
+    def counted(self: GoalActor, *args: Any) -> None:
+        looks[self._services.owner] += 1
+        look(self, *args)
+
+    async def judge(output: Any) -> bool:
+        await gate.passed(None)
+        return True
+
+    monkeypatch.setattr(GoalActor, "_judge", counted)
+    it = goal(SuccessCriterion(id="j", kind="judge", check=judge))
+    with Runtime(file_store) as one, Runtime(file_store) as two:
+        stream = open_with(one, it, "one")
+        open_with(two, it, "two")
+        run(stream, {"output": "ok"})
+        gate.wait_for(1)
+        before = looks.copy()
+        until(lambda: max((looks - before).values(), default=0) >= 4, "four looks of the other one")
+        assert 1 == gate.arrived
+        gate.open()
+        published(one, "goal_achieved")
+        assert 1 == len(news(one, "goal_verdict"))
 
 
 def test_another_definition_is_counted_anew_from_the_recorded_events(file_store: str) -> None:
