@@ -7,12 +7,14 @@ from typing import Any, TypeVar, assert_type
 
 import pykka
 
+from propolis import Context, Goal, Runtime, SyncContext, measure
 from propolis.actors import AsyncioActor, Ref, Reply, ask
 from propolis.messages import (
     Accepted,
     CancelExecution,
     CancelOutcome,
     ClearInbox,
+    Decision,
     DeleteSession,
     Event,
     ExecutionResult,
@@ -20,6 +22,7 @@ from propolis.messages import (
     GetActive,
     GetResult,
     GetStats,
+    GoalProgress,
     Message,
     Pairs,
     Payload,
@@ -62,6 +65,22 @@ async def asks(ref: Ref[AsyncioActor], theirs: pykka.ActorRef[pykka.ThreadingAct
     assert_type(ask(ref, GetStats()).map(str), Reply[str])
     assert_type(await ask(ref, GetResult(execution_id="e")), ExecutionResult | None)
     ask(ref, Event(type="custom", timestamp=MOMENT))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def goals(runtime: Runtime, goal: Goal, events: tuple[Event, ...]) -> None:
+    """One goal by its id, or all of them; the same from events."""
+    assert_type(await runtime.goal_progress(), tuple[GoalProgress, ...])
+    assert_type(await runtime.goal_progress("g"), GoalProgress)
+    assert_type(measure(goal, events), GoalProgress)
+    assert_type(await runtime.decisions("s"), tuple[Decision, ...])
+
+
+async def decides(ctx: Context, plain: SyncContext) -> None:
+    """A decision's id is text, in both contexts."""
+    assert_type(await ctx.decide(intent="i", chosen=1), str)
+    assert_type(plain.decide(intent="i", chosen=1), str)
+    assert_type(await ctx.report_problem("minor", "d"), str)
+    await ctx.report_problem("bad", "d")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def wire(data: bytes, message: Message) -> None:
