@@ -139,7 +139,13 @@ class Tracing:
         return events
 
     def _tell(self, events: Iterable[Event]) -> None:
-        rows = self._rows_of(events)
+        try:
+            rows = self._rows_of(events)
+        except RuntimeStopped:
+            raise
+        except Exception:  # the store is away for longer than a read goes on trying
+            logger.exception("Some spans are missing: their executions could not be read")
+            return
         for event in events:
             row = rows.get(event.execution_id or "")
             try:

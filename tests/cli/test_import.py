@@ -156,8 +156,7 @@ def test_a_session_that_had_not_ended_is_resumed_where_it_stood(
         stream = runtime.open_stream(point, executor).get(timeout=PATIENCE)
         session_id = stream.execute({"n": 1}).get(timeout=PATIENCE)
         (asked,) = until(lambda: stream.open_questions().get(timeout=PATIENCE))
-    with Runtime(url_of("old.db")):  # nobody has it now
-        propolis("sessions", "export", "--to", "out", "--store", url_of("old.db"))
+        propolis("sessions", "export", "--to", "out", "--store", url_of("old.db"))  # while that runtime owns it
     said = propolis("sessions", "import", "out", "--store", url_of("new.db"), "--json")
     (taken,) = report(said)["imported"]
     assert ("paused", 1, 3, 1) == (taken["status"], taken["paused_by_import"], taken["steps"], taken["checkpoints"])

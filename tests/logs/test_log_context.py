@@ -15,7 +15,7 @@ from propolis import Context, EntryPoint, Placement, Runtime, SyncContext, log_c
 from propolis.ids_in_logs import LogContext
 from propolis.messages import InvalidInput
 
-from ..runtime.support import PATIENCE
+from ..runtime.support import PATIENCE, until
 from . import workers_log
 
 library = logging.getLogger("some.library")
@@ -85,9 +85,14 @@ def test_a_thread_that_serves_one_execution_after_another_belongs_to_each_in_tur
         bare.join()
         return ctx.execution_id
 
+    def hears(event: Any) -> None:
+        library.info("handler after %s", event.data["attempt"])
+
+    runtime.subscribe("execution_completed", hears).get(timeout=PATIENCE)  # on a thread that has served one
     stream = runtime.open_stream(EntryPoint(id="work", max_concurrent=1), work).get(timeout=PATIENCE)
     ids = [stream.run(number).get(timeout=PATIENCE).output for number in range(2)]
     library.info("outside")
+    until(lambda: "handler after 1" in kept.ids())
     nothing = (None, None, None, None)
     assert {
         "self of 0": ("work", ids[0], ids[0], ids[0]),
@@ -95,6 +100,7 @@ def test_a_thread_that_serves_one_execution_after_another_belongs_to_each_in_tur
         "self of 1": ("work", ids[1], ids[1], ids[1]),
         "bare of 1": nothing,
         "outside": nothing,
+        "handler after 1": nothing,
     } == kept.ids()
 
 

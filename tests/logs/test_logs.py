@@ -159,6 +159,7 @@ def test_the_log_of_a_session_has_all_its_executions_and_of_one_only_that(runtim
     """By the id that is asked for."""
     stream = runtime.open_stream(EntryPoint(id="weigh"), bodies.weigh).get(timeout=PATIENCE)
     first = stream.run(1).get(timeout=PATIENCE)
+    stream.run(3).get(timeout=PATIENCE)  # its events stand between theirs
     second = stream.run(2, session_id=first.session_id).get(timeout=PATIENCE)
     stream.run(3).get(timeout=PATIENCE)
     whole = list(runtime.logs(first.session_id, level=1))
