@@ -71,6 +71,11 @@ class Recovering(Leaving):
         else:
             self._rebuild()
 
+    @property
+    def takes_in(self) -> bool:
+        """Whether it takes over what others have left. While it stops, who came in now would keep it from its end."""
+        return self.mode in ("starting", "running")
+
     # -- recovery ----------------------------------------------------------------------------------------------------
 
     def _recover(self, *, mine: bool = False, first: bool = True) -> None:
@@ -80,7 +85,9 @@ class Recovering(Leaving):
         `first` page is short, and begins to run at once; the rest does when all are taken, for the commits that start
         some would hold up the taking of the others.
         """
-        self._recovering = True
+        self._recovering = self.takes_in
+        if not self.takes_in:
+            return
         point = self.plan.entry_point
         request = RecoverExecutions(
             entry_point=point.id,
@@ -95,26 +102,31 @@ class Recovering(Leaving):
 
         def recovered(batch: Recovered) -> None:
             self.host.reach("takeover.committed")
-            for found in batch.executions:
-                self._found(found)
-            if first or not batch.more:
-                taken, self._taken = self._taken, []
-                for entry in taken:
-                    if self.books.live.get(entry.spec.execution_id) is entry:
-                        self._take_in(entry)
-            if batch.more and first:
-                self._begin_some()
-                self._when_they_run(lambda: self._recover(first=False))
-                return
-            if batch.more:
-                self._recover(first=False)
-                return
+            if self.takes_in:
+                self._recovered(batch, first=first)
+            else:  # a stop came in between; what it lets go of, when it is through, is this as well
+                self._recovering = False
+
+        self.request(self.plan.sessions, request, recovered, self._not_recovered)
+
+    def _recovered(self, batch: Recovered, *, first: bool) -> None:
+        for found in batch.executions:
+            self._found(found)
+        if first or not batch.more:
+            taken, self._taken = self._taken, []
+            for entry in taken:
+                if self.books.live.get(entry.spec.execution_id) is entry:
+                    self._take_in(entry)
+        if batch.more and first:
+            self._begin_some()
+            self._when_they_run(lambda: self._recover(first=False))
+        elif batch.more:
+            self._recover(first=False)
+        else:
             self._recovering = False
             self.host.reach("takeover.placed")
             if self.mode == "starting":
                 self._begin_running()
-
-        self.request(self.plan.sessions, request, recovered, self._not_recovered)
 
     def _when_they_run(self, then: Callable[[], None]) -> None:
         """Behind the commit that counts the attempts of the first, and behind the reading of what they have recorded:
@@ -165,7 +177,7 @@ class Recovering(Leaving):
 
     def _take_in(self, entry: Entry, *, any_version: bool = False) -> None:
         """An execution that was accepted before: queue it, whatever the bound."""
-        if self.mode not in ("starting", "running"):
+        if not self.takes_in:
             return
         execution_id = entry.spec.execution_id
         self.books.live[execution_id] = entry

@@ -60,6 +60,7 @@ FOUND_CRASHING = {
     26: "the writer crashed, and its successor did not look at the turns on sessions again",
     3: "a subscription was under way when the EventActor crashed, and was never answered",
     3075: "the writer crashed over a read that a stream could not do without, and an execution was waited for for ever",
+    30362: "a takeover landed in a stream that was stopping, which waited for what had come to it for ever",
     30094: "a lease was lost with a fence in doubt, and what was under way when the stream crashed was never answered",
     21211: "the writer crashed over the end of an attempt that was to be parked, and nobody went on with it",
     21218: "a slot was granted while its execution, which had crashed, asked for it anew",
