@@ -78,13 +78,23 @@ def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     explore(seed, faults=Faults(actor_crash=0.02), operations=length_of(seed))
 
 
+TROUBLE = (
+    None,
+    Faults(actor_crash=0.02),
+    Faults(actor_crash=0.004, read_refused=0.1),
+    Faults(commit_refused=0.3, commit_in_doubt=0.3, outage=0.03, read_refused=0.1, store_seconds=0.2),
+    Faults(store_seconds=0.2, actor_crash=0.01),
+)
+"""Kinds of it, in turn; None: some, as it is drawn."""
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("batch", range(100))
 def test_thousands_of_worlds(batch: int) -> None:
-    """As above, with longer runs besides."""
+    """As above, with longer runs and with each kind of trouble."""
     size = FULL // 100
     for seed in range(10_000 + batch * size, 10_000 + (batch + 1) * size):
-        explore(seed, operations=length_of(seed))
+        explore(seed, faults=TROUBLE[seed // 10 % len(TROUBLE)], operations=length_of(seed))
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
