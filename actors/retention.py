@@ -41,7 +41,8 @@ class RetentionActor(AsyncioActor):
     """Sweeps through the store once in `retention_every_seconds`: sessions that have ended first, then events.
 
     Never touched: what is unfinished, paused or quarantined, and events that an event trigger has yet to look at, or a
-    goal to count. With several runtimes on a store each sweeps by its own settings; what one has deleted the others do not find.
+    goal to count. With several runtimes on a store each sweeps by its own settings; what one has deleted the others do
+    not find.
     """
 
     def __init__(self, config: RuntimeConfig, threads: StoreThreads, wakeups: Ref[Any]) -> None:
