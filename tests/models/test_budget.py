@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,22 @@ def test_what_is_given_is_used_up_too_and_nothing_more_ends_it(runtime: Runtime)
     result = ended(stream, execution_id)
     assert ("failed", "tokens_exhausted", 20) == (result.status, result.failure.code, result.total_tokens)
     assert {"node_id": "c", "spent": 20, "budget": 15} == result.failure.details.value()
+
+
+def test_what_was_spent_outlives_the_runtime_and_so_does_the_question(tmp_path: Path) -> None:
+    """Another one takes it up: nobody is asked again who has answered, and nothing is counted twice."""
+    store, placement = f"sqlite:///{tmp_path}/budget.db", Placement.asyncio()
+    with Runtime(store) as runtime:
+        stream = opened(runtime, 15, placement)
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        question = asked(stream)
+    with Runtime(store) as runtime:
+        stream = opened(runtime, 15, placement)
+        assert question.id == asked(stream).id
+        stream.answer(question.id, 10).get(timeout=PATIENCE)
+        result = ended(stream, execution_id)
+    assert ("completed", 30) == (result.status, result.total_tokens), result
+    assert {"total": [30, 10], "visits": {}} == result.session_state["__tokens__"]
 
 
 def test_it_is_the_sessions_over_all_its_executions(runtime: Runtime) -> None:
