@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Beginning"]
 
+_new_checkpoint: Final = unchecked(Checkpoint)
 _new_end: Final = unchecked(AttemptEnded)
+_new_event: Final = unchecked(Event)
+_new_save: Final = unchecked(SaveCheckpoint)
 
 
 def _uncounted() -> None:
@@ -184,7 +187,7 @@ class Attempt:
             done: Reply[Checkpointed] = Reply()
             done.set(Checkpointed(checkpoint_id=checkpoint_id))
             return done
-        checkpoint = Checkpoint(
+        checkpoint = _new_checkpoint(
             checkpoint_id=checkpoint_id,
             execution_id=self.begin.spec.execution_id,
             node=node,
@@ -193,7 +196,7 @@ class Attempt:
             run=self.begin.spec.run,
             ordinal=ordinal,
         )
-        request = SaveCheckpoint(
+        request = _new_save(
             epoch=self.begin.epoch,
             checkpoint=checkpoint,
             progress=self.progress_payload(),
@@ -225,7 +228,7 @@ class Attempt:
     def event(self, type: str, data: Payload, node_id: str | None = None) -> Event:
         """An event of this execution."""
         spec = self.begin.spec
-        return Event(
+        return _new_event(
             type=type,
             stream_id=spec.stream_id,
             session_id=spec.session_id,

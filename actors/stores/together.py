@@ -119,7 +119,7 @@ class Run:
 
     def _keep_apart(self, *ids: str) -> None:
         """Flush before an execution or a session is touched again. (A session has the id of its first execution.)"""
-        if not self._touched.isdisjoint(ids) or (self._checks and any(own in ids for own, _ in self._checks)):
+        if not self._touched.isdisjoint(ids):
             self.flush()
         self._touched.update(ids)
 

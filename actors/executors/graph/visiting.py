@@ -83,6 +83,8 @@ class Visits:
         self._ctx._attempt.replay.run_again()
         timer: asyncio.Timeout | None = None
         try:
+            if left is None:
+                return await self._tries(node, token)
             async with limited(host, left) as timer:
                 return await self._tries(node, token)
         except TimeoutError as error:
