@@ -60,3 +60,8 @@ def count_plainly(ctx: Any, times: int) -> None:
 def every_call_plainly(ctx: Any, data: Any) -> list[Any]:
     result: list[Any] = run_plainly(every_call, ctx, data)
     return result
+
+
+async def dies_in_its_turn(ctx: Any, data: Any) -> None:
+    """While others wait for it."""
+    await ctx.memory.update("n", lambda _: os._exit(3), scope="global")

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from propolis import Runtime
+from propolis import Backoff, Placement, RestartPolicy, Runtime
 from propolis.messages import StateConflict
 
 from ..runtime.support import PATIENCE, Gate, until
+from . import bodies
 from .conftest import CONFIG, QUICK, Opener, opened
 from .test_shared import events
 
@@ -189,6 +190,17 @@ def test_a_turn_ends_with_the_attempt_that_has_it(runtime: Runtime) -> None:
     assert "LookupError" in (holding.get(timeout=PATIENCE).error or "")
     assert 1 == second.get(timeout=PATIENCE).output
     until(lambda: not len(runtime.state_ref.actor_inbox.instance()._lines))
+
+
+def test_a_worker_that_dies_in_its_turn_holds_up_nobody(runtime: Runtime) -> None:
+    """Also while it is to be run again, in an hour."""
+    hour = RestartPolicy(backoff=Backoff(initial=3_600.0, maximum=3_600.0, immediate_first=False))
+    placement = Placement.process(workers=1, warm=0)
+    stream = opened(runtime, bodies.dies_in_its_turn, "synchronized", placement=placement, restart=hour)
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    until(lambda: events(runtime, "execution_restarted"))
+    until(lambda: not len(runtime.state_ref.actor_inbox.instance()._lines))
+    assert stream.cancel_execution(execution_id).get(timeout=PATIENCE)
 
 
 def test_a_crash_of_the_state_actor_loses_no_turn_and_no_change(runtime: Runtime) -> None:
