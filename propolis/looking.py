@@ -221,7 +221,7 @@ class Looking:
         """What the executions of a session have decided (`ctx.decide`), with the outcomes that they recorded, the first
         decision first. Of an unknown session: an empty tuple.
         """
-        _check_listing(limit, session_id=session_id)
+        _check_listing(limit, session_id=text("session_id", session_id))
         return self.read(lambda store: store.list_decisions(session_id, limit=limit))
 
     @overload
