@@ -299,7 +299,7 @@ class PublicApiOnAFile(PublicApi):
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
 TestPublicApi = PublicApi.TestCase
-TestPublicApi.settings = settings(max_examples=20, stateful_step_count=15, deadline=None, suppress_health_check=SLOW)
+TestPublicApi.settings = settings(max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=SLOW)
 TestPublicApiOnAFile = PublicApiOnAFile.TestCase
 TestPublicApiOnAFile.settings = settings(
     max_examples=4, stateful_step_count=10, deadline=None, suppress_health_check=SLOW

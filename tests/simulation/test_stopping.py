@@ -16,7 +16,7 @@ POINT = EntryPoint(id="work", max_concurrent=2)
 WITHIN = 30.0
 """Simulated seconds that a stop may take; the grace is one."""
 
-STEPS = range(0, 120, 6)
+STEPS = range(0, 120, 10)
 
 
 async def hold(ctx: Any, data: Any) -> None:
