@@ -109,8 +109,14 @@ class Reaching(Recovering):
         self.books.owe(reply)
         gone: Reply[Any] = Reply()
         self.books.waiters.setdefault(execution_id, []).append(gone)
-        outcome = CancelOutcome(execution_id=execution_id, outcome="cancelled")
-        self.follow(gone, lambda _: reply.set(outcome), reply.offer_error)
+
+        def is_gone(
+            result: Any,
+        ) -> None:  # it may have left for another runtime before that was written, and ended there
+            cancelled = result is not None and result.status == "cancelled"
+            reply.set(CancelOutcome(execution_id=execution_id, outcome="cancelled" if cancelled else "ended"))
+
+        self.follow(gone, is_gone, reply.offer_error)
         return LATER
 
     # -- executions of other runtimes --------------------------------------------------------------------------------

@@ -33,6 +33,16 @@ FOUND = {
 """Seeds that have found a bug. The order of things is another one since then; the worlds are still worth a visit."""
 
 
+TROUBLE = (
+    None,
+    Faults(actor_crash=0.02),
+    Faults(actor_crash=0.004, read_refused=0.1),
+    Faults(commit_refused=0.3, commit_in_doubt=0.3, outage=0.03, read_refused=0.1, store_seconds=0.2),
+    Faults(store_seconds=0.2, actor_crash=0.01),
+)
+"""Kinds of it, in turn; None: some, as it is drawn."""
+
+
 def length_of(seed: int) -> int:
     """Of seeds from 10,000 on, each tenth is a long run."""
     return 20 if seed >= 10_000 and seed % 10 == 0 else 4
@@ -72,20 +82,15 @@ FOUND_CRASHING = {
 """The same, with actors that crash all the time."""
 
 
+def test_a_cancel_is_not_said_of_what_another_runtime_has_completed() -> None:
+    """The runtime that was asked had lost its lease before it could write the end; found with a store that fails."""
+    explore(40_109, faults=TROUBLE[3])
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""
     explore(seed, faults=Faults(actor_crash=0.02), operations=length_of(seed))
-
-
-TROUBLE = (
-    None,
-    Faults(actor_crash=0.02),
-    Faults(actor_crash=0.004, read_refused=0.1),
-    Faults(commit_refused=0.3, commit_in_doubt=0.3, outage=0.03, read_refused=0.1, store_seconds=0.2),
-    Faults(store_seconds=0.2, actor_crash=0.01),
-)
-"""Kinds of it, in turn; None: some, as it is drawn."""
 
 
 @pytest.mark.chaos
