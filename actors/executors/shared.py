@@ -138,16 +138,16 @@ async def update(
         return replayed(attempt, recorded)
     while True:
         turn = attempt.next_turn() if call.synchronized else None
+        entry = None
         try:
             entry = await call.current(key, turn)
             with _within_update(attempt):
                 value = make(entry)
             payload = _encoded(attempt, key, value)
-        except StateConflict:
+        except BaseException as error:
             _leave(attempt, turn)
-            await call.conflict(entry)
-        except BaseException:
-            _leave(attempt, turn)
+            if isinstance(error, StateConflict) and entry is not None:
+                await call.conflict(entry)  # is recorded, and raised
             raise
         change = StateChange(key=key, value=payload, based_on=entry.version)
         written = await call.send((change,), payload, strict=call.synchronized, turn=turn)
@@ -179,7 +179,7 @@ class _Call:
     ) -> None:
         self._attempt = attempt
         self._calling = calling
-        self._scope = scope
+        self._scope: SharedScope = scope
         self._step = begun
         self._node_id = node_id
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import Update, and_, bindparam, case, func, select, update
 
 from propolis.messages import (
     ExecutionState,
@@ -42,7 +42,7 @@ def _unfinished(owner: Any) -> Any:
     return and_(owner, executions.c.entry_point == bindparam("of_entry_point"), UNFINISHED)
 
 
-def _find(owner: Any) -> Select[Any]:
+def _find(owner: Any) -> Any:
     columns: tuple[Any, ...] = (
         executions.c.id,
         executions.c.execution_id,

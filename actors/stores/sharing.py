@@ -168,7 +168,7 @@ def read_state(connection: Connection, questions: Sequence[GetState]) -> list[St
 
 
 def _answer(connection: Connection, question: GetState) -> list[StateEntry]:
-    places = {scope: _place(scope, question.stream_id) for scope in question.scopes}
+    places: dict[SharedScope, str] = {scope: _place(scope, question.stream_id) for scope in question.scopes}
     if question.key is not None:
         key = question.key
         return [_find(connection, place, scope, question.stream_id, key) for scope, place in places.items()]
