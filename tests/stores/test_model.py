@@ -159,6 +159,7 @@ class Model:
         if owner.status == "completed" and write.checkpoint_id is None:
             return "SessionBusy"
         session.memory = session.starts[own] = memory | (given or {})
+        session.checkpoint = (name, session.memory)  # it is a run of its own, and this is where that begins
         session.owner = session.holder = own
         session.revision += 1
         return session.memory, True
