@@ -58,7 +58,7 @@ measured := $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
 test: $(DEV) ## run the tests; with COVERAGE=1 measured, and actors and messages must reach COVERAGE_MIN percent
 	@$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n auto --dist worksteal $(measured) $(PYTEST_ARGS) || $(MAKE) --no-print-directory again
+	$(BIN)/python -m pytest -n auto --dist worksteal --durations=20 $(measured) $(PYTEST_ARGS) || $(MAKE) --no-print-directory again
 	@$(if $(COVERAGE),$(MAKE) --no-print-directory coverage)
 
 again: $(DEV) ## run once more, one by one, what failed in the last run: on a busy machine a test may run out of time
