@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from propolis.messages import PropolisError, RuntimeRow, StoreCorrupt, StoreTooNew, StoreUnavailable
 
 from .host import Host
 from .peers import is_running
-from .stores import Finding, SqlStore, check_structure, examine, open_store, repair, to_micros
+from .stores import Finding, open_store, to_micros
+
+if TYPE_CHECKING:
+    from .stores.sql import SqlStore
 
 __all__ = ["check_store"]
 
@@ -40,6 +44,9 @@ def check_store(
 
 
 def _look(store: SqlStore, host: Host, alive: Mapping[str, bool | None], *, thorough: bool) -> tuple[Finding, ...]:
+    from .stores.dialect import check_structure  # noqa: PLC0415 - see stores/opener.py
+    from .stores.examining import examine  # noqa: PLC0415
+
     found: list[Finding] = []
     try:
         said = store.run_read(lambda connection: check_structure(connection, thorough=thorough))
@@ -52,6 +59,8 @@ def _look(store: SqlStore, host: Host, alive: Mapping[str, bool | None], *, thor
 
 
 def _mend(url: str, host: Host, found: tuple[Finding, ...], alive: Mapping[str, bool | None]) -> tuple[Finding, ...]:
+    from .stores.repairing import repair  # noqa: PLC0415
+
     store = open_store(url, host=host)
     try:
         store.run_write(lambda connection: repair(connection, found, alive))

@@ -1,15 +1,9 @@
-"""Where executions, sessions and events are kept."""
+"""Where executions, sessions and events are kept. What needs SQLAlchemy is imported when a store is opened."""
 
-from .dialect import check_structure
-from .evidence import SessionEvidence
-from .examining import examine
 from .findings import Finding
+from .moments import from_micros, to_micros
 from .opener import open_store
-from .protocol import Committed, Outcome, Store, StoreHost
-from .pruning import Bounds, Expired
-from .repairing import repair
-from .schema import to_micros
-from .sql import SqlStore
+from .protocol import Bounds, Committed, Expired, Outcome, SessionEvidence, Store, StoreHost
 
 __all__ = [
     "Bounds",
@@ -18,12 +12,9 @@ __all__ = [
     "Finding",
     "Outcome",
     "SessionEvidence",
-    "SqlStore",
     "Store",
     "StoreHost",
-    "check_structure",
-    "examine",
+    "from_micros",
     "open_store",
-    "repair",
     "to_micros",
 ]

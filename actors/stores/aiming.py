@@ -21,7 +21,8 @@ from propolis.messages import (
 
 from .batch import Batch
 from .dialect import insert_or_update
-from .schema import from_micros, goal_streams, goals, runtimes, to_micros
+from .moments import from_micros, to_micros
+from .schema import goal_streams, goals, runtimes
 
 __all__ = ["find_goal", "leave_goal", "list_goals", "move_goal", "open_goal"]
 

@@ -19,8 +19,9 @@ from propolis.messages import (
     QuestionRow,
 )
 
+from .moments import from_micros
 from .posting import post_to_inbox
-from .schema import OPEN_WAIT, UNFINISHED, executions, from_micros, inbox, steps
+from .schema import OPEN_WAIT, UNFINISHED, executions, inbox, steps
 
 __all__ = ["answer_question", "find_question", "list_questions"]
 

@@ -28,9 +28,10 @@ from propolis.messages import (
 
 from .batch_view import ADVANCE, CHECK, EVENT, FENCE, OPEN, SESSION, STEP, batch_sql, create_batch_view
 from .dialect import Fault, bind, tell_fault
+from .moments import to_micros
 from .protocol import Committed, Outcome
 from .rows import draft_rows, event_row, state_row
-from .schema import LAST_SEQ, to_micros
+from .schema import LAST_SEQ
 from .stepping import step_rows
 from .together import Odd
 

@@ -20,8 +20,9 @@ from propolis.messages import (
     RecordSteps,
 )
 
+from .moments import to_micros
 from .rows import draft_rows, event_row, state_row
-from .schema import events, to_micros
+from .schema import events
 from .statements import LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ, Statements
 
 __all__ = ["Batch", "advance_row", "first_session_row", "initial_state", "session_change_row"]

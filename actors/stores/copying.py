@@ -20,9 +20,10 @@ from propolis.messages import (
 
 from .batch import Batch
 from .copied import check_copy, settle
+from .moments import from_micros, to_micros
 from .reading import find_session
 from .rows import EXECUTION_COLUMNS, as_payload, execution_row, spec_of, state_of
-from .schema import checkpoints, executions, from_micros, sessions, steps, to_micros
+from .schema import checkpoints, executions, sessions, steps
 from .statements import Statements, of_session
 from .stepping import list_all_checkpoints, runs_of, step_of
 

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from propolis.messages import ExecutionSpec, ExecutionState, InboxRow, RecordedStep, RuntimeRow, SessionRecord
+from propolis.messages import ExecutionSpec, ExecutionState, InboxRow, RecordedStep
 
+from .protocol import SessionEvidence
 from .reading import find_execution, find_session, list_runtimes
 from .rows import event_of, inbox_row_of, spec_of, state_of
 from .schema import UNFINISHED, events, executions, inbox, sessions
 from .statements import of_session
 from .stepping import find_history
 
-__all__ = ["SessionEvidence", "find_evidence"]
-
-
-class SessionEvidence(NamedTuple):
-    """A session, what works on it, and who they are."""
-
-    session: SessionRecord
-    spec: ExecutionSpec
-    state: ExecutionState
-    """Of the execution that is asked about: the one that owns the session, unless another was named."""
-    unfinished: tuple[tuple[ExecutionSpec, ExecutionState], ...]
-    """The executions of the session that have not ended, the first accepted first."""
-    holder: str | None
-    """The execution whose turn it is on the session."""
-    runtimes: tuple[RuntimeRow, ...]
-    ahead: int
-    """Executions that wait for a slot of the same entry point and owner, and were accepted before."""
-    last_event: tuple[str, datetime] | None
-    """Of the execution: type and time."""
-    restart: tuple[datetime, dict[str, Any]] | None
-    """When the execution was last restarted, and what was said then."""
-    waits: tuple[RecordedStep, ...]
-    """What the execution waits for while it is parked."""
-    inbox: tuple[InboxRow, ...]
-    """What was left for the execution and is not applied yet."""
+__all__ = ["find_evidence"]
 
 
 def find_evidence(connection: Connection, id: str) -> SessionEvidence | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, Select, Table, and_, case, exists, fu
 from propolis.messages import ENDED, ExecutionResult, ExecutionSpec, Failure, MessageError, Payload, decode_as
 
 from .findings import SHOWN, Finding
+from .moments import from_micros
 from .schema import (
     LAST_SEQ,
     QUARANTINED,
@@ -17,7 +18,6 @@ from .schema import (
     checkpoints,
     events,
     executions,
-    from_micros,
     inbox,
     meta,
     metadata,

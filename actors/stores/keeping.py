@@ -20,7 +20,8 @@ from propolis.messages import (
 )
 
 from . import aiming, copying, noting, pruning, sharing
-from .evidence import SessionEvidence, find_evidence
+from .evidence import find_evidence
+from .protocol import Bounds, Expired, SessionEvidence
 from .statements import Statements, of_session
 from .stepping import runs_of
 from .triggering import find_trigger, list_triggers
@@ -80,28 +81,24 @@ class Keeping:
     ) -> tuple[StateEntry, ...]:
         return self.run_read(lambda connection: sharing.state_history_of(connection, scope, stream_id, key, limit))
 
-    def retention_bounds(self, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> pruning.Bounds:
+    def retention_bounds(self, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> Bounds:
         return self.run_read(
             lambda connection: pruning.find_bounds(
                 connection, keep_sessions=keep_sessions, keep_events=keep_events, now=now
             )
         )
 
-    def expired_sessions(
-        self, bounds: pruning.Bounds, *, before: datetime | None, after: int, limit: int
-    ) -> pruning.Expired:
+    def expired_sessions(self, bounds: Bounds, *, before: datetime | None, after: int, limit: int) -> Expired:
         return self.run_read(
             lambda connection: pruning.find_expired_sessions(
                 connection, bounds, before=before, after=after, limit=limit
             )
         )
 
-    def prune_sessions(self, session_ids: Sequence[str], bounds: pruning.Bounds) -> int:
+    def prune_sessions(self, session_ids: Sequence[str], bounds: Bounds) -> int:
         return self.run_write(lambda connection: pruning.delete_sessions(connection, session_ids, bounds))
 
-    def expired_events(
-        self, bounds: pruning.Bounds, *, before: datetime | None, after: int, limit: int
-    ) -> pruning.Expired:
+    def expired_events(self, bounds: Bounds, *, before: datetime | None, after: int, limit: int) -> Expired:
         return self.run_read(
             lambda connection: pruning.find_expired_events(connection, bounds, before=before, after=after, limit=limit)
         )

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, bindparam, select
 
 from propolis.messages import Decision, Payload
 
-from .schema import from_micros, steps
+from .moments import from_micros
+from .schema import steps
 
 __all__ = ["find_decision", "list_decisions"]
 

@@ -1,18 +1,13 @@
-"""From a URL to a store that can be used."""
+"""From a URL to a store that can be used. What is behind it is imported with the first one."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
-
-from propolis.messages import InvalidInput, StoreUnavailable
-
-from .dialect import make_engine, parse_url, prepare_file
-from .file import StoreFile
-from .migrations import LATEST, check_tables, find_version, migrate
 from .protocol import StoreHost
-from .sql import SqlStore
+
+if TYPE_CHECKING:
+    from .sql import SqlStore
 
 __all__ = ["open_store"]
 
@@ -30,39 +25,6 @@ def open_store(url: str, *, host: StoreHost, read_only: bool = False) -> SqlStor
         StoreTooNew: a newer Propolis wrote it.
         StoreUnavailable: it cannot be opened now, or is of an older version and `read_only`.
     """
-    path = parse_url(url)
-    if read_only and (path is None or not path.is_file()):
-        raise InvalidInput(
-            what=f"store {url!r}",
-            reason="there is nothing to read" if path is None else f"there is no file {path}",
-            remedy="Name an existing store, or start a runtime on this one.",
-        )
-    file = None if path is None else StoreFile(path, url)
-    store = SqlStore(make_engine(path, read_only=read_only), url, host, file=file, read_only=read_only)
-    try:
-        if read_only:
-            store.run_read(lambda connection: _check_version(connection, url))
-        else:
-            _bring_up(store, path)
-    except BaseException:
-        store.close()
-        raise
-    return store
+    from .bringing_up import open_sql  # noqa: PLC0415 - a worker process opens none, and has a third less to import
 
-
-def _check_version(connection: Connection, url: str) -> None:
-    version = find_version(connection, url)
-    if version < LATEST:
-        raise StoreUnavailable(
-            store=url, reason=f"its schema version is {version}, and a runtime has to bring it to {LATEST} first"
-        )
-    check_tables(connection, url)
-
-
-def _bring_up(store: SqlStore, path: Path | None) -> None:
-    if path is not None:
-        if path.is_file():
-            store.run_read(lambda connection: find_version(connection, store.name))  # never touch a file not ours
-        store.run_outside(lambda: prepare_file(path))
-    store.run_write(lambda connection: migrate(connection, store.name))
-    store.run_read(lambda connection: check_tables(connection, store.name))
+    return open_sql(url, host, read_only=read_only)

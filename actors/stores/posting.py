@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Select, delete, insert, select
 
 from propolis.messages import ExecutionNotFound, InboxRow, PostToInbox
 
+from .moments import to_micros
 from .rows import inbox_row_of
-from .schema import UNFINISHED, executions, inbox, to_micros
+from .schema import UNFINISHED, executions, inbox
 
 __all__ = ["clear_inbox", "inbox_of", "list_inbox", "post_to_inbox"]
 

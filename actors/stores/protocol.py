@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from propolis.messages import (
     Advanced,
@@ -26,6 +26,7 @@ from propolis.messages import (
     PropolisError,
     Question,
     QuestionRow,
+    RecordedStep,
     Recovered,
     RunHistory,
     RuntimeRow,
@@ -41,11 +42,7 @@ from propolis.messages import (
     Write,
 )
 
-if TYPE_CHECKING:
-    from .evidence import SessionEvidence
-    from .pruning import Bounds, Expired
-
-__all__ = ["Committed", "Outcome", "Store", "StoreHost"]
+__all__ = ["Bounds", "Committed", "Expired", "Outcome", "SessionEvidence", "Store", "StoreHost"]
 
 
 class Committed(NamedTuple):
@@ -70,6 +67,48 @@ Outcome: TypeAlias = (
     | None
 )
 """What became of one write: its reply, or the error that it alone met. An error means that nothing of it landed."""
+
+
+class Bounds(NamedTuple):
+    """Where a sweep ends."""
+
+    session: int | None
+    """Number of the first execution of the youngest session that is one too many."""
+    event: int | None
+    """`seq` of the youngest event that is one too many."""
+    seen: int
+    """What comes after this, some event trigger has yet to look at, or some goal to count."""
+
+
+class Expired(NamedTuple):
+    """One page of what is to go, and where the next one begins; None when there is no more."""
+
+    ids: tuple[Any, ...]
+    next: int | None
+
+
+class SessionEvidence(NamedTuple):
+    """A session, what works on it, and who they are."""
+
+    session: SessionRecord
+    spec: ExecutionSpec
+    state: ExecutionState
+    """Of the execution that is asked about: the one that owns the session, unless another was named."""
+    unfinished: tuple[tuple[ExecutionSpec, ExecutionState], ...]
+    """The executions of the session that have not ended, the first accepted first."""
+    holder: str | None
+    """The execution whose turn it is on the session."""
+    runtimes: tuple[RuntimeRow, ...]
+    ahead: int
+    """Executions that wait for a slot of the same entry point and owner, and were accepted before."""
+    last_event: tuple[str, datetime] | None
+    """Of the execution: type and time."""
+    restart: tuple[datetime, dict[str, Any]] | None
+    """When the execution was last restarted, and what was said then."""
+    waits: tuple[RecordedStep, ...]
+    """What the execution waits for while it is parked."""
+    inbox: tuple[InboxRow, ...]
+    """What was left for the execution and is not applied yet."""
 
 
 class StoreHost(Protocol):

@@ -7,30 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exists, func, literal, or_, select
 
 from .dialect import insert_or_update
-from .schema import (
-    PRUNED_SEQ,
-    QUARANTINED,
-    UNFINISHED,
-    events,
-    executions,
-    goals,
-    inbox,
-    meta,
-    sessions,
-    to_micros,
-    triggers,
-)
+from .moments import to_micros
+from .protocol import Bounds, Expired
+from .schema import PRUNED_SEQ, QUARANTINED, UNFINISHED, events, executions, goals, inbox, meta, sessions, triggers
 from .statements import of_session
 from .stepping import drop_runs
 
 __all__ = [
-    "Bounds",
-    "Expired",
     "delete_events",
     "delete_rows_of",
     "delete_sessions",
@@ -46,24 +34,6 @@ TRIGGER_PATIENCE: Final = timedelta(days=7)
 _PRUNABLE: Final = executions.c.status.in_(("completed", "failed", "cancelled"))
 _IS_FIRST: Final = executions.c.execution_id == executions.c.session_id
 _EVERY: Final = 1 << 62
-
-
-class Bounds(NamedTuple):
-    """Where a sweep ends."""
-
-    session: int | None
-    """Number of the first execution of the youngest session that is one too many."""
-    event: int | None
-    """`seq` of the youngest event that is one too many."""
-    seen: int
-    """What comes after this, some event trigger has yet to look at, or some goal to count."""
-
-
-class Expired(NamedTuple):
-    """One page of what is to go, and where the next one begins; None when there is no more."""
-
-    ids: tuple[Any, ...]
-    next: int | None
 
 
 def find_bounds(connection: Connection, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> Bounds:

@@ -18,9 +18,10 @@ from propolis.messages import (
 )
 
 from .batch import Batch
+from .moments import from_micros
 from .posting import inbox_of
 from .rows import as_payload, spec_of
-from .schema import UNFINISHED, checkpoints, executions, from_micros, sessions
+from .schema import UNFINISHED, checkpoints, executions, sessions
 
 __all__ = ["recover_executions"]
 

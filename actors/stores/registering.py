@@ -8,7 +8,8 @@ from sqlalchemy import Connection, case, delete, insert, select, update
 
 from propolis.messages import InvalidInput, RuntimeRow
 
-from .schema import UNFINISHED, executions, runtimes, to_micros, workers
+from .moments import to_micros
+from .schema import UNFINISHED, executions, runtimes, workers
 
 __all__ = ["declare_dead", "enter", "leave"]
 

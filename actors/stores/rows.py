@@ -29,7 +29,7 @@ from propolis.messages import (
     session_status,
 )
 
-from .schema import from_micros, to_micros
+from .moments import from_micros, to_micros
 
 __all__ = [
     "EMPTY",

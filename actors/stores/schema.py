@@ -6,8 +6,7 @@ columns that a query looks at. Times are integers: microseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Final, overload
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -32,7 +31,6 @@ __all__ = [
     "checkpoints",
     "events",
     "executions",
-    "from_micros",
     "goal_streams",
     "goals",
     "inbox",
@@ -43,7 +41,6 @@ __all__ = [
     "state",
     "state_history",
     "steps",
-    "to_micros",
     "triggers",
     "workers",
 ]
@@ -302,24 +299,3 @@ workers: Final = Table(
     Column("reported_at", BIG, nullable=False),
     Column("report", LargeBinary, nullable=False),  # an encoded WorkersReport
 )
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-@overload
-def to_micros(moment: datetime) -> int: ...
-@overload
-def to_micros(moment: datetime | None) -> int | None: ...
-def to_micros(moment: datetime | None) -> int | None:
-    """Microseconds since 1970 (UTC) of an aware datetime, exactly."""
-    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
-
-
-@overload
-def from_micros(micros: int) -> datetime: ...
-@overload
-def from_micros(micros: int | None) -> datetime | None: ...
-def from_micros(micros: int | None) -> datetime | None:
-    """The aware datetime, in UTC."""
-    return None if micros is None else _EPOCH + timedelta(microseconds=micros)

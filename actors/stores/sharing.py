@@ -20,8 +20,9 @@ from propolis.messages import (
 
 from .bulk import Bulk, bulk_insert, given
 from .dialect import insert_or_update
+from .moments import from_micros, to_micros
 from .rows import as_payload
-from .schema import from_micros, state, state_history, steps, to_micros
+from .schema import state, state_history, steps
 from .stepping import STEP_COLUMNS, step_of
 
 __all__ = ["SharedKeys", "bulk_state", "find_recorded", "list_state", "read_state", "state_history_of"]

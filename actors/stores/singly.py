@@ -37,13 +37,14 @@ from propolis.messages import (
 from .aiming import leave_goal, move_goal, open_goal
 from .asking import answer_question
 from .batch import Batch, advance_row, session_change_row
+from .moments import to_micros
 from .opening import find_session_to_take, open_execution
 from .posting import clear_inbox, post_to_inbox
 from .protocol import Committed, Outcome
 from .pruning import delete_rows_of
 from .recovering import recover_executions
 from .rows import memory_in, overlaid
-from .schema import UNFINISHED, executions, sessions, to_micros
+from .schema import UNFINISHED, executions, sessions
 from .sharing import SharedKeys, find_recorded
 from .statements import CURRENT_EPOCH, of_session
 from .stepping import checkpoint_row, forget_steps, prune_checkpoints, step_rows

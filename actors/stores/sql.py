@@ -42,8 +42,9 @@ from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
 from .forks import wait_before_forks
 from .keeping import Keeping
+from .moments import to_micros
 from .protocol import Outcome, StoreHost
-from .schema import runtimes, to_micros
+from .schema import runtimes
 from .statements import BEAT, Statements, of_session
 from .together import Odd
 from .writing import apply_apart, apply_together, count_events

@@ -35,8 +35,9 @@ from propolis.messages import (
 
 from .bulk import Bulk, given
 from .dialect import insert_or_update
+from .moments import from_micros, to_micros
 from .rows import as_payload
-from .schema import checkpoints, executions, from_micros, steps, to_micros
+from .schema import checkpoints, executions, steps
 
 __all__ = [
     "STEP_CHANGES",

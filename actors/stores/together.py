@@ -21,10 +21,10 @@ from propolis.messages import (
 )
 
 from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
+from .moments import to_micros
 from .posting import clear_inbox
 from .protocol import Committed, Outcome
 from .rows import execution_row
-from .schema import to_micros
 from .sharing import SharedKeys
 from .stepping import checkpoint_row, step_rows
 

@@ -10,7 +10,8 @@ from propolis.messages import Moved, MoveTrigger, OpenTrigger, TriggerRow
 
 from .batch import Batch
 from .dialect import insert_or_update
-from .schema import from_micros, to_micros, triggers
+from .moments import from_micros, to_micros
+from .schema import triggers
 
 __all__ = ["find_trigger", "list_triggers", "move_trigger", "open_trigger"]
 

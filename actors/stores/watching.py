@@ -6,8 +6,9 @@ from sqlalchemy import Connection, case, delete, func, insert, select
 
 from propolis.messages import ExecutionSpec, ExecutionState, ExecutionStatus, WorkersReport, decode_as, encode
 
+from .moments import to_micros
 from .rows import spec_of, state_of
-from .schema import UNFINISHED, executions, runtimes, to_micros, workers
+from .schema import UNFINISHED, executions, runtimes, workers
 
 __all__ = ["count_unfinished", "list_reports", "list_unfinished", "put_report"]
 

@@ -17,7 +17,7 @@ from propolis.messages import (
 
 from ..alarms import wake
 from ..core import Ref, Reply
-from ..stores.schema import from_micros, to_micros
+from ..stores import from_micros, to_micros
 from .config import thawed
 from .misfire import Fire, Over, Skip, Wait, look
 from .schedule import Schedule

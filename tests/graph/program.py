@@ -6,6 +6,8 @@ import json
 import os
 import sys
 
+import propolis.actors.stores.sql  # once, before there are children  # noqa: F401
+
 from propolis import EntryPoint, Runtime
 
 from .graphs import Desk

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # once, before there are children  # noqa: F401
+import jsonschema  # once, before there are children; so is the store's code  # noqa: F401
+import propolis.actors.stores.sql  # noqa: F401
 
 from propolis import Context, EntryPoint, Runtime
 from propolis.messages import QuestionAnswered, QuestionNotFound

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from propolis.actors.stores import Committed, SqlStore, open_store
+from propolis.actors.stores import Committed, open_store
 from propolis.actors.stores.schema import metadata
+from propolis.actors.stores.sql import SqlStore
 from sqlalchemy import select
 
 from propolis.messages import Appended, AppendEvents, Failure, Payload, RecordedStep, RecordSteps, StaleWriter, Write

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from propolis.actors.stores import SqlStore, open_store
+from propolis.actors.stores import open_store
+from propolis.actors.stores.sql import SqlStore
 
 from .builders import StillHost
 from .contract import StoreContract

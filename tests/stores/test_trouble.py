@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from propolis.actors.stores import Committed, SqlStore, open_store
+from propolis.actors.stores import Committed, open_store
 from propolis.actors.stores.forks import wait_before_forks
 from propolis.actors.stores.migrations import LATEST
+from propolis.actors.stores.sql import SqlStore
 
 from propolis.messages import (
     EventFilter,
