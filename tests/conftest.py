@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +21,14 @@ settings.load_profile("propolis")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: a process for each processor, and two on a machine with one: many tests wait more than they work."""
     return max(2, os.cpu_count() or 1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test prints or logs may be no Unicode, on purpose, and the process that reports takes nothing else."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(autouse=True)
