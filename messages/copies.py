@@ -65,7 +65,7 @@ class SessionCopy(Message, tag="copy.session.v1"):
 class ImportRefused(PropolisError):
     """A session does not fit into a store. Nothing of it is written."""
 
-    sentence = "Session {session_id!r} was not imported: {detail}"
+    sentence = "Session {session_id!r} was not imported ({reason}): {detail}"
     session_id: str
     reason: Literal["exists", "bad_id", "bad_file", "bad_json", "missing", "invalid", "too_large", "changed"]
     detail: str
