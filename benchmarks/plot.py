@@ -31,7 +31,7 @@ def draw(report: dict[str, Any], file: Path) -> None:
         score = in_floors(row, row["ours"]["value"])
         axes.barh(place, score, height=0.6, color=COLOURS[row["verdict"]])
         goal = 1.0
-        if row["goal"]["value"] is not None:
+        if row["goal"] is not None and row["goal"]["value"] is not None:
             goal = in_floors(row, row["goal"]["value"])
             axes.plot(goal, place, "D", color="black", markersize=6, zorder=3)
         ratio = "no peer" if row["ratio"] is None else f"{row['ratio']:.3g} ×"
