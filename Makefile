@@ -57,7 +57,7 @@ desk: $(DESK) ## run the support desk of examples/, offline; DESK_ARGS="--model 
 measured := $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
 test: $(DEV) ## run the tests; with COVERAGE=1 measured, and actors and messages must reach COVERAGE_MIN percent
-	@$(BIN)/python -m coverage erase
+	@$(if $(COVERAGE),$(BIN)/python -m coverage erase)
 	$(BIN)/python -m pytest -n auto --dist worksteal --durations=20 $(measured) $(PYTEST_ARGS) || $(MAKE) --no-print-directory again
 	@$(if $(COVERAGE),$(MAKE) --no-print-directory coverage)
 

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from propolis.actors import Host
 from propolis.testing import Leaked, no_leaks
 
 # No deadline: a slow machine is no failing example. print_blob: a failing run prints what reproduces it.
@@ -29,6 +30,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def event_loops_have_been_used() -> None:
+    """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
+    Host().new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from propolis import Backoff, EntryPoint, GraphExecutor, GraphSpec, Placement, RestartPolicy, Runtime, RuntimeConfig
-from propolis.actors import Host
 from propolis.messages import ExecutionResult
 
 from ..runtime.support import PATIENCE, Gate
@@ -22,12 +21,6 @@ PLACEMENTS = {
     "thread": Placement.thread(),
     "process": Placement.process(workers=1, warm=0, start_method="forkserver"),
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _event_loops_have_been_used() -> None:
-    """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
-    Host().new_event_loop().close()
 
 
 @pytest.fixture

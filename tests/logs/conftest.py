@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from propolis import EntryPoint, Placement, RestartPolicy, Runtime, RuntimeConfig, Stream
-from propolis.actors import Host
 
 from ..runtime.support import PATIENCE
 from . import bodies
@@ -21,12 +20,6 @@ PLACEMENTS = {
 }
 
 Opener = Callable[..., Stream]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _event_loops_have_been_used() -> None:
-    """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
-    Host().new_event_loop().close()
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ pytest.importorskip("pydantic_ai", reason="needs the extra [ai]")
 from propolis import EntryPoint, GraphExecutor, GraphSpec, Runtime, Stream
 from propolis.ai import ModelNodes, openai_compatible
 
-from ..graph.conftest import NEVER, PLACEMENTS, _event_loops_have_been_used, gate, placement, runtime
+from ..graph.conftest import NEVER, PLACEMENTS, gate, placement, runtime
 from ..runtime.support import PATIENCE
 from .provider import Provider, serving
 
-__all__ = ["PLACEMENTS", "_event_loops_have_been_used", "gate", "opened", "placement", "runtime"]
+__all__ = ["PLACEMENTS", "gate", "opened", "placement", "runtime"]
 
 
 @pytest.fixture

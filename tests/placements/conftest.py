@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 
 from propolis import Backoff, EntryPoint, Placement, RestartPolicy, Runtime, RuntimeConfig, Stream
-from propolis.actors import Host
 
 from ..runtime.support import PATIENCE
 from . import bodies
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _event_loops_have_been_used() -> None:
-    """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
-    Host().new_event_loop().close()
 
 
 @pytest.fixture

@@ -8,16 +8,9 @@ from pathlib import Path
 import pytest
 
 from propolis import Runtime, RuntimeConfig
-from propolis.actors import Host
 from propolis.testing import ManualHost
 
 from .support import GRACE, PATIENCE, Gate, pass_time_until
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _event_loops_have_been_used() -> None:
-    """Libuv opens a pipe for its signals with the first loop of a process, and keeps it: no leak of a test's."""
-    Host().new_event_loop().close()
 
 
 @pytest.fixture(params=["asyncio", "thread"])
