@@ -15,7 +15,7 @@ from .ask import send_to
 from .cell import Cell
 from .defaults import default_loop
 from .future import Reply
-from .mailbox import Continuation, Mailbox
+from .mailbox import Asked, Continuation, Mailbox
 from .ref import Ref
 
 if TYPE_CHECKING:
@@ -154,15 +154,14 @@ class AsyncioActor(pykka.Actor):
         `failed(error)` gets an error answer; without it an error answer crashes this actor. Neither runs when this
         actor has crashed or stopped in the meantime.
         """
-        reply: Reply[R] = Reply()
-        send_to(ref, message, reply, ())  # nobody waits: no part of a chain of asks
-        self.follow(reply, then, failed)
-        return reply
+        asked = Asked(then, failed, self)
+        send_to(ref, message, asked, ())  # nobody waits: no part of a chain of asks
+        return asked
 
     def follow(
         self, reply: Reply[R], then: Callable[[R], object], failed: Callable[[BaseException], object] | None = None
     ) -> None:
-        """As `request`, for a reply that is there already."""
+        """As `request`, for a reply that somebody else has made."""
         reply.on_done(Continuation(reply, then, failed, self))
 
     def later(self, call: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ from propolis.messages import MailboxFull, Message, MessageError, PropolisError,
 
 from .answers import answer, answer_error, send_reply
 from .life import Life
-from .mailbox import Asker, Continuation, Envelope
+from .mailbox import Asked, Asker, Continuation, Envelope
 
 __all__ = ["LATER", "Cell", "asking_chain"]
 
@@ -75,10 +75,10 @@ class Cell(Life):
             envelope = self.pop()
             if envelope is None:
                 return False
-            if type(envelope) is Continuation:
-                self._go_on(envelope)
+            if type(envelope) is Envelope:
+                self._handle(envelope)
             else:
-                self._handle(envelope)  # type: ignore[arg-type]
+                self._go_on(envelope)  # type: ignore[arg-type]
         return not self.empty() and not self.busy
 
     def _handle(self, envelope: Envelope) -> None:
@@ -105,7 +105,7 @@ class Cell(Life):
         finally:
             self.current = None
 
-    def _go_on(self, continuation: Continuation) -> None:
+    def _go_on(self, continuation: Continuation | Asked[Any]) -> None:
         if continuation.owner is not None and continuation.owner is not self.actor:
             return  # the instance that wanted to go on has crashed meanwhile
         try:

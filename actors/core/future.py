@@ -38,12 +38,13 @@ class Reply(pykka.Future[T]):
     answer is there.
     """
 
-    def __init__(self) -> None:  # pykka's fields are class attributes here: one allocation less for each message
-        self._callbacks: list[Callable[[], object]] = []
+    def __init__(self) -> None:
+        """Nothing: what is at its default is at the class, so that a message has few objects of its own."""
 
     _get_hook: Callable[[float | None], Any] | None = None
     _get_hook_result = cast(Any, _PENDING)
     _decoded: Any = _PENDING
+    _callbacks: list[Callable[[], object]] | None = None
     abandoned = False
     """Nobody waits for this any more; whoever would answer may save the work."""
     default_timeout: float | None = None
@@ -76,13 +77,17 @@ class Reply(pykka.Future[T]):
         # setdefault on an instance's dict is atomic: of two that race to answer, one wins
         if self._get_hook is not None or self.__dict__.setdefault("_outcome", outcome) is not outcome:
             raise asyncio.InvalidStateError("this reply has been set already")
-        self._run_callbacks()
+        self._settled()
 
     def offer_error(self, error: BaseException) -> None:
         """Answer with an exception unless there is an answer already."""
         outcome = (_ERROR, error)
         if self.__dict__.setdefault("_outcome", outcome) is outcome:
-            self._run_callbacks()
+            self._settled()
+
+    def _settled(self) -> None:
+        """The answer is there, just now."""
+        self._run_callbacks()
 
     def _run_callbacks(self) -> None:
         callbacks = self._callbacks
@@ -101,7 +106,7 @@ class Reply(pykka.Future[T]):
 
     def on_done(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the answer is there: at once, or in the thread that answers. It must not block."""
-        self._callbacks.append(callback)
+        self.__dict__.setdefault("_callbacks", []).append(callback)  # atomic, as above
         if self.done():
             self._run_callbacks()
 
@@ -169,7 +174,7 @@ class Reply(pykka.Future[T]):
 
     def _forget(self, callback: Callable[[], object]) -> None:
         try:
-            self._callbacks.remove(callback)
+            self.__dict__.setdefault("_callbacks", []).remove(callback)
         except ValueError:
             return  # it is being called right now
 

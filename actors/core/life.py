@@ -16,7 +16,7 @@ from propolis.messages import ActorRestarted, Failure
 
 from .answers import answer, answer_error
 from .future import Reply
-from .mailbox import Continuation, Envelope, Mailbox
+from .mailbox import Asked, Continuation, Envelope, Mailbox
 from .ref import Ref
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Life(Mailbox):
         """Run a function as this actor's next turn, in the control lane; an `owner`'s only while that lives."""
         self.send_continuation(Continuation(_DONE, lambda _: call(), None, owner))
 
-    def send_continuation(self, continuation: Continuation) -> None:
+    def send_continuation(self, continuation: Continuation | Asked[Any]) -> None:
         """Queue a note of the actor's to itself."""
         self.push_control(continuation)
         self.wake()
@@ -315,9 +315,8 @@ class Life(Mailbox):
                 continue  # another sender's thread took it
             if envelope is None:
                 return
-            if type(envelope) is Continuation:
+            if not isinstance(envelope, Envelope):
                 continue
-            assert isinstance(envelope, Envelope)
             message = envelope.message
             if type(message) is _ActorStop:
                 answer(envelope.reply_to, False)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from .future import Reply
 
 if TYPE_CHECKING:
     from .actor import AsyncioActor
 
-__all__ = ["Asker", "Continuation", "Envelope", "Mailbox"]
+__all__ = ["Asked", "Asker", "Continuation", "Envelope", "Mailbox", "Turn"]
+
+R = TypeVar("R")
 
 
 class Asker:
@@ -47,6 +49,7 @@ class Continuation:
     """An actor's note to itself: the reply of a request is there, go on with `then`, if `owner` is still there.
 
     It stands in the control lane as it is, without an envelope. Called, it puts itself there: it is the callback too.
+    For a reply that somebody else has made; of one that the actor itself asked for see `Asked`.
     """
 
     __slots__ = ("failed", "owner", "reply", "then")
@@ -68,6 +71,35 @@ class Continuation:
             cell.send_continuation(self)
 
 
+class Asked(Reply[R]):
+    """The reply to a request of an actor's own, and the note to go on with it: answered, it is that actor's next turn.
+
+    One object where a reply, its callbacks and a continuation in them would be three.
+    """
+
+    def __init__(
+        self, then: Callable[[R], object], failed: Callable[[BaseException], object] | None, owner: AsyncioActor
+    ) -> None:
+        self.then = then
+        self.failed = failed
+        self.owner = owner
+
+    @property
+    def reply(self) -> Reply[R]:
+        """What a continuation has there."""
+        return self
+
+    def _settled(self) -> None:
+        owner = self.owner
+        if (cell := owner.actor_inbox).actor is owner:
+            cell.send_continuation(self)
+        if self._callbacks:
+            self._run_callbacks()
+
+
+Turn: TypeAlias = Envelope | Continuation | Asked[Any]
+"""What stands in a mailbox."""
+
 _making_lanes: Final = threading.Lock()
 
 
@@ -81,18 +113,18 @@ class Mailbox:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self._user: deque[Envelope | Continuation] | None = None
-        self._control: deque[Envelope | Continuation] | None = None
+        self._user: deque[Turn] | None = None
+        self._control: deque[Turn] | None = None
 
     def push(self, envelope: Envelope) -> None:
         """Append to the user lane."""
         (self._user if self._user is not None else self._make_user_lane()).append(envelope)
 
-    def push_control(self, envelope: Envelope | Continuation) -> None:
+    def push_control(self, envelope: Turn) -> None:
         """Append to the control lane: handled before every message of the user lane."""
         (self._control if self._control is not None else self._make_control_lane()).append(envelope)
 
-    def pop(self) -> Envelope | Continuation | None:
+    def pop(self) -> Turn | None:
         """The next message, or None."""
         if self._control:
             return self._control.popleft()
@@ -108,13 +140,13 @@ class Mailbox:
         """Whether nothing waits."""
         return not self._user and not self._control
 
-    def _make_user_lane(self) -> deque[Envelope | Continuation]:
+    def _make_user_lane(self) -> deque[Turn]:
         with _making_lanes:
             if self._user is None:
                 self._user = deque()
             return self._user
 
-    def _make_control_lane(self) -> deque[Envelope | Continuation]:
+    def _make_control_lane(self) -> deque[Turn]:
         with _making_lanes:
             if self._control is None:
                 self._control = deque()
