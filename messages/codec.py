@@ -59,18 +59,13 @@ def encode(message: Message) -> bytes:
     Raises:
         MessageError: it is no message, has no tag, or holds what cannot travel (an integer of over 64 bits, say).
     """
-    tag = getattr(type(message), "tag", "")
-    if not tag or not isinstance(message, Message):
+    if not isinstance(message, Message) or not message.tag:
         raise MessageError(reason="not_a_message", detail=f"{type(message)} is no Message with a tag")
-    return _encode(tag, _fields(message))
+    return encode_fields(message.tag, _fields(message))
 
 
-def encode_fields(tag: str, fields: dict[str, Any]) -> Encoded:
+def encode_fields(tag: str, fields: dict[str, Any]) -> bytes:
     """The bytes of the message with this tag and these fields, which need no check. Raises MessageError."""
-    return Encoded(_encode(tag, fields), ours=True)
-
-
-def _encode(tag: str, fields: dict[str, Any]) -> bytes:
     try:
         return _pack((tag, fields))
     except (TypeError, ValueError, OverflowError) as error:

@@ -29,7 +29,7 @@ class Payload:
     data: bytes
 
     def __init__(self, data: bytes) -> None:
-        object.__setattr__(self, "data", data)
+        _set_data(self, data)
 
     @classmethod
     def of(cls, value: Any, what: str = "value", limit: int | None = None) -> Payload:
@@ -92,3 +92,7 @@ class Payload:
 
         read = core_schema.with_info_plain_validator_function(from_wire)
         return core_schema.union_schema([core_schema.is_instance_schema(cls), read], mode="left_to_right")
+
+
+_set_data: Final = Payload.__dict__["data"].__set__
+"""The slot itself, which nobody else may set."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from .base import Message, Pairs, registered
 from .codec import Encoded, encode_fields
 from .payload import Payload
-from .wire import unpack_fields
+from .wire import unpack_own
 
 __all__ = ["encoder", "rebuild", "unchecked"]
 
@@ -43,7 +43,7 @@ def rebuild(data: bytes) -> Message:
 
     For other bytes use `decode()`: what they hold is not checked here.
     """
-    tag, values = unpack_fields(data)
+    tag, values = unpack_own(data)
     builder = _builders.get(tag)
     if builder is None:
         builder = _builders[tag] = _make_builder(registered()[tag])
@@ -66,7 +66,7 @@ def unchecked(cls: Callable[P, M]) -> Callable[P, M]:
 def encoder(cls: Callable[P, Message]) -> Callable[P, Encoded]:
     """As `unchecked`, for a message that is made only to be sent: its bytes, and no object at all."""
     given, tag = _make_filter(cast("type[Message]", cls)), cast("type[Message]", cls).tag
-    return cast("Callable[P, Encoded]", lambda **values: encode_fields(tag, given(values)))
+    return cast("Callable[P, Encoded]", lambda **values: Encoded(encode_fields(tag, given(values)), True))
 
 
 def _make_filter(cls: type[Message]) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -89,8 +89,7 @@ def _make_builder(cls: type[Message]) -> Turn:
 
     def build(values: dict[str, Any]) -> Message:
         for name, turn in turns:
-            value = values.get(name)
-            if value is not None:
+            if name in values and (value := values[name]) is not None:
                 values[name] = turn(value)
         return put_together(values)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ __all__ = [
     "pack_value",
     "split_map",
     "unpack_fields",
+    "unpack_own",
     "unpack_value",
 ]
 
@@ -235,6 +237,12 @@ def make_field_packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
 def unpack_fields(data: bytes) -> Any:
     """Decode what a field packer made. Raises MessageError."""
     return _unpack(data, _refuse_extension, use_list=False)
+
+
+unpack_own: Final[Callable[[bytes], Any]] = functools.partial(
+    msgpack.unpackb, use_list=False, strict_map_key=False, timestamp=3
+)
+"""As `unpack_fields`, of bytes that a field packer of this very process has made: there is nothing to be refused."""
 
 
 def _refuse_extension(code: int, _data: bytes) -> NoReturn:

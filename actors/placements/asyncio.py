@@ -56,6 +56,7 @@ class _AsyncioAttempt:
                 ended = attempt.returned(await execute(Context(attempt), attempt.input))
         except BaseException as error:  # noqa: BLE001 - isolation: what it raises ends this attempt, and nothing else
             ended = attempt.ended_by(error, asyncio.CancelledError)
+        self._task = None  # whose context has this attempt: a cycle, and all that hangs on it, for the collector
         home.work.discard(self)
         attempt.report(ended)
 
