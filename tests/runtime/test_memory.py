@@ -16,7 +16,17 @@ from typing import Any
 import pytest
 from pykka.messages import ProxyCall
 
-from propolis import Backoff, NonRetryable, RestartPolicy, Runtime, RuntimeConfig, Stream
+from propolis import (
+    Backoff,
+    GraphExecutor,
+    GraphSpec,
+    NodeSpec,
+    NonRetryable,
+    RestartPolicy,
+    Runtime,
+    RuntimeConfig,
+    Stream,
+)
 from propolis.messages import SessionBusy
 
 from .support import PATIENCE, Gate, executor_for, point, until
@@ -107,6 +117,53 @@ def test_executions_of_every_kind_leave_nothing_behind(placement: str) -> None:
         for n in range(rounds):
             a_round(stream, 5 + n)
         until(lambda: reachable(*roots) < before + rounds, f"{before} things, and no more")
+
+
+async def one(ctx: Any, data: Any) -> Any:
+    return await ctx.step("same", same, data)
+
+
+async def same(data: Any) -> Any:
+    return data
+
+
+def plain(ctx: Any, data: Any) -> Any:
+    return data
+
+
+async def node(ctx: Any, inputs: dict[str, Any]) -> int:
+    number: int = inputs["number"]
+    return number
+
+
+GRAPH = GraphSpec(
+    id="one", entry_node="a", nodes=[NodeSpec(id="a", function=node, input_keys=["number"], output_keys=["number"])]
+)
+
+
+@pytest.mark.parametrize("executor", [one, plain, GraphExecutor(GRAPH)], ids=["async", "thread", "graph"])
+def test_an_execution_that_has_ended_is_no_work_for_the_garbage_collector(executor: Any) -> None:
+    """Nothing of it is in a cycle, so it is gone with the last reference. What the collector has to find costs several
+    looks at it, and at all else that lives: a cycle through the task of each attempt took 7 % of all time.
+    """
+    executions = 40
+    with Runtime() as runtime:
+        placement = "thread" if executor is plain else "asyncio"
+        stream = runtime.open_stream(point(placement), executor).get(timeout=PATIENCE)
+        stream.run({"number": 1}).get(timeout=PATIENCE)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(executions):
+                assert stream.run({"number": 1}).get(timeout=PATIENCE).success
+            gc.collect()
+            found = [type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith("propolis")]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert len(found) < executions, found
 
 
 def test_a_wait_that_is_answered_early_leaves_no_alarm_behind(runtime: Runtime, new_gate: Callable[[], Gate]) -> None:

@@ -42,7 +42,7 @@ class Run:
         self._attempt = ctx._attempt
         self._position = position
         self._key = key
-        self._visits = Visits(chart, ctx, position, runners, self._tell)
+        self._visits = Visits(chart, ctx, position, runners)
         self._running: dict[asyncio.Task[Outcome], Token] = {}
         self._stuck: list[Token] = []
         """Tokens of branches that have failed, while the others go on as far as they can."""
@@ -301,10 +301,6 @@ class Run:
     def _note(self, type: str, node: str, data: Mapping[str, Any]) -> None:
         """An event for the next commit."""
         self._events.append((type, node, Payload.of(dict(data)).data))
-
-    def _tell(self, type: str, node: str, data: dict[str, Any]) -> None:
-        """An event that is committed by itself, and not waited for: the end of the attempt is heard behind it."""
-        self._attempt.ask_emit(type, data, node)
 
     def _emit_noted(self) -> None:
         noted, self._events = self._events, []

@@ -44,21 +44,13 @@ class Outcome:
 
 
 class Visits:
-    """Makes the visits of one run. `tell` publishes an event at once: its type, its node, its data."""
+    """Makes the visits of one run."""
 
-    def __init__(
-        self,
-        chart: Chart,
-        ctx: Context,
-        position: Position,
-        runners: Mapping[str, NodeRunner],
-        tell: Callable[[str, str, dict[str, Any]], None],
-    ) -> None:
+    def __init__(self, chart: Chart, ctx: Context, position: Position, runners: Mapping[str, NodeRunner]) -> None:
         self._chart = chart
         self._ctx = ctx
         self._position = position
         self._runners = runners
-        self._tell = tell
         self.waits: list[RecordedStep] = []
         """What nodes wait for that have been unwound meanwhile."""
 
@@ -67,6 +59,10 @@ class Visits:
         attempt = self._ctx._attempt
         waits, attempt.waits = attempt.waits, ()
         self.waits += waits
+
+    def _tell(self, type: str, node: str, data: dict[str, Any]) -> None:
+        """An event that is committed by itself, and not waited for: the end of the attempt is heard behind it."""
+        self._ctx._attempt.ask_emit(type, data, node)
 
     async def visit(self, token: Token) -> Outcome:
         """Try the node until it succeeds, or has failed for good."""
