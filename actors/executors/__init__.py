@@ -4,11 +4,11 @@ from .attempt import Attempt, Beginning
 from .blocking import BlockingRun
 from .calling import AsyncCalling
 from .context import Context, SyncContext
+from .forms import check_answer
 from .outcomes import Done
 from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor, prepared
 from .remembering import Memory, SyncMemory
 from .signals import Cancelled, Parked, Paused, Unwind
-from .waits import check_answer
 from .whose import belongs_to, ids_here
 
 __all__ = [

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from propolis.messages import InvalidInput, Payload, StepKey
 
+from .forms import check_answer, check_form, form_of
 from .names import check_name, check_text
 from .outcomes import digest_of
 from .steps import Calling, begun_step, check_seconds, check_wait, wait
@@ -18,7 +19,7 @@ from .steps import Calling, begun_step, check_seconds, check_wait, wait
 if TYPE_CHECKING:
     from .attempt import Attempt
 
-__all__ = ["NO_DEFAULT", "ask_human", "call", "check_answer", "receive"]
+__all__ = ["NO_DEFAULT", "ask_human", "call", "receive"]
 
 NO_DEFAULT: Final[Any] = object()
 """There is none; None may be one."""
@@ -55,12 +56,14 @@ async def ask_human(
         )
     if deadline is None and default is not NO_DEFAULT:
         raise InvalidInput(what="default", reason="nothing says when it counts", remedy="Pass a deadline with it.")
-    form = _schema_of(schema)
+    form = form_of(schema)
     spec, name = attempt.begin.spec, node_id or ""
     digest = digest_of((prompt, form))
     key, recorded = attempt.replay.next("ask", name, digest)
     if form is not None and recorded is None:
-        await calling.call(_check_form, (form, default), None)  # beside the event loop, which its import would block
+        await calling.call(
+            _check_form, (form, default), None
+        )  # beside the event loop: an import would block it
         await calling.settle()
     about = {
         "question_id": question_id(spec.run_id, key),
@@ -94,41 +97,7 @@ def question_id(run: str, key: StepKey) -> str:
     return f"{run}.q{key.segment}.{key.call}.{name}"
 
 
-def _schema_of(schema: Mapping[str, Any] | type[BaseModel] | None) -> dict[str, Any] | None:
-    if schema is None:
-        return None
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()
-    if not isinstance(schema, Mapping):
-        reason = f"{schema!r:.200} is no JSON schema"
-        raise InvalidInput(what="schema", reason=reason, remedy="Pass a dict, or a pydantic model.")
-    return dict(schema)
-
-
 def _check_form(form: dict[str, Any], default: Any) -> None:
-    from jsonschema import SchemaError  # noqa: PLC0415 - few programs ask, and it takes its time to be imported
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-
-    try:
-        validator_for(form).check_schema(form)
-    except SchemaError as error:
-        raise InvalidInput(what="schema", reason=f"it is no JSON schema: {error.message}") from None
+    check_form(form)
     if default is not NO_DEFAULT:
         check_answer(form, default, "default")
-
-
-def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") -> None:
-    """Refuse what does not satisfy a question's schema. Any thread.
-
-    Raises:
-        InvalidInput: with the schema's words.
-    """
-    from jsonschema import ValidationError  # noqa: PLC0415
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-
-    try:
-        validator_for(schema)(schema).validate(value)
-    except ValidationError as error:
-        where = "".join(f"[{part!r}]" for part in error.absolute_path)
-        remedy = "Answer as the question's schema says."
-        raise InvalidInput(what=f"{what}{where}", reason=error.message[:500], remedy=remedy) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 from typing import Any
 
@@ -103,7 +104,16 @@ class Order(BaseModel):
         (("bad_setting", "node 'a'"), ([node("a", settings={"schemas": {}}, **HUMAN)],), {}),
         (("bad_setting", "node 'a'"), ([node("a", settings={"default": 1}, **HUMAN)],), {}),
         (("bad_setting", "node 'a'"), ([node("a", settings={"deadline_seconds": -1}, **HUMAN)],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", settings={"deadline_seconds": math.inf}, **HUMAN)],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", settings={"schema": {"type": "no such"}}, **HUMAN)],), {}),
+        (("bad_setting", "node 'a'"), ([node("a", settings={"schema": "text"}, **HUMAN)],), {}),
+        (
+            ("bad_setting", "node 'a'"),
+            ([node("a", settings={"schema": {"type": "string"}, "deadline_seconds": 9, "default": 5}, **HUMAN)],),
+            {},
+        ),
         (("bad_setting", "node 'a'"), ([node("a", timeout=3.0, **HUMAN)],), {}),
+        (("no_way", "node 'a'"), ([node("a", kind="router")],), {}),
         (("bad_outputs", "node 'a'"), ([node("a", kind="router", output_keys=["x"]), "b"], "a>b"), {}),
         (("bad_route", "node 'a'"), ([node("a", kind="router", routes={"l": "c"}), "b", "c"], "a>b b>c"), {}),
         (("bad_route", "node 'a'"), ([node("a", routes={"l": "b"}), "b"], "a>b"), {}),

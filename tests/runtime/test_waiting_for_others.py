@@ -375,6 +375,8 @@ def test_a_paused_question_is_asked_again_by_a_resume(any_runtime: Runtime, plac
         ({"node_id": 5}, "node_id"),
         ({"schema": "text"}, "schema"),
         ({"schema": {"type": "no such"}}, "schema"),
+        ({"schema": {"$schema": 5}}, "schema"),
+        ({"schema": {"properties": {"a": {"$ref": "http://127.0.0.1:9/a.json"}}}}, "schema"),
         ({"deadline": 5}, "deadline"),
         ({"default": 5}, "default"),
     ],

@@ -43,7 +43,7 @@ class HumanRunner:
         inputs = call.inputs.model_dump() if isinstance(call.inputs, BaseModel) else call.inputs
         prompt = Template(call.node.prompt).safe_substitute(inputs)
         options = {name: settings[name] for name in ("schema", "default") if name in settings}
-        if "deadline_seconds" in settings:
+        if settings.get("deadline_seconds") is not None:
             seconds = timedelta(seconds=settings["deadline_seconds"])
             options["deadline"] = call.ctx._attempt.host.now() + seconds
         answer = await call.ctx.ask_human(prompt, node_id=call.node.id, **options)

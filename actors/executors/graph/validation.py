@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from propolis.messages import GraphProblem
+from propolis.messages import GraphProblem, InvalidInput
 
+from ...specs import thawed
+from ..forms import check_answer, check_form, form_of
+from ..steps import check_seconds
 from .expressions import BadExpression, parse
 from .reach import backwards, loops, reachable
 
@@ -113,12 +116,19 @@ class _Checking:
 
     @staticmethod
     def _question(node: NodeSpec, where: str) -> Iterator[GraphProblem]:
-        settings, seconds = node.settings, node.settings.get("deadline_seconds")
+        settings, seconds = thawed(node.settings), node.settings.get("deadline_seconds")
         for name in sorted(set(settings) - HUMAN_SETTINGS):
             text = f"settings has {name!r}, and a human node knows {', '.join(sorted(HUMAN_SETTINGS))}"
             yield GraphProblem("bad_setting", where, text)
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-            yield GraphProblem("bad_setting", where, f"deadline_seconds is {seconds!r}, no number above 0")
+        try:
+            form = form_of(settings.get("schema"))
+            if form is not None:
+                check_form(form)
+            if form is not None and "default" in settings:
+                check_answer(form, settings["default"], "default")
+            check_seconds("deadline_seconds", seconds)
+        except InvalidInput as error:
+            yield GraphProblem("bad_setting", where, f"in its settings, {error}")
         if "default" in settings and seconds is None:
             yield GraphProblem("bad_setting", where, "it has a default, and no deadline_seconds at which it counts")
         if node.timeout is not None:
@@ -131,6 +141,8 @@ class _Checking:
             return
         if node.outputs:
             yield GraphProblem("bad_outputs", where, "a router returns where to go, and writes nothing")
+        if not self._arrows[node.id]:
+            yield GraphProblem("no_way", where, "a router needs an edge to take")
         for label, target in node.routes.items():
             if target not in self._arrows[node.id]:
                 yield GraphProblem("bad_route", where, f"route {label!r} leads to {target!r}, and no edge does")

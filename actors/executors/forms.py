@@ -1,0 +1,119 @@
+"""JSON schemas of answers: whether one can be used, and whether an answer satisfies it. Pure; any thread.
+
+A schema reaches nothing outside of itself: what it refers to has to be in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from propolis.messages import InvalidInput
+
+__all__ = ["check_answer", "check_form", "form_of"]
+
+_DATA = frozenset({"const", "default", "enum", "examples"})
+"""What follows these is data, in which a `$ref` is none."""
+
+# jsonschema is imported by the functions that want it: few programs ask, and it takes its time.
+
+
+def form_of(schema: object) -> dict[str, Any] | None:
+    """What a caller gave as a schema, as a JSON schema.
+
+    Raises:
+        InvalidInput: it is neither one nor a pydantic model.
+    """
+    if schema is None:
+        return None
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        return schema.model_json_schema()
+    if not isinstance(schema, Mapping):
+        reason = f"{schema!r:.200} is no JSON schema"
+        raise InvalidInput(what="schema", reason=reason, remedy="Pass a dict, or a pydantic model.")
+    return dict(schema)
+
+
+def check_form(form: Mapping[str, Any]) -> None:
+    """Refuse what is no JSON schema, or refers to what is not in it.
+
+    Raises:
+        InvalidInput: with the words of the schema of schemas.
+    """
+    from jsonschema import SchemaError  # noqa: PLC0415
+
+    if not isinstance(form.get("$schema", ""), str):
+        raise InvalidInput(what="schema.$schema", reason=f"{form['$schema']!r:.200} is no URI")
+    try:
+        _validator_for(form).check_schema(form)
+    except SchemaError as error:
+        raise InvalidInput(what="schema", reason=f"it is no JSON schema: {error.message:.500}") from None
+    except RecursionError:
+        raise InvalidInput(what="schema", reason="it nests too deep") from None
+    for reference in _dangling(form):
+        reason = f"it refers to {reference!r:.200}, which is not in it"
+        raise InvalidInput(what="schema", reason=reason, remedy="Put that into the schema itself, under $defs.")
+
+
+def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") -> None:
+    """Refuse what does not satisfy a question's schema.
+
+    Raises:
+        InvalidInput: with the schema's words.
+    """
+    from jsonschema import ValidationError  # noqa: PLC0415
+    from referencing import Registry  # noqa: PLC0415 - comes with jsonschema
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415
+
+    registry: Registry[Any] = Registry()  # which fetches nothing; the default one opens URLs
+    try:
+        _validator_for(schema)(schema, registry=registry).validate(value)
+    except ValidationError as error:
+        where = "".join(f"[{part!r}]" for part in error.absolute_path)
+        remedy = "Answer as the question's schema says."
+        raise InvalidInput(what=f"{what}{where}", reason=error.message[:500], remedy=remedy) from None
+    except Unresolvable as error:
+        reason = f"the question's schema refers to {error.ref!r:.200}, which is not in it"
+        raise InvalidInput(what=what, reason=reason, remedy="Correct the schema where the question is asked.") from None
+    except RecursionError:
+        reason = "the question's schema has no end for it, or it nests too deep"
+        raise InvalidInput(what=what, reason=reason, remedy="Answer with less, or correct the schema.") from None
+
+
+def _validator_for(schema: Mapping[str, Any]) -> Any:
+    from jsonschema import Draft202012Validator  # noqa: PLC0415
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
+    return validator_for(schema, default=Draft202012Validator)
+
+
+def _dangling(form: Mapping[str, Any]) -> Iterator[str]:
+    """The references that lead nowhere."""
+    from jsonschema_specifications import REGISTRY  # noqa: PLC0415 - as referencing
+    from referencing import Resource  # noqa: PLC0415
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415
+    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
+
+    def look(part: Any, resolver: Any) -> Iterator[str]:
+        if isinstance(part, (list, tuple)):
+            for inner in part:
+                yield from look(inner, resolver)
+        if not isinstance(part, Mapping):
+            return
+        if isinstance(part.get("$id"), str) and part is not form:
+            resolver = resolver.in_subresource(known.create_resource(part))
+        if isinstance(reference := part.get("$ref"), str):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                yield reference
+        for name, inner in part.items():
+            if name not in _DATA:
+                yield from look(inner, resolver)
+
+    resource: Resource[Any] = Resource.from_contents(form, default_specification=DRAFT202012)
+    known = resource._specification
+    registry = REGISTRY.with_resource(resource.id() or "", resource)
+    yield from look(form, registry.resolver(resource.id() or ""))
