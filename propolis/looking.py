@@ -192,7 +192,7 @@ class Looking:
         """The checkpoints of a session that are kept (`EntryPoint.checkpoint`), the last one first. None of an unknown
         session: an empty tuple.
         """
-        _check_listing(limit, session_id=session_id)
+        _check_listing(limit, session_id=text("session_id", session_id))
         return self.read(lambda store: store.list_checkpoints(session_id, limit=limit))
 
     def executions(

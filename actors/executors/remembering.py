@@ -49,7 +49,7 @@ class Memory:
         """A fresh copy of the value, or the default. Without a scope: the execution's, else the stream's, else the
         global one, as far as it may see them.
         """
-        attempt = self._begin(scope)
+        attempt = self._begin(scope, reads=True)
         if self._access is not None:
             self._access.check_read(key)
         if scope in (None, "execution"):
@@ -62,7 +62,7 @@ class Memory:
 
     async def read_all(self, *, scope: Scope | None = None) -> dict[str, Any]:
         """A fresh copy of everything. Without a scope: what `read` would find under each key."""
-        attempt = self._begin(scope)
+        attempt = self._begin(scope, reads=True)
         found: dict[str, Any] = {}
         if scope != "execution" and attempt.begin.spec.isolation_level != "isolated":
             entries = await shared.read(attempt, self._calling, _shared(scope), None)
@@ -152,9 +152,9 @@ class Memory:
     def _node(self) -> str | None:
         return None if self._access is None else self._access.node_id
 
-    def _begin(self, scope: str | None) -> Attempt:
+    def _begin(self, scope: str | None, *, reads: bool = False) -> Attempt:
         self._attempt.check()
-        if scope is not None:
+        if scope is not None or not reads:  # a change is of one scope
             check_scope(self._attempt, scope)
         return self._attempt
 

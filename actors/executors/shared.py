@@ -47,7 +47,7 @@ MISSING: Final[Any] = object()
 _updating: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar("propolis_updating", default=None)
 
 
-def check_scope(attempt: Attempt, scope: str) -> None:
+def check_scope(attempt: Attempt, scope: str | None) -> None:
     """Refuse a scope that there is not, or that this execution may not use."""
     if scope not in ("execution", "stream", "global"):
         reason = f"{scope!r:.200} is none"

@@ -61,9 +61,7 @@ async def ask_human(
     digest = digest_of((prompt, form))
     key, recorded = attempt.replay.next("ask", name, digest)
     if form is not None and recorded is None:
-        await calling.call(
-            _check_form, (form, default), None
-        )  # beside the event loop: an import would block it
+        await calling.call(_check_form, (form, default), None)  # beside the event loop: an import would block it
         await calling.settle()
     about = {
         "question_id": question_id(spec.run_id, key),

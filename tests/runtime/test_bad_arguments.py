@@ -97,6 +97,7 @@ OF_RUNTIME: list[tuple[str, Callable[[Runtime, Any], Any], tuple[Any, ...]]] = [
     ("goal", lambda r, bad: r.open_stream(EntryPoint(id="other"), echo, goal=bad), (3, "g", {})),
     ("goal_id", lambda r, bad: r.goal_progress(bad), (3, [], SURROGATE)),
     ("session_id", lambda r, bad: r.decisions(bad), (None, 3, SURROGATE)),
+    ("session_id", lambda r, bad: r.checkpoints(bad), (None, 3, SURROGATE)),
     ("limit", lambda r, bad: r.decisions("s", limit=bad), ("x", -1, HUGE)),
     ("limit", lambda r, bad: r.sessions(limit=bad), ("x", None, -1, HUGE, 1.5)),
     ("limit", lambda r, bad: r.executions(limit=bad), ("x", -1)),

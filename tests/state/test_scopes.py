@@ -77,6 +77,9 @@ def test_an_isolated_execution_that_asks_for_another_scope_is_told_what_to_do(ru
 
 BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("a scope that there is not", lambda m: m.write("k", 1, scope="planet"), InvalidInput, "planet"),
+    ("no scope to write in", lambda m: m.write("k", 1, scope=None), InvalidInput, "scope"),
+    ("no scope to update in", lambda m: m.update("k", str, scope=None), InvalidInput, "scope"),
+    ("no scope to delete from", lambda m: m.delete("k", scope=None), InvalidInput, "scope"),
     ("a key that is no text", lambda m: m.write(3, 1, scope="global"), InvalidInput, "memory key"),
     ("an empty key", lambda m: m.write("", 1, scope="global"), InvalidInput, "memory key"),
     ("a key that is too long", lambda m: m.update("k" * 5_000, str, scope="global"), InvalidInput, "5000 bytes"),
