@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, select
 
 from propolis.messages import (
+    AdvanceExecution,
     AnswerQuestion,
     ExecutionNotFound,
     MessageError,
@@ -23,7 +24,7 @@ from .moments import from_micros
 from .posting import post_to_inbox
 from .schema import OPEN_WAIT, UNFINISHED, executions, inbox, steps
 
-__all__ = ["answer_question", "find_question", "list_questions"]
+__all__ = ["answer_question", "check_given_up", "find_question", "gives_up", "list_questions"]
 
 _PAGE: Final = 500
 """Rows that are looked at in one go."""
@@ -65,7 +66,9 @@ def answer_question(connection: Connection, write: AnswerQuestion) -> None:
     found = find_question(connection, write.question_id)
     if found is None:
         raise QuestionNotFound(question_id=write.question_id)
-    if found.answered or write.question_id in _answered(connection, {found.question.execution_id}):
+    deadline = found.question.deadline
+    is_late = deadline is not None and write.created_at >= deadline
+    if found.answered or is_late or write.question_id in _answered(connection, {found.question.execution_id}):
         raise QuestionAnswered(question_id=write.question_id)
     body = Payload.join({"question_id": Payload.of(write.question_id), "value": write.value})
     post = PostToInbox(execution_id=found.question.execution_id, kind="answer", body=body, created_at=write.created_at)
@@ -75,9 +78,24 @@ def answer_question(connection: Connection, write: AnswerQuestion) -> None:
         raise QuestionNotFound(question_id=write.question_id, reason="its execution has ended") from None
 
 
-def _answered(connection: Connection, ids: Collection[str]) -> set[str]:
-    """The questions of some executions whose answers wait for their owner."""
-    left = select(inbox.c.body).where(inbox.c.execution_id.in_(ids), inbox.c.kind == "answer")
+def gives_up(write: AdvanceExecution) -> bool:
+    """Whether a question may end by this write although nobody has answered it: its time was over."""
+    ended = [step.kind for step in write.steps if step.status != "begun" and step.kind in ("ask", "receive")]
+    return "ask" in ended and len(ended) > len(write.inbox)
+
+
+def check_given_up(connection: Connection, write: AdvanceExecution) -> None:
+    """An answer that was left in time counts, also when the owner has yet to hear of it. Raises QuestionAnswered."""
+    answered = _answered(connection, {write.state.execution_id}, but=write.inbox)
+    for step in write.steps if answered else ():
+        question = step.about.value()["question_id"] if step.kind == "ask" and step.about is not None else None
+        if step.status != "begun" and question in answered:
+            raise QuestionAnswered(question_id=question)
+
+
+def _answered(connection: Connection, ids: Collection[str], but: Collection[int] = ()) -> set[str]:
+    """The questions of some executions whose answers wait for their owner, in other rows than these."""
+    left = select(inbox.c.body).where(inbox.c.execution_id.in_(ids), inbox.c.kind == "answer", inbox.c.id.not_in(but))
     answered = set()
     for body in connection.execute(left).scalars():
         try:

@@ -26,6 +26,7 @@ from propolis.messages import (
     encode,
 )
 
+from .asking import gives_up
 from .batch_view import ADVANCE, CHECK, EVENT, FENCE, OPEN, SESSION, STEP, batch_sql, create_batch_view
 from .dialect import Fault, bind, tell_fault
 from .moments import to_micros
@@ -60,6 +61,8 @@ def is_plain(write: Write) -> bool:
     others = write.model_fields_set - known
     if others and any(getattr(write, name) != type(write).model_fields[name].default for name in others):
         return False
+    if isinstance(write, AdvanceExecution):
+        return not (write.steps and gives_up(write))
     return not isinstance(write, OpenExecution) or write.spec.origin == "fresh"
 
 

@@ -35,7 +35,7 @@ from propolis.messages import (
 )
 
 from .aiming import leave_goal, move_goal, open_goal
-from .asking import answer_question
+from .asking import answer_question, check_given_up, gives_up
 from .batch import Batch, advance_row, session_change_row
 from .moments import to_micros
 from .opening import find_session_to_take, open_execution
@@ -66,6 +66,8 @@ def _current_epoch(batch: Batch, execution_id: str) -> int | None:
 def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     execution_id = write.state.execution_id
     memory = None
+    if gives_up(write):
+        check_given_up(batch.connection, write)
     if write.claim:
         _check_epoch(batch, execution_id, write.expected_epoch)
         memory = _claim(batch, write)

@@ -20,6 +20,7 @@ from propolis.messages import (
     Write,
 )
 
+from .asking import gives_up
 from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
 from .moments import to_micros
 from .posting import clear_inbox
@@ -59,7 +60,7 @@ class Run:
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
         if isinstance(write, AdvanceExecution):
-            return not (write.claim or write.forget or write.keep_checkpoints)
+            return not (write.claim or write.forget or write.keep_checkpoints or gives_up(write))
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)
         return isinstance(write, (AppendEvents, RecordSteps, ChangeState))

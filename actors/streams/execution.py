@@ -108,6 +108,7 @@ class ExecutionActor(Parenting):
             self.host.now(),
             tuple(events),
             lambda done: self._claimed(before, done, over),
+            lambda error: self.unclaimed(before, over, error),
             claim=claim,
             steps=steps_of(over),
             inbox=rows_of(over),

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 from propolis.messages import (
     Advanced,
     EventDraft,
+    ExecutionState,
     GetHistory,
     InboxRow,
     OpenWait,
+    QuestionAnswered,
     RecordedStep,
     RunHistory,
     SlotReturned,
@@ -22,13 +24,15 @@ from .endings import draft, given
 from .finding import ask_surely
 from .life import Life, Phase
 from .plan import StreamPlan
-from .posted import ended_by, expired
+from .posted import ended_by, expired, reopened
 from .sharing import Sharing
 
 __all__ = ["Parking"]
 
 QUIET_SECONDS = 1.0
 """A parked execution that went on with one of its waits, and is not heard of for so long, gives its slot back again."""
+HEARING_SECONDS = 0.02
+"""An answer that is in the inbox is heard about then."""
 LOOK_SECONDS = 3_600.0
 """A long wait looks at the wall clock now and then: that may be set, and a machine may sleep."""
 
@@ -241,9 +245,41 @@ class Parking(Sharing):
             then()
             _answer(over)
 
+        def failed(error: BaseException) -> None:
+            if isinstance(error, QuestionAnswered):
+                self.reopen(over, events, then)
+            else:
+                self.gone(error)
+
         self.advance(
-            self._life.state.epoch, self.host.now(), events, recorded, steps=steps_of(over), inbox=rows_of(over)
+            self._life.state.epoch, self.host.now(), events, recorded, failed, steps=steps_of(over), inbox=rows_of(over)
         )
+
+    def reopen(
+        self, over: list[Over], events: tuple[EventDraft, ...] = (), then: Callable[[], None] = lambda: None
+    ) -> None:
+        """An answer was left in time, and is not heard yet: what was given up waits for that."""
+        self._waits = {**(self._waits or {}), **{each.step.key: (reopened(each.step), each.reply) for each in over}}
+        certain = {each.step.key: (each.step, each.row) for each in over if not each.is_given_up}
+        self._over = {**certain, **(self._over or {})}
+
+        def look() -> None:
+            for each in over:
+                self._watch(reopened(each.step))
+            if self._life.phase == "unparking":
+                self._record_over(self.take_over(), events, then)
+
+        self.alarm(HEARING_SECONDS, look)
+
+    def unclaimed(self, before: ExecutionState, over: list[Over], error: BaseException) -> None:
+        """An attempt that was to begin with these ends was not counted."""
+        if not isinstance(error, QuestionAnswered):
+            self.gone(error)
+            return
+        self._life.state, self._life.phase = before, "parked"
+        self.reopen(over)
+        self.tell_parked()
+        self.settle_early()
 
     def take_over(self) -> list[Over]:
         """The waits that are over, to be recorded now, and who waits for them."""
@@ -295,6 +331,11 @@ class Over(NamedTuple):
     step: RecordedStep
     reply: Reply[Any] | None
     row: InboxRow | None
+
+    @property
+    def is_given_up(self) -> bool:
+        """A question whose time was over."""
+        return self.row is None and self.step.kind == "ask"
 
 
 def steps_of(over: list[Over]) -> tuple[RecordedStep, ...]:

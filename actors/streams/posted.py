@@ -19,7 +19,7 @@ from propolis.messages import (
 
 from .life import Order
 
-__all__ = ["asked_cancel", "cancel_body", "cancel_outcome", "ended_by", "expired", "order_of"]
+__all__ = ["asked_cancel", "cancel_body", "cancel_outcome", "ended_by", "expired", "order_of", "reopened"]
 
 _LONGEST: Final = 86_400.0
 
@@ -98,3 +98,8 @@ def expired(wait: RecordedStep) -> RecordedStep:
             failure = Failure.of(QuestionExpired(question_id=about["question_id"].value()))
     status = "done" if failure is None else "failed"
     return wait.model_copy(update={"status": status, "value": value, "failure": failure})
+
+
+def reopened(ended: RecordedStep) -> RecordedStep:
+    """The wait that has ended like this."""
+    return ended.model_copy(update={"status": "begun", "value": None, "failure": None})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from propolis import Backoff, RestartPolicy, Runtime, RuntimeConfig
-from propolis.messages import AdvanceExecution
+from propolis.messages import AdvanceExecution, AnswerQuestion, Payload, QuestionAnswered
 from propolis.testing import FailingStore, ManualHost
 
 from .support import GRACE, PATIENCE, Gate, pass_time, pass_time_until, point, until
@@ -121,3 +124,33 @@ def test_receives_side_by_side_have_a_signal_each(any_runtime: Runtime) -> None:
     output(stream, fence)  # so the other has heard of its own
     gate.open()
     assert [0, 1, 2] == sorted(output(stream, first))
+
+
+def test_an_answer_that_was_left_in_time_counts_where_the_deadline_has_passed_meanwhile(
+    timed_runtime: Runtime, clock: ManualHost, placement: str
+) -> None:
+    """While there is no slot to go on with the default, say. One that is left after the deadline is refused."""
+    gate, due = Gate(), clock.now() + timedelta(seconds=60)
+
+    async def work(ctx: Any, data: str) -> Any:
+        if data == "other":
+            return await gate.passed(ctx)
+        return await ctx.ask_human("Well?", deadline=due, default="nobody said")
+
+    stream = open_with(timed_runtime, placement, work, max_concurrent=1)
+    asking = stream.execute("asks").get(timeout=PATIENCE)
+    until_parked(stream, asking)
+    (question,) = stream.open_questions().get(timeout=PATIENCE)
+    other = stream.execute("other").get(timeout=PATIENCE)
+    gate.wait_for()
+    in_time = clock.now()
+    pass_time(clock, 60.0)
+    until(lambda: stream.get_stats().get(timeout=PATIENCE).queue_depth == 1)  # its time is over, and it has no slot
+    with pytest.raises(QuestionAnswered, match="time is over"):
+        stream.answer(question.id, "too late").get(timeout=PATIENCE)
+    answer = AnswerQuestion(question_id=question.id, value=Payload.of("somebody said"), created_at=in_time)
+    timed_runtime.sessions_ref.ask(answer, timeout=PATIENCE)
+    gate.open()
+    pass_time_until(clock, lambda: not stream.active_execution_ids, step=0.01)
+    assert "somebody said" == output(stream, asking)
+    output(stream, other)
