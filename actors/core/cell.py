@@ -75,10 +75,10 @@ class Cell(Life):
             envelope = self.pop()
             if envelope is None:
                 return False
-            if type(envelope) is Envelope:
+            if isinstance(envelope, Envelope):
                 self._handle(envelope)
             else:
-                self._go_on(envelope)  # type: ignore[arg-type]
+                self._go_on(envelope)
         return not self.empty() and not self.busy
 
     def _handle(self, envelope: Envelope) -> None:

@@ -16,7 +16,7 @@ from propolis.messages import ActorRestarted, Failure
 
 from .answers import answer, answer_error
 from .future import Reply
-from .mailbox import Asked, Continuation, Envelope, Mailbox
+from .mailbox import Asked, Continuation, Envelope, Mailbox, Notice
 from .ref import Ref
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ class Life(Mailbox):
                 answer(envelope.reply_to, False)
             elif envelope.reply_to is not None:
                 answer_error(envelope.reply_to, self.gone())
-            else:
+            elif type(envelope) is not Notice:
                 self.dead_letter(message, "stopped")
 
     def gone(self) -> pykka.ActorDeadError:

@@ -12,7 +12,7 @@ from .future import Reply
 if TYPE_CHECKING:
     from .actor import AsyncioActor
 
-__all__ = ["Asked", "Asker", "Continuation", "Envelope", "Mailbox", "Turn"]
+__all__ = ["Asked", "Asker", "Continuation", "Envelope", "Mailbox", "Notice", "Turn"]
 
 R = TypeVar("R")
 
@@ -43,6 +43,12 @@ class Envelope:
         self.reply_to = reply_to
         self.chain = chain
         """The handlers that wait for the reply, the first asker first: how a cycle is seen."""
+
+
+class Notice(Envelope):
+    """One of the machinery's own: it means nothing any more to an actor that has ended, and is no dead letter then."""
+
+    __slots__ = ()
 
 
 class Continuation:

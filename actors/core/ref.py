@@ -10,7 +10,7 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 from propolis.messages import Encoded, MailboxFull, Message, MessageError, WouldBlock, encode
 
 from .future import Reply
-from .mailbox import Envelope
+from .mailbox import Envelope, Notice
 from .waker import on_actor_loop
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Ref(pykka.ActorRef[A]):
         """
         cell = self.actor_inbox
         if not cell.stopped.on:
-            (cell.push_control if message.control else cell.push)(Envelope(encode(message)))
+            (cell.push_control if message.control else cell.push)(Notice(encode(message)))
             cell.wake()
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:

@@ -51,8 +51,7 @@ FOREIGN_POLL_SECONDS = 0.2
 
 def tell_child(ref: Ref[Any], message: Message) -> None:
     """Tell an execution something, if it is still there: the news of its end may be on its way."""
-    if ref.is_alive():
-        ref.tell(message)
+    ref.deliver(message)
 
 
 class Supervising(Supervisor):

@@ -161,6 +161,17 @@ def test_what_waits_when_an_actor_stops_is_refused_or_a_dead_letter(inline: Inli
     assert 1 == inline.dead_letters
 
 
+def test_what_the_machinery_says_to_an_actor_that_ends_before_it_hears_it_is_no_dead_letter(inline: InlineLoop) -> None:
+    """A stream that stops cannot know yet that one of its executions has just ended."""
+    letters = Letters(inline)
+    ref = inline.spawn(Scripted, do=lambda actor, _: actor.stop_now())
+    ref.tell(Do())
+    ref.deliver(Note(n=1))
+    inline.settle()
+    assert not ref.is_alive()
+    assert [] == letters.seen
+
+
 class MailboxMachine(RuleBasedStateMachine):
     """Tells, urgent tells, crashes and turns in any order, against two lists."""
 
