@@ -111,7 +111,10 @@ class RuntimeStats(Message, tag="runtime.stats.v1"):
 
 
 class ActorNode(Message, tag="tree.actor.v1"):
-    """One actor of the tree: `path` from the root ("runtime/stream:webhook"), mailbox depth, restarts so far."""
+    """One actor of the tree: `path` from the root ("runtime/stream:webhook"), mailbox depth, restarts so far.
+
+    `called_by`, of an execution that `ctx.call` or `ctx.start` has begun: the id of the execution that called it.
+    """
 
     path: str
     kind: str
@@ -119,6 +122,7 @@ class ActorNode(Message, tag="tree.actor.v1"):
     queued: int = 0
     restarts: int = 0
     children: int = 0
+    called_by: str | None = None
 
 
 class SupervisionTree(Message, tag="tree.v1"):

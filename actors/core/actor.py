@@ -82,6 +82,11 @@ class AsyncioActor(pykka.Actor):
         if "actor_inbox" not in self.__dict__:
             raise TypeError(f"{type(self).__name__} is started by start() or spawn(), not by calling the class")
 
+    @property
+    def called_by(self) -> str | None:
+        """Of an execution that another one has called: the id of that. The supervision tree shows it."""
+        return None
+
     @staticmethod
     def _create_actor_inbox() -> Mailbox:  # type: ignore[override]
         raise AssertionError("an AsyncioActor gets its mailbox from the loop that spawns it")

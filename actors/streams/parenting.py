@@ -39,6 +39,11 @@ class Parenting(Parking):
     _children: dict[StepKey, tuple[str, str]] | None = None
     """The stream and the id of each child that has not ended."""
 
+    @property
+    def called_by(self) -> str | None:
+        """The execution that called this one."""
+        return self._spec.parent
+
     def begin_wait(self, wait: RecordedStep, *, again: bool) -> None:
         """A call begins with the child's start."""
         if wait.kind != "call" or wait.about is None:

@@ -60,6 +60,7 @@ def tree_of(cell: Cell, limit: int) -> Iterator[ActorNode]:
         queued=cell.depth(),
         restarts=cell.restarts,
         children=len(children),
+        called_by=None if cell.actor is None else cell.actor.called_by,
     )
     for child in children[:limit]:
         yield from tree_of(child, limit)

@@ -209,3 +209,6 @@ class CounterPlainly:
     def execute(self, ctx: Any, data: Any) -> int:
         self.runs += 1
         return self.runs
+
+
+COUNTER = CounterPlainly()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from propolis.actors.placements.process.importing import file_of, import_name, name_of_import
 
 from propolis import EntryPoint, Placement, RestartPolicy, Runtime, Stream
 from propolis.messages import ExecutionResult, ExecutorNotImportable, InvalidInput
@@ -257,6 +258,13 @@ def test_what_a_worker_could_not_import_is_refused_before_anything_starts(runtim
     with pytest.raises(ExecutorNotImportable, match="top level of a module"):
         runtime.open_stream(point, executor).get(timeout=PATIENCE)
     assert ((), ()) == (runtime.workers(), runtime.streams())
+
+
+def test_an_object_at_the_top_level_of_a_module_is_imported_by_its_name_there() -> None:
+    """Such as a GraphExecutor that is made where its graph is."""
+    name = name_of_import(bodies.COUNTER)
+    assert bodies.COUNTER is import_name(name, file_of(name))
+    assert bodies.__file__ == file_of(name)
 
 
 def test_a_class_is_made_anew_for_every_attempt_in_a_worker_too(runtime: Runtime) -> None:

@@ -38,6 +38,20 @@ def test_a_call_gives_what_the_child_gives(any_runtime: Runtime, placement: str)
     assert [(result.execution_id, "order-17")] * 3 == [(each.parent, each.correlation_id) for each in children]
 
 
+def test_the_tree_shows_who_has_called_whom(runtime: Runtime) -> None:
+    """An execution that is waited for names the one that waits."""
+    gate = Gate()
+    open_with(runtime, "asyncio", lambda ctx, data: gate.passed(ctx), "child")
+    parent = open_with(runtime, "asyncio", calls, "parent")
+    caller = parent.execute([1]).get(timeout=PATIENCE)
+    gate.wait_for()
+    tree = runtime.supervision_tree().get(timeout=PATIENCE)
+    called = [actor.called_by for actor in tree.actors if actor.kind == "ExecutionActor"]
+    assert [None, caller] == sorted(called, key=lambda each: each or "")
+    gate.open()
+    assert parent.wait_for_completion(caller).get(timeout=PATIENCE) is not None
+
+
 def test_a_stream_may_call_itself(any_runtime: Runtime, placement: str) -> None:
     """With one slot: who waits for a child has given it back."""
 

@@ -26,7 +26,7 @@ POSITION: Final = "__graph__"
 class GraphExecutor:
     """Runs a graph: `open_stream(entry_point, GraphExecutor(graph))`.
 
-    For worker processes, which import their executor by name, it is a class at the top level of a module:
+    For worker processes, which import their executor by name, it stands at the top level of a module, or is a class:
 
         class Support(GraphExecutor):
             graph = GraphSpec(...)

@@ -14,29 +14,26 @@ __all__ = ["file_of", "import_name", "name_of_import"]
 
 
 def name_of_import(thing: Any, what: str | None = None) -> str:
-    """`module:qualname` of a function or class that another process can import.
+    """`module:qualname` of a function, a class, or an object at the top level of a module, which another process can
+    import.
 
     Raises:
-        ExecutorNotImportable: it is a lambda, a closure, a partial, an instance, of `__main__`, or not to be found
-            under its own name. `what` names it in the error.
+        ExecutorNotImportable: it is a lambda, a closure, of `__main__`, or not to be found under its own name, or under
+            any. `what` names it in the error.
     """
-    qualname = getattr(thing, "__qualname__", None)
-    module = getattr(thing, "__module__", None)
+    qualname: Any = getattr(thing, "__qualname__", None)
+    module: Any = getattr(thing, "__module__", None)
     shown = what or (f"{module}.{qualname}" if module and qualname else f"{thing!r:.200}")
 
     def refuse(reason: str) -> ExecutorNotImportable:
         return ExecutorNotImportable(executor=shown, reason=reason)
 
     if not isinstance(thing, (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
-        raise refuse(f"it is an object of {type(thing).__qualname__}, and only functions and classes have a name")
-    if not isinstance(qualname, str) or not isinstance(module, str):
-        raise refuse("it has no name or no module")
-    if "<lambda>" in qualname:
-        raise refuse("a lambda has no name")
-    if "<locals>" in qualname:
-        raise refuse("it is defined inside a function, which would have to run first")
-    if module == "__main__":
-        raise refuse("the script that was started is another module in every other process")
+        if (name := _name_of_object(thing)) is not None:
+            return name
+        raise refuse(f"it is an object of {type(thing).__qualname__}, and no module has it under a name of its own")
+    if reason := _why_nameless(qualname, module):
+        raise refuse(reason)
     there = sys.modules.get(module)
     if there is None or getattr(there, "__spec__", None) is None:
         raise refuse(f"module {module} was not imported, but made up")
@@ -48,9 +45,30 @@ def name_of_import(thing: Any, what: str | None = None) -> str:
     return f"{module}:{qualname}"
 
 
-def file_of(thing: Any) -> str | None:
-    """The file of the module that something is defined in; None for a builtin one."""
-    path = getattr(sys.modules.get(thing.__module__), "__file__", None)
+def _why_nameless(qualname: Any, module: Any) -> str | None:
+    if not isinstance(qualname, str) or not isinstance(module, str):
+        return "it has no name or no module"
+    if "<lambda>" in qualname:
+        return "a lambda has no name"
+    if "<locals>" in qualname:
+        return "it is defined inside a function, which would have to run first"
+    if module == "__main__":
+        return "the script that was started is another module in every other process"
+    return None
+
+
+def _name_of_object(thing: Any) -> str | None:
+    for module, there in list(sys.modules.items()):
+        if module != "__main__" and getattr(there, "__spec__", None) is not None:
+            for name, value in list(vars(there).items()):
+                if value is thing:
+                    return f"{module}:{name}"
+    return None
+
+
+def file_of(name: str) -> str | None:
+    """The file of the module in such a name; None for a builtin one."""
+    path = getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
     return None if path is None else os.path.realpath(path)
 
 

@@ -73,11 +73,11 @@ class ProcessPlacement:
             ExecutorNotImportable: a worker could not import it, or an exception that its restart policy names.
             InvalidInput: the pool's name belongs to one with other settings.
         """
-        restart = entry_point.restart
+        restart, name = entry_point.restart, name_of_import(executor)
         learn = LearnExecutor(
             key=f"{entry_point.id}#{next(self._keys)}",
-            executor=name_of_import(executor),
-            file=file_of(executor),
+            executor=name,
+            file=file_of(name),
             entry_point=entry_point.id,
             graph_id=entry_point.graph_id,
             entry_node=entry_point.entry_node,
