@@ -55,10 +55,13 @@ def looked(propolis: Command, url: str, *args: Any) -> dict[str, Any]:
 
 
 def settled(propolis: Command, url: str) -> dict[str, Any]:
-    """The same, once the first worker is busy and the second is warm."""
+    """The same, once one worker is busy and one is warm, in this order: which of them was started first says nothing of
+    which was ready first.
+    """
 
     def both() -> dict[str, Any] | None:
         seen = looked(propolis, url)
+        seen["workers"].sort(key=lambda worker: str(worker["state"]))
         return seen if ["busy", "idle"] == [worker["state"] for worker in seen["workers"]] else None
 
     return until(both) or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import ctypes
 import logging
 import os
 import resource
@@ -124,18 +125,20 @@ def says(ctx: Any, what: str) -> str:
 
 
 def steals_from_the_line(ctx: Any, gate: str) -> str:
-    """One byte of the next message, which is a pause."""
-    for fd in _lines():
-        os.set_blocking(fd, False)
-        Path(gate).touch()
-        while True:
-            try:
-                os.read(fd, 1)
-            except BlockingIOError:
-                continue
-            os.set_blocking(fd, True)
-            return "stolen"
-    return "no line"
+    """The first byte of the next message, which is a pause.
+
+    It keeps the interpreter's lock all the while, or the thread that listens might be quicker, and nothing be stolen.
+    """
+    libc = ctypes.PyDLL(None)
+    (fd,) = _lines()
+    byte = ctypes.create_string_buffer(1)
+    sys.setswitchinterval(60.0)
+    try:
+        libc.close(libc.creat(gate.encode(), 0o600))
+        assert 1 == libc.recv(fd, byte, 1, 0)
+    finally:
+        sys.setswitchinterval(0.005)
+    return "stolen"
 
 
 def stops_itself(ctx: Any, data: Any) -> None:
