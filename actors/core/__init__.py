@@ -10,7 +10,7 @@ from .loop import ActorLoop
 from .mailbox import Envelope
 from .owed import Owed
 from .ref import Ref
-from .waker import Waker, mark_actor_loop, on_actor_loop, waker_of
+from .waker import Waker, mark_actor_loop, on_actor_loop, waker_of, waking_together
 
 __all__ = [
     "ActorLoop",
@@ -30,4 +30,5 @@ __all__ = [
     "wait_by",
     "wait_for",
     "waker_of",
+    "waking_together",
 ]

@@ -9,6 +9,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -124,18 +125,19 @@ def says(ctx: Any, what: str) -> str:
     return "done"
 
 
-def steals_from_the_line(ctx: Any, gate: str) -> str:
-    """The first byte of the next message, which is a pause.
+def steals_from_the_line(ctx: Any, data: dict[str, Any]) -> str:
+    """Bytes of the next message, which is a pause: the first one, all but the last one, all of them.
 
     It keeps the interpreter's lock all the while, or the thread that listens might be quicker, and nothing be stolen.
     """
     libc = ctypes.PyDLL(None)
     (fd,) = _lines()
-    byte = ctypes.create_string_buffer(1)
+    stolen = ctypes.create_string_buffer(4096)
     sys.setswitchinterval(60.0)
     try:
-        libc.close(libc.creat(gate.encode(), 0o600))
-        assert 1 == libc.recv(fd, byte, 1, 0)
+        libc.close(libc.creat(data["gate"].encode(), 0o600))
+        size = libc.recv(fd, stolen, len(stolen), socket.MSG_PEEK)
+        libc.recv(fd, stolen, {"first": 1, "most": size - 1, "all": size}[data["what"]], 0)
     finally:
         sys.setswitchinterval(0.005)
     return "stolen"

@@ -1,4 +1,4 @@
-"""The main program of a worker process: one attempt at a time on its main thread, the line on another."""
+"""The main program of a worker process: one attempt at a time on its main thread, which reads the line in between."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from propolis.messages import (
@@ -79,7 +80,7 @@ class _Child:
         self._host = Host()
         self._ref = LineRef(line)
         self._nobody = EntryPoint(id="worker")
-        self._jobs: queue.SimpleQueue[tuple[str, BlockingRun] | LearnExecutor | None] = queue.SimpleQueue()
+        self._jobs: deque[tuple[str, BlockingRun] | LearnExecutor | None] = deque()
         self._running: BlockingRun | None = None
         self._logs = LineHandler(line)
         self._threads = 0
@@ -97,7 +98,7 @@ class _Child:
         threading.Thread(target=self._listen, name="propolis-line", daemon=True).start()
         self._note_state()
         self._line.send(WorkerReady(pid=os.getpid()))
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             if isinstance(job, LearnExecutor):
                 self._known[job.key] = learn(job)
                 self._note_state()
@@ -108,11 +109,17 @@ class _Child:
         """What is imported may start threads and change what it likes: that is not an execution's doing."""
         self._threads, self._state = threading.active_count(), ProcessState()
 
+    def _next_job(self) -> tuple[str, BlockingRun] | LearnExecutor | None:
+        with _ending_with_the_line():
+            while not self._jobs:
+                if not self._line.read(self._take):
+                    raise EOFError
+        return self._jobs.popleft()
+
     def _listen(self) -> None:
-        try:
-            self._line.read(self._take)
-        finally:  # the runtime is gone, or talks nonsense: end, with everything that was started here
-            os.killpg(0, signal.SIGKILL)
+        with _ending_with_the_line():
+            self._line.watch(self._take)
+            raise EOFError
 
     def _take(self, message: Message) -> None:
         if isinstance(message, InterruptAttempt):
@@ -133,13 +140,14 @@ class _Child:
             # made here, so that an interrupt right behind finds it, also while the executor is still being imported
             attempt = Attempt(begin, self._ref, self._nobody, self._host, self._prepare.payload_limit)
             running = self._running = BlockingRun(attempt)
-            self._jobs.put((message.key, running))
+            self._jobs.append((message.key, running))
         elif isinstance(message, LearnExecutor):
-            self._jobs.put(message)
+            self._jobs.append(message)
         elif isinstance(message, StopWorker):
-            self._jobs.put(None)
+            self._jobs.append(None)
 
     def _run(self, key: str, running: BlockingRun) -> None:
+        self._line.watched()
         known, attempt = self._known[key], running.attempt
         attempt.entry_point = known.entry_point
         self._logs.belong_to(attempt)
@@ -156,6 +164,7 @@ class _Child:
                 stream.flush()
         if os.getpid() != self._pid:
             os._exit(EXIT_FORKED)  # forked by the executor, and come back out of it: there is one end to be told
+        in_step = self._is_in_step()
         self._running = None
         attempt.finished = True
         if has_children():
@@ -163,7 +172,15 @@ class _Child:
             end_children()
             self._line.send(WorkerIdle(dirty=True))
         else:
-            self._line.send(ended, WorkerIdle(dirty=short or self._is_changed()))
+            self._line.send(ended, WorkerIdle(dirty=short or not in_step or self._is_changed()))
+
+    def _is_in_step(self) -> bool:
+        """Whether the line is as it should be: who has read from it has ended itself, and not the next execution."""
+        with _ending_with_the_line():
+            self._line.unwatched()
+            if not self._line.pull(self._take):
+                raise EOFError
+        return self._line.is_between_frames
 
     def _is_changed(self) -> bool:
         """Whether the next execution would feel something of the last one."""
@@ -197,6 +214,16 @@ class _Child:
 
     def _unlimit_memory(self) -> None:
         _set_soft_limit(None)  # the report of it needs some; this worker runs nothing more
+
+
+@contextlib.contextmanager
+def _ending_with_the_line() -> Iterator[None]:
+    """The runtime is gone, or talks nonsense: end, with everything that was started here."""
+    try:
+        yield
+    except BaseException:
+        os.killpg(0, signal.SIGKILL)
+        raise
 
 
 def _interrupt(running: BlockingRun, how: str) -> None:

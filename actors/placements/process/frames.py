@@ -39,6 +39,11 @@ class Frames:
     def __init__(self) -> None:
         self._held = bytearray()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held that is yet to become a frame."""
+        return not self._held
+
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Every frame that is complete now: its number and its body. Raises MessageError for what is none."""
         held = self._held

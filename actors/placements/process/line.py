@@ -1,10 +1,13 @@
-"""The worker's end of the line to its runtime: frames out from any thread, frames in on one."""
+"""The worker's end of the line to its runtime: frames out from any thread, frames in on whichever thread is free.
+
+While nothing runs the main thread reads the line itself, so that an execution begins without a change of threads. While
+one runs a second thread watches the line, so that a cancel reaches it.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-import select
 import socket
 import threading
 from collections.abc import Callable
@@ -14,6 +17,7 @@ from propolis.messages import ForkedRuntime, Message, decode, encode
 
 from ...core import Ref, Reply
 from .frames import Frames, frame
+from .watch import Watch
 
 __all__ = ["EXIT_LINE_LOST", "Line", "LineRef"]
 
@@ -38,6 +42,9 @@ class Line:
         self._pid = os.getpid()
         self._identity = self._look()
         self._sending = threading.Lock()
+        self._reading = threading.Lock()
+        self._watch = Watch(fd)
+        self._is_watched = False
         self._frames = Frames()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Reply[Any]] = {}
@@ -64,6 +71,7 @@ class Line:
 
     def close(self) -> None:
         """In a worker that has got this line from its template, whose it is."""
+        self._watch.close()
         self._socket.close()
 
     def read_with_fds(self) -> list[tuple[Message, list[int]]] | None:
@@ -103,27 +111,77 @@ class Line:
         except OSError:
             self._exit()
 
-    def read(self, take: Callable[[Message], None]) -> None:
-        """Take what comes, for ever; answers go to whom they belong. Returns when the runtime is gone."""
-        waiting = select.poll()
-        waiting.register(self._fd, select.POLLIN)
+    # -- two threads that read ---------------------------------------------------------------------------------------
+
+    def watched(self) -> None:
+        """From here on who is in `watch` reads what comes. On the main thread, before it runs user code."""
+        self._is_watched = True
+        try:
+            self._watch.arm()
+        except OSError:
+            self._exit()
+
+    def unwatched(self) -> None:
+        """No more: what comes now is for the main thread, which calls this."""
+        with self._reading:
+            self._is_watched = False
+        try:
+            self._watch.disarm()
+        except OSError:
+            self._exit()
+
+    def watch(self, take: Callable[[Message], None]) -> None:
+        """Take what comes while the main thread is busy, for ever. Returns when the runtime is gone."""
         while True:
-            # a descriptor that is closed under a call that waits on it does not wake that call, nor is the line's other
-            # end told: hence a look now and then
-            while not waiting.poll(LOOK_MILLISECONDS):
+            self._wait(self._watch.wait)
+            with self._reading:
+                # woken late, for what the main thread has read: the next is not for this one, or that would miss it
+                if self._is_watched and not self._pull(take):
+                    return
+
+    def read(self, take: Callable[[Message], None]) -> bool:
+        """Wait for something to come, and take it. On the main thread. False when the runtime is gone."""
+        self._wait(self._watch.wait_for_anything)
+        return self.pull(take)
+
+    def _wait(self, wait: Callable[[int], bool]) -> None:
+        # a descriptor that is closed under a call that waits on it does not wake that call, nor is the line's other end
+        # told: hence a look now and then
+        try:
+            while not wait(LOOK_MILLISECONDS):
                 self._check()
-            self._check()
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except OSError:
-                return
-            if not data:
-                return
-            for number, body in self._frames.feed(data):
-                if number:
-                    self._answer(number, body)
-                else:
-                    take(decode(body))
+        except OSError:
+            self._exit()
+
+    def pull(self, take: Callable[[Message], None]) -> bool:
+        """Take what has come; answers go to whom they belong. On the main thread. False when the runtime is gone.
+
+        Raises MessageError when what comes is no frame.
+        """
+        with self._reading:
+            return self._pull(take)
+
+    def _pull(self, take: Callable[[Message], None]) -> bool:
+        self._check()
+        try:
+            data = self._socket.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        for number, body in self._frames.feed(data):
+            if number:
+                self._answer(number, body)
+            else:
+                take(decode(body))
+        return True
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether all that was read was whole. If not, the rest is on its way; or somebody else has read some."""
+        return self._frames.is_empty
 
     def read_one(self) -> Message:
         """The first message. Raises EOFError when there is none."""

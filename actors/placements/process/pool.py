@@ -283,6 +283,12 @@ class Pool:
             executors = tuple(self._executors.values())
             look = self._wants_looking()
             self._looking = self._looking or look
+        if look:
+            self.io.later(LOOK_SECONDS, self._look_at_memory)
+        if started:
+            self._start(started, executors)
+
+    def _start(self, workers: list[Worker], executors: tuple[LearnExecutor, ...]) -> None:
         memory = self.placement.memory_mb
         prepare = PrepareWorker(
             parent_pid=os.getpid(),
@@ -291,12 +297,10 @@ class Pool:
             log_level=logging.getLogger().getEffectiveLevel(),
             executors=executors,
         )
-        if started and self.placement.start_method == "forkserver":
+        if self.placement.start_method == "forkserver":
             self._have_template(prepare)
-        for worker in started:
+        for worker in workers:
             worker.start(prepare, self._template)
-        if look:
-            self.io.later(LOOK_SECONDS, self._look_at_memory)
 
     def _have_template(self, prepare: PrepareWorker) -> None:
         if self._template is not None and self._template.alive:

@@ -29,7 +29,7 @@ from propolis.messages import (
     encode,
 )
 
-from ...core import Reply
+from ...core import Reply, waking_together
 from .channel import Channel, open_ends
 from .deaths import memory_failure
 from .family import kill_family
@@ -173,8 +173,11 @@ class Worker:
     def _read_line(self) -> None:
         assert self._channel is not None
         try:
-            for number, body in self._channel.read():
-                self._take(decode(body), number)
+            # An end comes with the word that the worker is idle: both are dealt with before anybody else is woken, who
+            # would want the interpreter's lock at once.
+            with waking_together():
+                for number, body in self._channel.read():
+                    self._take(decode(body), number)
         except EOFError:
             self._io.unwatch(self._channel.fileno())
             failure = Failure(kind="WorkerDied", message="the worker closed its line", code="worker_exit")
