@@ -25,7 +25,7 @@ _import = click.option(
     "--import",
     "allow_import",
     is_flag=True,
-    help="Import the functions and models that it names, from the current folder too. This runs their modules.",
+    help="Import the functions and models that it names, also from its own and the current folder. This runs them.",
 )
 
 
@@ -91,13 +91,13 @@ def draw(file: Path, allow_import: bool, kind: str, output: Path | None) -> None
 
 
 def _load(file: Path, allow_import: bool) -> GraphSpec:
+    before = list(sys.path)
     if allow_import:
-        sys.path.insert(0, str(Path.cwd()))
+        sys.path[:0] = [str(file.resolve().parent), str(Path.cwd())]
     try:
         return load_graph(file, allow_import=allow_import)
     finally:
-        if allow_import:
-            sys.path.remove(str(Path.cwd()))
+        sys.path[:] = before
 
 
 def _drawn(text: bytes, kind: str) -> bytes:

@@ -18,6 +18,7 @@ from propolis.actors import dot_of, mermaid_of
 from propolis.cli import main
 
 from ..graph.desk_file import DESK, MODULE
+from ..processes import ROOT
 
 Run = Callable[..., Result]
 
@@ -48,6 +49,21 @@ def test_check_says_that_a_graph_is_well(folder: Path, graph: Run) -> None:
     assert "desk" in sys.modules
     assert str(folder) not in sys.path
     assert {"graph_id": "desk", "problems": []} == json.loads(graph("check", "desk.yaml", "--json").stdout)
+
+
+def test_the_support_desk_is_well_without_its_code(graph: Run) -> None:
+    """Its models are names, as its functions are."""
+    result = graph("check", ROOT / "examples" / "support_desk" / "desk.yaml")
+    assert (0, "Graph 'support-desk' is well: 5 nodes, 5 edges.\n") == (result.exit_code, result.stdout)
+
+
+def test_what_is_imported_is_also_found_beside_the_file(
+    folder: Path, graph: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From wherever the command is called."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert 0 == graph("check", folder / "desk.yaml", "--import").exit_code
+    assert str(folder) not in sys.path
 
 
 def test_check_lists_every_problem_and_ends_with_status_1(folder: Path, graph: Run) -> None:

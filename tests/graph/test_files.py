@@ -12,7 +12,7 @@ import pytest
 from propolis.actors.executors.graph.yaml import read_yaml
 from pydantic import BaseModel
 
-from propolis import Backoff, EntryPoint, GraphSpec, load_graph, parse_graph, resolve_graph
+from propolis import Backoff, EntryPoint, GraphExecutor, GraphSpec, load_graph, parse_graph, resolve_graph
 from propolis.messages import GraphInvalid, InvalidInput
 
 from .conftest import Ran
@@ -25,6 +25,12 @@ class Label(BaseModel):
     """What triage gives."""
 
     label: str
+
+
+class Order(BaseModel):
+    """What triage does not give."""
+
+    amount: int
 
 
 def work(ctx: Any, inputs: Any) -> None:
@@ -113,15 +119,39 @@ def test_with_leave_they_are_imported(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_models_are_looked_up_like_functions(folder: Path) -> None:
-    """They say what a node reads and writes, so it cannot be checked without."""
+    """Until then their names are enough to look at the graph; which keys they add nobody knows."""
     keys = "    output_keys: [label, amount]\n"
     path = change(folder, (keys, "    output_keys: [amount]\n    output_model: desk:Label\n"))
-    (problem,) = told(path)
-    assert ("not_resolved", "nodes[0] 'triage'") == problem[:2]
-    (problem,) = told(path, functions={"desk:Label": work})
-    assert "its output_model 'desk:Label' is no pydantic model" == problem[2]
+    looked_at = load_graph(path)
+    with pytest.raises(GraphInvalid) as caught:
+        GraphExecutor(looked_at)
+    problems = [tuple(problem) for problem in caught.value.problems]
+    assert ("not_resolved", "node 'triage'", "its output_model is only a name yet, 'desk:Label'") in problems
     functions = {"desk:Label": Label, **{f"desk:{name}": work for name in NAMES}}
+    assert ("amount", "label") == resolve_graph(looked_at, functions).nodes[0].outputs
     assert ("amount", "label") == load_graph(path, functions=functions).nodes[0].outputs
+    (problem,) = told(path, functions={**functions, "desk:Label": work})
+    assert "its output_model 'desk:Label' is no pydantic model" == problem[2]
+    del functions["desk:Label"]
+    (problem,) = told(path, functions=functions)
+    assert ("not_resolved", "nodes[0] 'triage'") == problem[:2]
+
+
+def test_what_only_the_fields_of_a_model_tell_is_told_when_it_is_known(folder: Path) -> None:
+    """Nobody produces the label, as it turns out."""
+    keys = "    output_keys: [label, amount]\n"
+    looked_at = load_graph(change(folder, (keys, "    output_model: desk:Label\n")))
+    functions = {"desk:Label": Order, **{f"desk:{name}": work for name in NAMES}}
+    with pytest.raises(GraphInvalid, match="label"):
+        resolve_graph(looked_at, functions)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    """Whatever its name says."""
+    for name in ("graph.yaml", "graph.json"):
+        (tmp_path / name).write_bytes(b"id: \xff\xfe")
+        (problem,) = told(tmp_path / name)
+        assert ("unreadable", name) == problem[:2]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from .position import Position
 from .runners import HumanRunner, NodeRunner
 from .running import Run
 from .spec import GraphSpec
+from .unknown import name_of
 
 __all__ = ["GraphExecutor"]
 
@@ -138,7 +139,12 @@ def _charted(graph: Any, runners: Mapping[str, NodeRunner]) -> Chart:
     problems = [
         GraphProblem("not_resolved", f"node {node.id!r}", f"its {what} is only a name yet, {named!r}")
         for node in graph.nodes
-        for what, named in (("function", node.function), *(("tool", tool) for tool in node.tools))
+        for what, named in (
+            ("function", node.function),
+            *(("tool", tool) for tool in node.tools),
+            ("input_model", name_of(node.input_model)),
+            ("output_model", name_of(node.output_model)),
+        )
         if isinstance(named, str)
     ]
     hint = "pass runners={'model': …}, an object with `run` and, for edges, `decide` (propolis.actors.ModelRunner)"

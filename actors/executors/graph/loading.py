@@ -15,6 +15,7 @@ from propolis.messages import GraphInvalid, GraphProblem, InvalidInput
 from ...policies import Backoff, RestartPolicy
 from ...specs import EntryPoint, Placement
 from .spec import EdgeSpec, GraphSpec, NodeSpec, ParallelPolicy
+from .unknown import name_of, stand_in
 from .yaml import read_yaml
 
 __all__ = ["load_graph", "parse_graph", "resolve_graph"]
@@ -36,8 +37,8 @@ def load_graph(
     """Read a graph from a file: `.json`, or anything else as YAML.
 
     Functions and models are named `module:name`. A name is looked up in `functions`; only with `allow_import` is it
-    imported, since whoever writes the file then says what this process runs. With neither, functions stay names (see
-    `resolve_graph`), which is enough to check and draw the graph.
+    imported, since whoever writes the file then says what this process runs. With neither, all of them stay names (see
+    `resolve_graph`), which is enough to check and draw the graph, but for what the fields of its models would tell.
 
     Raises:
         OSError: the file cannot be read.
@@ -45,8 +46,8 @@ def load_graph(
         InvalidInput: it is YAML, and PyYAML is not installed.
     """
     path = Path(path)
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         data = _read_json(text) if path.suffix == ".json" else read_yaml(text)
     except ValueError as error:
         if isinstance(error, InvalidInput):
@@ -61,7 +62,7 @@ def parse_graph(
     """As `load_graph`, for what is in the file: dicts, lists and plain values."""
     if not isinstance(data, Mapping):
         raise GraphInvalid(graph_id=name, problems=(GraphProblem("bad_field", name, "it is no mapping of fields"),))
-    parsing = _Parsing(_Names(functions or {}, allow_import))
+    parsing = _Parsing(_Names(functions or {}, allow_import) if functions or allow_import else None)
     fields = {str(key): value for key, value in data.items()}
     fields["nodes"] = parsing.parts("nodes", fields.get("nodes", []), NodeSpec)
     fields["edges"] = parsing.parts("edges", fields.get("edges", []), EdgeSpec)
@@ -77,7 +78,11 @@ def parse_graph(
 def resolve_graph(
     graph: GraphSpec, functions: Mapping[str, Any] | None = None, *, allow_import: bool = False
 ) -> GraphSpec:
-    """The graph with its functions in the place of their names. Raises GraphInvalid with every name that is nothing."""
+    """The graph with its functions and models in the place of their names.
+
+    Raises:
+        GraphInvalid: with every name that is nothing; or with what is wrong now that the fields of models are known.
+    """
     names, problems, nodes = _Names(functions or {}, allow_import), [], []
     for node in graph.nodes:
         found = {}
@@ -89,11 +94,17 @@ def resolve_graph(
                 except LookupError as error:
                     text = f"its {what.partition(' ')[0]} {error.args[0]}"
                     problems.append(GraphProblem("not_resolved", f"node {node.id!r}", text))
-        function = found.pop("function")
-        nodes.append(node.model_copy(update={"function": function, "tools": tuple(found.values())}))
+        function, models = found.pop("function"), {}
+        for field, model in (("input_model", node.input_model), ("output_model", node.output_model)):
+            if (named := name_of(model)) is not None:
+                try:
+                    models[field] = names.model(named)
+                except LookupError as error:
+                    problems.append(GraphProblem("not_resolved", f"node {node.id!r}", f"its {field} {error.args[0]}"))
+        nodes.append(node.model_copy(update={"function": function, "tools": tuple(found.values()), **models}))
     if problems:
         raise GraphInvalid(graph_id=graph.id, problems=tuple(problems))
-    return graph.model_copy(update={"nodes": nodes})
+    return GraphSpec(**{**dict(graph), "nodes": nodes})
 
 
 class _Names:
@@ -125,11 +136,18 @@ class _Names:
             raise LookupError(f"{name!r} is no function: {found!r:.100}")  # noqa: TRY004 - of a name, as the other one
         return found
 
+    def model(self, name: str) -> type[BaseModel]:
+        """As `find`, of a pydantic model."""
+        found = self.find(name)
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            raise LookupError(f"{name!r} is no pydantic model")  # noqa: TRY004 - as above
+        return found
+
 
 class _Parsing:
-    """Makes the parts of a graph, and gathers what is wrong with them."""
+    """Makes the parts of a graph, and gathers what is wrong with them. Without `names`, models stay names."""
 
-    def __init__(self, names: _Names) -> None:
+    def __init__(self, names: _Names | None) -> None:
         self._names = names
         self.problems: list[GraphProblem] = []
 
@@ -167,13 +185,9 @@ class _Parsing:
 
     def _model(self, where: str, field: str, name: str) -> type[BaseModel] | None:
         try:
-            found = self._names.find(name)
-            if isinstance(found, type) and issubclass(found, BaseModel):
-                return found
-            reason = f"{name!r} is no pydantic model"
+            return stand_in(name) if self._names is None else self._names.model(name)
         except LookupError as error:
-            reason = error.args[0]
-        self.problems.append(GraphProblem("not_resolved", where, f"its {field} {reason}"))
+            self.problems.append(GraphProblem("not_resolved", where, f"its {field} {error.args[0]}"))
         return None
 
 

@@ -15,6 +15,7 @@ from ..forms import check_answer, check_form, form_of
 from ..steps import check_seconds
 from .expressions import BadExpression, parse
 from .reach import backwards, loops, reachable
+from .unknown import name_of
 
 if TYPE_CHECKING:
     from .spec import EdgeSpec, GraphSpec, NodeSpec
@@ -109,6 +110,8 @@ class _Checking:
     def _keys(node: NodeSpec, where: str) -> Iterator[GraphProblem]:
         for key in sorted(EDGE_NAMES & set(node.outputs)):
             yield GraphProblem("bad_keys", where, f"it writes {key!r}, a name that expressions have for something else")
+        if name_of(node.input_model) or name_of(node.output_model):
+            return  # which keys these add is not known
         if node.input_model is not None and (more := set(node.input_keys) - set(node.input_model.model_fields)):
             yield GraphProblem("bad_keys", where, f"its input_model has no field {', '.join(map(repr, sorted(more)))}")
         for key in sorted(set(node.optional_keys) - {*node.inputs, *node.outputs}):
@@ -156,7 +159,8 @@ class _Checking:
                 yield GraphProblem("bad_expression", where, f"{edge.expression!r}: {error}")
             else:
                 known = self._known_behind(edge.source) | EDGE_NAMES
-                for name in sorted(names - known) if source is not None else ():
+                told = source is not None and not self._may_be_more(edge.source, source)
+                for name in sorted(names - known) if told else ():
                     text = f"{edge.expression!r} names {name!r}, which nothing before it produces"
                     yield GraphProblem("unknown_key", where, text + _closest(name, known))
         if source is not None and source.kind == "router" and edge.condition not in ("on_success", "on_failure"):
@@ -164,10 +168,12 @@ class _Checking:
                 "bad_condition", where, "behind a router it is on_success or on_failure: the router picks"
             )
         for key, origin in edge.input_mapping.items():
-            if target is not None and key not in target.inputs:
+            if target is not None and key not in target.inputs and not name_of(target.input_model):
                 text = f"input_mapping sets {key!r}, which node {target.id!r} does not read"
                 yield GraphProblem("unknown_key", where, text + _closest(key, target.inputs))
-            if source is not None and origin not in (known := self._known_behind(edge.source)):
+            if source is None or self._may_be_more(edge.source, source):
+                continue
+            if origin not in (known := self._known_behind(edge.source)):
                 text = f"input_mapping takes {key!r} from {origin!r}, which nothing before it produces"
                 yield GraphProblem("unknown_key", where, text + _closest(origin, known))
 
@@ -213,8 +219,14 @@ class _Checking:
         node = self._nodes.get(node_id)
         return set() if node is None else self._known_before(node_id) | set(node.outputs)
 
+    def _may_be_more(self, node_id: str, *there: NodeSpec) -> bool:
+        """Whether more keys may be there than it seems, by models of which only the names are known."""
+        upstream = (self._nodes[each] for each in reachable(self._before.get(node_id, ()), self._before))
+        taken_in = any(name_of(self._nodes[each].input_model) for each in self._entries)
+        return taken_in or any(name_of(each.output_model) for each in (*there, *upstream))
+
     def _inputs(self, node: NodeSpec) -> Iterator[GraphProblem]:
-        if node.id in self._entries:
+        if node.id in self._entries or self._may_be_more(node.id):
             return
         mapped = {key for edge in self._graph.edges if edge.target == node.id for key in edge.input_mapping}
         known = self._known_before(node.id)
