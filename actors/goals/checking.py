@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from propolis.messages import Event, Failure, Payload
+from propolis.messages import Event, Failure, NonRetryable, Payload
 
 from ..core import Reply
-from ..executors import AsyncCalling
+from ..executors import AsyncCalling, is_coroutine_function
 from ..host import Host
 from ..records.subscriptions import Runner
 from .folding import MISSING, OBSERVED, observed_in
@@ -21,6 +21,9 @@ __all__ = ["Check", "Checking", "Verdict", "checks_of", "verdict_event"]
 
 AT_ONCE: Final = 8
 """Calls that are under way together: a judge mostly waits for its model."""
+
+RETRY_SECONDS: Final = 0.5
+"""Before a judge is asked for the second time; from then on twice as long each time."""
 
 
 class Check(NamedTuple):
@@ -32,6 +35,8 @@ class Check(NamedTuple):
     function: Callable[..., Any]
     event: Event
     """In which stands what it is about."""
+    retries: int = 0
+    """How often it is called again when it has raised an exception."""
 
 
 class Verdict(NamedTuple):
@@ -45,8 +50,9 @@ class Verdict(NamedTuple):
 def checks_of(goal: Goal, events: Iterable[Event]) -> tuple[Check, ...]:
     """The calls that these events ask for. Pure."""
     wanted = tuple(goal.checks())
+    judges = {criterion.id for criterion in goal.success_criteria if criterion.kind == "judge"}
     return tuple(
-        Check(part, key, function, event)
+        Check(part, key, function, event, goal.judge_retries if part in judges else 0)
         for event in events
         for part, on, key, function in wanted
         if OBSERVED.get(event.type) == on
@@ -96,8 +102,7 @@ class Checking:
                 value = value.get(check.key, MISSING) if isinstance(value, dict) else MISSING
             if value is MISSING:
                 return Verdict(check, error="there is nothing to look at")
-            said = await AsyncCalling(self._host).call(check.function, (value,), self._seconds)
-            return Verdict(check, *_score_of(said))
+            return Verdict(check, *_score_of(await self._said(check, value)))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -105,6 +110,18 @@ class Checking:
             return Verdict(check, error=_words(error))
         except BaseException as error:  # noqa: BLE001 - whatever a check raises is told, and ends nothing
             return Verdict(check, error=_words(error))
+
+    async def _said(self, check: Check, value: Any) -> Any:
+        """What it says; a judge mostly asks somebody who may be busy for a moment, so it is asked again."""
+        calling, is_async = AsyncCalling(self._host), is_coroutine_function(check.function)
+        for after in range(check.retries):
+            try:
+                return await calling.call(check.function, (value,), self._seconds)
+            except Exception as error:
+                if isinstance(error, NonRetryable) or (isinstance(error, TimeoutError) and not is_async):
+                    raise  # a thread that takes too long is left behind; one is enough
+            await calling.pause(RETRY_SECONDS * 2**after)
+        return await calling.call(check.function, (value,), self._seconds)
 
 
 def _score_of(said: object) -> tuple[float | None, str | None]:

@@ -124,6 +124,8 @@ class Goal(Validated):
     complete_at: float = Field(default=0.9, gt=0, le=1)
     check_timeout: Seconds = 60.0
     """For each call of a predicate, a judge, a check."""
+    judge_retries: int = Field(default=2, ge=0, le=10)
+    """How often a judge that has raised an exception is asked again, after half a second, a second, and so on."""
 
     @property
     def parts(self) -> tuple[SuccessCriterion | Constraint, ...]:

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from propolis.actors.goals.goal import GoalActor
 
-from propolis import Constraint, EntryPoint, Goal, Runtime, RuntimeConfig, Stream, SuccessCriterion, measure
+from propolis import (
+    Constraint,
+    EntryPoint,
+    Goal,
+    NonRetryable,
+    Runtime,
+    RuntimeConfig,
+    Stream,
+    SuccessCriterion,
+    measure,
+)
 from propolis.messages import Event, GoalNotFound, GoalProgress, InvalidInput
 
 from ..runtime.support import PATIENCE, Gate, until
@@ -145,7 +155,7 @@ class Judge:
 def test_a_judge_is_asked_once_for_each_output_off_the_actor_loop(runtime: Runtime, how: str) -> None:
     """What it says counts; when it fails, that is told, and the others count."""
     judge = Judge()
-    it = goal(SuccessCriterion(id="j", kind="judge", check=getattr(judge, how), at_least=0.7))
+    it = goal(SuccessCriterion(id="j", kind="judge", check=getattr(judge, how), at_least=0.7), judge_retries=0)
     stream = open_with(runtime, it)
     says = [0.5, True, "raise", "exit", "fine", 7.5, None, 1]
     run(stream, *({"output": {"say": said}} for said in says))
@@ -162,6 +172,36 @@ def test_a_judge_is_asked_once_for_each_output_off_the_actor_loop(runtime: Runti
     verdict = news(runtime, "goal_verdict")[0]
     (first, *_) = runtime.sessions(goal="g").get(timeout=PATIENCE)[::-1]
     assert (first.execution_id, 0.5) == (verdict.execution_id, verdict.data["score"])
+
+
+def test_a_judge_that_fails_for_a_moment_is_asked_again(runtime: Runtime) -> None:
+    """Its verdict counts; a predicate that raises, and a judge that says it is no use, are not asked again."""
+    asked: Counter[str] = Counter()
+
+    async def judge(output: Any) -> float:
+        asked["judge"] += 1
+        if asked["judge"] == 1:
+            raise ConnectionError("429")
+        return 0.9
+
+    def hopeless(output: Any) -> float:
+        asked["hopeless"] += 1
+        raise NonRetryable("no such model")
+
+    def predicate(output: Any) -> bool:
+        asked["predicate"] += 1
+        raise ValueError("no idea")
+
+    it = goal(
+        SuccessCriterion(id="j", kind="judge", check=judge, at_least=0.5),
+        SuccessCriterion(id="h", kind="judge", check=hopeless),
+        SuccessCriterion(id="p", kind="predicate", check=predicate),
+    )
+    run(open_with(runtime, it), {"output": "fine"})
+    failed = published(runtime, "goal_check_failed", 2)
+    assert {"h", "p"} == {event.data["part"] for event in failed}
+    assert {"judge": 2, "hopeless": 1, "predicate": 1} == asked
+    until(lambda: progress(runtime).criteria[0].met)
 
 
 @pytest.mark.parametrize("how", ["plain", "suspended"])
