@@ -11,7 +11,7 @@ import contextvars
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from propolis.messages import (
     InvalidInput,
@@ -20,12 +20,14 @@ from propolis.messages import (
     ReadState,
     RecordedStep,
     RecordStep,
+    Request,
     ScopeNotAllowed,
     SharedScope,
     StateChange,
     StateConflict,
     StateEntry,
     StateWritten,
+    StoreUnavailable,
     TakeStateTurn,
     WriteState,
 )
@@ -44,6 +46,11 @@ __all__ = ["MISSING", "check_scope", "delete", "read", "same", "update", "write"
 MISSING: Final[Any] = object()
 """There is none; None may be one."""
 
+RETRY_SECONDS: Final = 0.25
+"""Between two looks at a store that cannot be read."""
+
+R = TypeVar("R")
+
 _updating: contextvars.ContextVar[Attempt | None] = contextvars.ContextVar("propolis_updating", default=None)
 
 
@@ -57,6 +64,16 @@ def check_scope(attempt: Attempt, scope: str | None) -> None:
         raise ScopeNotAllowed(execution_id=spec.execution_id, stream_id=spec.stream_id, scope=scope)
 
 
+async def _answered(attempt: Attempt, calling: Calling, question: Request[R]) -> R:
+    """Ask; while the store cannot be read, wait for it as a commit does (D7)."""
+    while True:
+        try:
+            return await calling.answer(ask(attempt.ref, question, timeout=None))
+        except StoreUnavailable:
+            await calling.pause(RETRY_SECONDS)
+            attempt.check()
+
+
 async def read(
     attempt: Attempt, calling: Calling, scopes: tuple[SharedScope, ...], key: str | None
 ) -> tuple[StateEntry, ...]:
@@ -64,7 +81,7 @@ async def read(
     if key is not None:
         check_name("memory key", key)
     question = ReadState(epoch=attempt.begin.epoch, scopes=scopes, key=key)
-    found = await calling.answer(ask(attempt.ref, question, timeout=None))
+    found = await _answered(attempt, calling, question)
     for entry in found.entries:
         attempt.seen[entry.scope, entry.key] = entry.version
     return found.entries
@@ -200,7 +217,7 @@ class _Call:
             (entry,) = await read(attempt, self._calling, (self._scope,), key)
             return entry
         question = TakeStateTurn(epoch=attempt.begin.epoch, turn=turn, scope=self._scope, key=key)
-        return (await self._calling.answer(ask(attempt.ref, question, timeout=None))).entry
+        return (await _answered(attempt, self._calling, question)).entry
 
     async def send(
         self, changes: tuple[StateChange, ...], value: Payload, *, strict: bool, turn: int | None = None

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from propolis import Runtime
-from propolis.messages import InvalidInput, PayloadTooLarge, ScopeNotAllowed
+from propolis import Runtime, RuntimeConfig
+from propolis.messages import InvalidInput, PayloadTooLarge, ScopeNotAllowed, StoreUnavailable
+from propolis.testing import FailingStore
 
 from ..runtime.support import PATIENCE
 from .conftest import Opener, opened
@@ -159,3 +160,31 @@ def test_a_fork_and_a_resume_have_their_own_memory_and_share_the_rest(runtime: R
     assert result is not None
     assert result.success
     assert {"shared": result.output[0]} == runtime.state("stream", stream="s").get(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("level", ["shared", "synchronized"])
+def test_while_the_store_cannot_be_read_whoever_reads_waits_as_for_a_commit(level: str) -> None:
+    """Reads, and updates, with turns and without."""
+
+    class Away(FailingStore):
+        """Its shared memory cannot be read, a few times."""
+
+        refusals = 3
+
+        def read_state(self, questions: Any) -> Any:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise StoreUnavailable(store="memory:", reason="the disk is away")
+            return super().__getattr__("read_state")(questions)
+
+    async def body(ctx: Any, data: Any) -> list[Any]:
+        away.refusals = 2
+        value = await ctx.memory.read("n", 0, scope="global")
+        away.refusals = 2
+        return [value, await ctx.memory.update("n", lambda n: (n or 0) + 1, scope="global")]
+
+    away = Away()
+    with Runtime(away.open, config=RuntimeConfig(grace_seconds=0.5)) as runtime:
+        result = opened(runtime, body, level).run().get(timeout=PATIENCE)
+        assert [0, 1] == result.output, result.error
+        assert away.refusals < 0
