@@ -23,7 +23,7 @@ from propolis.messages import (
 from .moments import to_micros
 from .rows import draft_rows, event_row, state_row
 from .schema import events
-from .statements import LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ, Statements
+from .statements import INSERT_EVENTS, LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ
 
 __all__ = ["Batch", "advance_row", "first_session_row", "initial_state", "session_change_row"]
 
@@ -38,11 +38,8 @@ class Batch:
     back, so the numbers of what was committed have no gap.
     """
 
-    def __init__(
-        self, connection: Connection, statements: Statements, runtime_id: str, now: int, expected_events: int
-    ) -> None:
+    def __init__(self, connection: Connection, runtime_id: str, now: int, expected_events: int) -> None:
         self.connection = connection
-        self.statements = statements
         self.runtime_id = runtime_id
         self.now = now
         self._rows: list[tuple[Any, ...]] = []
@@ -103,7 +100,7 @@ class Batch:
     def insert_events(self) -> None:
         """Insert the events so far."""
         if self._rows:
-            self.statements.insert_events.run(self.connection, self._rows)
+            INSERT_EVENTS.run(self.connection, self._rows)
             self._rows = []
 
     def finish(self) -> None:
@@ -122,19 +119,19 @@ def initial_state(batch: Batch, write: OpenExecution) -> ExecutionState:
 
 
 def advance_row(batch: Batch, write: AdvanceExecution) -> tuple[Any, ...]:
-    """The row of `Statements.advance_executions`, once the events of this write have their numbers."""
+    """The row of `ADVANCE_EXECUTIONS`, once the events of this write have their numbers."""
     last_seq = batch.next_seq() - 1 if write.state.status in ENDED else None
     return (write.state.execution_id, write.expected_epoch, last_seq, *state_row(write.state))
 
 
 def first_session_row(spec: ExecutionSpec, memory: Payload) -> tuple[Any, ...]:
-    """The row of `Statements.insert_sessions`: a session that begins with this memory."""
+    """The row of `INSERT_SESSIONS`: a session that begins with this memory."""
     own, at = spec.execution_id, to_micros(spec.accepted_at)
     return (spec.session_id, own, own, at, at, 0, own, memory.data)
 
 
 def session_change_row(write: AdvanceExecution, now: int, checkpoint_at: int | None) -> tuple[Any, ...]:
-    """The row of `Statements.change_sessions`."""
+    """The row of `CHANGE_SESSIONS`."""
     checkpoint = write.checkpoint
     return (
         write.session_id,

@@ -53,5 +53,5 @@ def _bring_up(store: SqlStore, path: Path | None) -> None:
         if path.is_file():
             store.run_read(lambda connection: find_version(connection, store.name))  # never touch a file not ours
         store.run_outside(lambda: prepare_file(path))
-    store.run_write(lambda connection: migrate(connection, store.name))
-    store.run_read(lambda connection: check_tables(connection, store.name))
+    if store.run_write(lambda connection: migrate(connection, store.name)):  # one that was not new
+        store.run_read(lambda connection: check_tables(connection, store.name))

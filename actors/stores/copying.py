@@ -24,7 +24,7 @@ from .moments import from_micros, to_micros
 from .reading import find_session
 from .rows import EXECUTION_COLUMNS, as_payload, execution_row, spec_of, state_of
 from .schema import checkpoints, executions, sessions, steps
-from .statements import Statements, of_session
+from .statements import of_session
 from .stepping import list_all_checkpoints, runs_of, step_of
 
 __all__ = ["find_copy", "put_copy"]
@@ -63,7 +63,7 @@ def _row_of(row: RowMapping) -> SessionRow:
     return SessionRow(**times, **data, **rest)
 
 
-def put_copy(connection: Connection, statements: Statements, copy: SessionCopy, now: datetime) -> SessionCopy:
+def put_copy(connection: Connection, copy: SessionCopy, now: datetime) -> SessionCopy:
     """Put a session in, as nobody's; what had not ended is paused. The copy as it was put in.
 
     Its events do not come with it, since whoever reacts to events would react to these: one says that it was imported.
@@ -74,7 +74,7 @@ def put_copy(connection: Connection, statements: Statements, copy: SessionCopy, 
     check_copy(copy)
     _check_free(connection, copy)
     copy = settle(copy, now)
-    batch = Batch(connection, statements, "", to_micros(now), 1)
+    batch = Batch(connection, "", to_micros(now), 1)
     event = _imported(copy, now)
     seq = batch.add_events([event])
     assert seq is not None

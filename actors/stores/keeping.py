@@ -22,7 +22,7 @@ from propolis.messages import (
 from . import aiming, copying, noting, pruning, sharing
 from .evidence import find_evidence
 from .protocol import Bounds, Expired, SessionEvidence
-from .statements import Statements, of_session
+from .statements import of_session
 from .stepping import runs_of
 from .triggering import find_trigger, list_triggers
 
@@ -49,7 +49,7 @@ class Keeping:
         return self.run_read(lambda connection: copying.find_copy(connection, session_id))
 
     def import_session(self, copy: SessionCopy, now: datetime) -> SessionCopy:
-        return self.run_write(lambda connection: copying.put_copy(connection, Statements(), copy, now))
+        return self.run_write(lambda connection: copying.put_copy(connection, copy, now))
 
     def get_trigger(self, entry_point: str) -> TriggerRow | None:
         return self.run_read(lambda connection: find_trigger(connection, entry_point))

@@ -21,8 +21,8 @@ from .batch import Batch, first_session_row, initial_state
 from .protocol import Committed
 from .rows import execution_row, memory_in, overlaid, spec_of
 from .schema import checkpoints, executions, sessions
-from .statements import GIVE_ROW, SESSION_TO_TAKE, of_session
-from .stepping import branch, find_checkpoint, runs_of
+from .statements import GIVE_ROW, INSERT_EXECUTIONS, INSERT_SESSIONS, SESSION_TO_TAKE, of_session
+from .stepping import PUT_CHECKPOINTS, branch, find_checkpoint, runs_of
 
 __all__ = ["find_session_to_take", "open_execution", "same_as"]
 
@@ -79,7 +79,7 @@ def _open_fresh(batch: Batch, write: OpenExecution) -> Committed:
         raise SessionBusy(session_id=spec.session_id, reason="id_taken")
     opened = _insert(batch, write, None)
     if write.memory is not None:
-        batch.statements.insert_sessions.run(batch.connection, [first_session_row(spec, write.memory)])
+        INSERT_SESSIONS.run(batch.connection, [first_session_row(spec, write.memory)])
     return Committed(opened.first_seq)
 
 
@@ -165,7 +165,7 @@ def _begin_run(batch: Batch, write: OpenExecution, start: _Start, memory: bytes)
     branch(batch.connection, start.run, start.ordinal, own)
     if start.ordinal:
         point = (own, start.ordinal, own, start.node, batch.now, memory)
-        batch.statements.put_checkpoints.run(batch.connection, [point])
+        PUT_CHECKPOINTS.run(batch.connection, [point])
 
 
 def _fork(batch: Batch, write: OpenExecution) -> Opened:
@@ -225,7 +225,7 @@ def _insert(
 ) -> Opened:
     overlay = write.memory.data if waits and write.memory is not None else None
     row = execution_row(write.spec, initial_state(batch, write), batch.next_seq(), overlay)
-    batch.statements.insert_executions.run(batch.connection, [row])
+    INSERT_EXECUTIONS.run(batch.connection, [row])
     return Opened(
         execution_id=write.spec.execution_id,
         session_id=write.spec.session_id,

@@ -25,16 +25,10 @@ from .rows import as_payload
 from .schema import state, state_history, steps
 from .stepping import STEP_COLUMNS, step_of
 
-__all__ = ["SharedKeys", "bulk_state", "find_recorded", "list_state", "read_state", "state_history_of"]
+__all__ = ["RECORD_NEW_STEPS", "SharedKeys", "find_recorded", "list_state", "read_state", "state_history_of"]
 
 _COLUMNS: Final = tuple(column.name for column in state.c)
 HISTORY_COLUMNS: Final = tuple(column.name for column in state_history.c)
-
-
-def bulk_state() -> tuple[Bulk, Bulk, Bulk]:
-    """Put keys, keep what they are in their history, record steps that nobody has recorded yet."""
-    put = Bulk([given(column) for column in state.c], _put_state)
-    return put, bulk_insert(state_history, HISTORY_COLUMNS), bulk_insert(steps, STEP_COLUMNS)
 
 
 def _put_state(rows: Subquery) -> Any:
@@ -44,15 +38,20 @@ def _put_state(rows: Subquery) -> Any:
     return put.on_conflict_do_update(index_elements=["scope", "key"], set_=new)
 
 
+_PUT: Final = Bulk([given(column) for column in state.c], _put_state)
+_KEEP: Final = bulk_insert(state_history, HISTORY_COLUMNS)
+RECORD_NEW_STEPS: Final = bulk_insert(steps, STEP_COLUMNS)
+"""Record steps that nobody has recorded yet."""
+
+
 class SharedKeys:
     """The keys that a batch touches, in the order of its writes; written together by `flush`.
 
     The version in the store is the last word on whether a change still fits: it is read in the transaction that writes.
     """
 
-    def __init__(self, connection: Connection, bulk: tuple[Bulk, Bulk, Bulk]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._put, self._keep, _ = bulk
         self._known: dict[tuple[str, str], StateEntry] = {}
         self._dirty: dict[tuple[str, str], int] = {}
         """How many versions of each key its history is to hold."""
@@ -113,9 +112,9 @@ class SharedKeys:
             rows.append((place, key, value, entry.version, entry.execution_id, to_micros(entry.changed_at)))
         oldest = {at: self._known[at].version - keep for at, keep in self._dirty.items()}
         past = [row for row in self._past if row[2] > oldest[row[0], row[1]]]
-        self._put.run(self._connection, rows)
+        _PUT.run(self._connection, rows)
         if past:
-            self._keep.run(self._connection, past)
+            _KEEP.run(self._connection, past)
         for (place, key), last in oldest.items():
             some = max(1, self._dirty[place, key] // 4)
             if last > 0 and last // some > self._began[place, key] // some:  # now and then is often enough

@@ -46,8 +46,8 @@ from .recovering import recover_executions
 from .rows import memory_in, overlaid
 from .schema import UNFINISHED, executions, sessions
 from .sharing import SharedKeys, find_recorded
-from .statements import CURRENT_EPOCH, of_session
-from .stepping import checkpoint_row, forget_steps, prune_checkpoints, step_rows
+from .statements import ADVANCE_EXECUTIONS, CHANGE_SESSIONS, CURRENT_EPOCH, of_session
+from .stepping import PUT_CHECKPOINTS, PUT_STEPS, checkpoint_row, forget_steps, prune_checkpoints, step_rows
 from .triggering import move_trigger, open_trigger
 
 __all__ = ["apply_singly"]
@@ -74,13 +74,13 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
         if memory is None:
             return Advanced(execution_id=execution_id, claimed=False)
     first_seq = batch.add_drafts(write)
-    if not batch.statements.advance_executions.run(batch.connection, [advance_row(batch, write)]):
+    if not ADVANCE_EXECUTIONS.run(batch.connection, [advance_row(batch, write)]):
         current = _current_epoch(batch, execution_id)
         raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
     if write.memory is not None or write.progress is not None or write.checkpoint is not None:
         at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
         row = session_change_row(write, batch.now, at)
-        if not batch.statements.change_sessions.run(batch.connection, [row]):
+        if not CHANGE_SESSIONS.run(batch.connection, [row]):
             raise SessionNotFound(session_id=write.session_id)
     if write.inbox:
         clear_inbox(batch.connection, write.inbox)
@@ -94,12 +94,12 @@ def _keep_run(batch: Batch, write: AdvanceExecution) -> None:
     """What the run has recorded, and what of it is to go."""
     connection, run = batch.connection, write.run or write.state.execution_id
     if write.steps:
-        batch.statements.put_steps.run(connection, step_rows(write))
+        PUT_STEPS.run(connection, step_rows(write))
     if write.forget:
         forget_steps(connection, run, write.forget)
     point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
     if point is not None:
-        batch.statements.put_checkpoints.run(connection, [point])
+        PUT_CHECKPOINTS.run(connection, [point])
         if write.keep_checkpoints is not None:
             before = to_micros(write.drop_checkpoints_before)
             prune_checkpoints(connection, run, point[1], write.keep_checkpoints, before)
@@ -136,7 +136,7 @@ def _claim(batch: Batch, write: AdvanceExecution) -> Payload | None:
 
 def _record(batch: Batch, write: RecordSteps) -> Committed:
     _check_epoch(batch, write.execution_id, write.expected_epoch)
-    batch.statements.put_steps.run(batch.connection, step_rows(write))
+    PUT_STEPS.run(batch.connection, step_rows(write))
     return Committed(batch.add_drafts(write))
 
 
@@ -146,13 +146,13 @@ def _change_state(batch: Batch, write: ChangeState) -> StateWritten:
     recorded = find_recorded(batch.connection, write)
     if recorded is not None:
         return recorded
-    keys = SharedKeys(batch.connection, batch.statements.state)
+    keys = SharedKeys(batch.connection)
     done = keys.apply(write)
     if not done.written:
         return done
     keys.flush()
     if write.step is not None:
-        batch.statements.put_steps.run(batch.connection, step_rows(write))
+        PUT_STEPS.run(batch.connection, step_rows(write))
     return done.model_copy(update={"first_seq": batch.add_told(write, done.events)})
 
 

@@ -45,7 +45,7 @@ from .keeping import Keeping
 from .moments import to_micros
 from .protocol import Outcome, StoreHost
 from .schema import runtimes
-from .statements import BEAT, Statements, of_session
+from .statements import BEAT, of_session
 from .together import Odd
 from .writing import apply_apart, apply_together, count_events
 
@@ -74,7 +74,6 @@ class SqlStore(Keeping):
         self._file = file
         self._in_memory = file is None
         self._read_only = read_only
-        self._statements = Statements()
         self._at_once = AtOnce()
         self._writing = threading.RLock()
         wait_before_forks(self._writing)
@@ -86,9 +85,7 @@ class SqlStore(Keeping):
 
     def beside(self, host: StoreHost) -> SqlStore:
         """Another store on the same database in memory, as another process has one on the same file."""
-        store = SqlStore(self._engine, self._name, host, file=self._file, read_only=self._read_only)
-        store._statements = self._statements
-        return store
+        return SqlStore(self._engine, self._name, host, file=self._file, read_only=self._read_only)
 
     @property
     def name(self) -> str:
@@ -128,7 +125,7 @@ class SqlStore(Keeping):
             outcomes: list[Outcome] = []
             if writes:
                 now = to_micros(self._host.now())
-                work = Batch(connection, self._statements, runtime_id, now, count_events(writes))
+                work = Batch(connection, runtime_id, now, count_events(writes))
                 outcomes = apply(work, writes)
                 work.finish()
             # Before COMMIT: if that ends in doubt and did land, these are the outcomes.

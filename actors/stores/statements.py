@@ -1,4 +1,4 @@
-"""The statements that a batch is made of. Compiled once, shared by every store of a dialect's engine."""
+"""The statements that a batch is made of. Compiled once for each process, whatever number of stores it opens."""
 
 from __future__ import annotations
 
@@ -26,19 +26,22 @@ from .bulk import Bulk, bulk_insert, bulk_update, given
 from .dialect import insert_or_update
 from .rows import EMPTY, EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
 from .schema import LAST_SEQ, events, executions, meta, runtimes, sessions
-from .sharing import bulk_state
-from .stepping import bulk_checkpoints, bulk_steps
 
 __all__ = [
+    "ADVANCE_EXECUTIONS",
     "BEAT",
+    "CHANGE_SESSIONS",
+    "COUNT_CURRENT",
     "CURRENT_EPOCH",
     "GIVE_ROW",
+    "INSERT_EVENTS",
+    "INSERT_EXECUTIONS",
+    "INSERT_SESSIONS",
     "LAST_NUMBER",
     "NUMBER_EVENTS",
     "OWNS_ITS_SESSION",
     "SESSION_TO_TAKE",
     "SET_LAST_SEQ",
-    "Statements",
     "of_session",
 ]
 
@@ -124,57 +127,6 @@ def of_session(session_id: str) -> Any:
     )
 
 
-class Statements:
-    """The statements over many rows. Each keeps the SQL that it was compiled to, so a store has its own set."""
-
-    def __init__(self) -> None:
-        self.insert_executions: Final = bulk_insert(executions, EXECUTION_COLUMNS)
-        self.insert_sessions: Final = bulk_insert(sessions, _FIRST_SESSION_COLUMNS)
-        self.insert_events: Final = bulk_insert(events, EVENT_COLUMNS)
-        self.advance_executions: Final = bulk_update(
-            executions,
-            [
-                given(executions.c.execution_id),
-                Column("expected_epoch", executions.c.epoch.type, nullable=False),
-                given(executions.c.last_seq),
-                *(given(executions.c[name]) for name in STATE_COLUMNS),
-            ],
-            lambda v: and_(executions.c.execution_id == v.c.execution_id, executions.c.epoch == v.c.expected_epoch),
-            lambda v: {name: v.c[name] for name in ("last_seq", *STATE_COLUMNS)},
-        )
-        self.change_sessions: Final = Bulk(
-            [
-                given(sessions.c.session_id),
-                given(sessions.c.updated_at),
-                *(
-                    given(sessions.c[name], nullable=True)
-                    for name in (
-                        "memory",
-                        "progress",
-                        "checkpoint_execution_id",
-                        "checkpoint_id",
-                        "checkpoint_node",
-                        "checkpoint_at",
-                        "checkpoint_memory",
-                    )
-                ),
-            ],
-            _change_sessions,
-        )
-        self.put_steps: Final = bulk_steps()
-        self.put_checkpoints: Final = bulk_checkpoints()
-        self.state: Final = bulk_state()
-        self.count_current: Final = Bulk(
-            [given(executions.c.execution_id), given(executions.c.epoch)],
-            lambda v: select(func.count()).select_from(
-                v.join(
-                    executions,
-                    and_(executions.c.execution_id == v.c.execution_id, executions.c.epoch == v.c.epoch),
-                )
-            ),
-        )
-
-
 def _change_sessions(v: Subquery) -> Any:
     """What is given replaces what is there; a checkpoint replaces the memory too. No row yet: it gets one."""
     first = executions
@@ -222,3 +174,47 @@ def _session_changes(v: Any) -> dict[str, Any]:
         "memory": case((v.memory.is_not(None), v.memory), (pinned, null()), else_=sessions.c.memory),
         **changes,
     }
+
+
+INSERT_EXECUTIONS: Final = bulk_insert(executions, EXECUTION_COLUMNS)
+INSERT_SESSIONS: Final = bulk_insert(sessions, _FIRST_SESSION_COLUMNS)
+INSERT_EVENTS: Final = bulk_insert(events, EVENT_COLUMNS)
+ADVANCE_EXECUTIONS: Final = bulk_update(
+    executions,
+    [
+        given(executions.c.execution_id),
+        Column("expected_epoch", executions.c.epoch.type, nullable=False),
+        given(executions.c.last_seq),
+        *(given(executions.c[name]) for name in STATE_COLUMNS),
+    ],
+    lambda v: and_(executions.c.execution_id == v.c.execution_id, executions.c.epoch == v.c.expected_epoch),
+    lambda v: {name: v.c[name] for name in ("last_seq", *STATE_COLUMNS)},
+)
+CHANGE_SESSIONS: Final = Bulk(
+    [
+        given(sessions.c.session_id),
+        given(sessions.c.updated_at),
+        *(
+            given(sessions.c[name], nullable=True)
+            for name in (
+                "memory",
+                "progress",
+                "checkpoint_execution_id",
+                "checkpoint_id",
+                "checkpoint_node",
+                "checkpoint_at",
+                "checkpoint_memory",
+            )
+        ),
+    ],
+    _change_sessions,
+)
+COUNT_CURRENT: Final = Bulk(
+    [given(executions.c.execution_id), given(executions.c.epoch)],
+    lambda v: select(func.count()).select_from(
+        v.join(
+            executions,
+            and_(executions.c.execution_id == v.c.execution_id, executions.c.epoch == v.c.epoch),
+        )
+    ),
+)

@@ -40,11 +40,11 @@ from .rows import as_payload
 from .schema import checkpoints, executions, steps
 
 __all__ = [
+    "PUT_CHECKPOINTS",
+    "PUT_STEPS",
     "STEP_CHANGES",
     "STEP_COLUMNS",
     "branch",
-    "bulk_checkpoints",
-    "bulk_steps",
     "checkpoint_row",
     "drop_runs",
     "find_checkpoint",
@@ -64,20 +64,10 @@ _ALL: Final = (1 << 63) - 1
 _CHECKPOINT_COLUMNS: Final = tuple(column.name for column in checkpoints.c)
 
 
-def bulk_steps() -> Bulk:
-    """Record steps; what is there under the same key is replaced."""
-    return Bulk([given(column) for column in steps.c], _put_steps)
-
-
 def _put_steps(rows: Subquery) -> Any:
     put = insert_or_update(steps).from_select(list(STEP_COLUMNS), _real(rows), include_defaults=False)
     new = {name: put.excluded[name] for name in STEP_CHANGES}
     return put.on_conflict_do_update(index_elements=["run", "segment", "kind", "name", "call"], set_=new)
-
-
-def bulk_checkpoints() -> Bulk:
-    """Keep checkpoints; one that is there under the same number is replaced (a pause, at the checkpoint before it)."""
-    return Bulk([given(column) for column in checkpoints.c], _put_checkpoints)
 
 
 def _put_checkpoints(rows: Subquery) -> Any:
@@ -88,6 +78,13 @@ def _put_checkpoints(rows: Subquery) -> Any:
 
 def _real(rows: Subquery) -> Any:
     return select(rows).where(rows.c.run != literal_column("''"))
+
+
+PUT_STEPS: Final = Bulk([given(column) for column in steps.c], _put_steps)
+"""Record steps; what is there under the same key is replaced."""
+
+PUT_CHECKPOINTS: Final = Bulk([given(column) for column in checkpoints.c], _put_checkpoints)
+"""Keep checkpoints; one that is there under the same number is replaced (a pause, at the checkpoint before it)."""
 
 
 def step_rows(write: AdvanceExecution | RecordSteps | ChangeState) -> list[tuple[Any, ...]]:

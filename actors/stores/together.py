@@ -26,8 +26,9 @@ from .moments import to_micros
 from .posting import clear_inbox
 from .protocol import Committed, Outcome
 from .rows import execution_row
-from .sharing import SharedKeys
-from .stepping import checkpoint_row, step_rows
+from .sharing import RECORD_NEW_STEPS, SharedKeys
+from .statements import ADVANCE_EXECUTIONS, CHANGE_SESSIONS, COUNT_CURRENT, INSERT_EXECUTIONS, INSERT_SESSIONS
+from .stepping import PUT_CHECKPOINTS, PUT_STEPS, checkpoint_row, step_rows
 
 __all__ = ["Odd", "Run"]
 
@@ -42,7 +43,7 @@ class Run:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._keys: set[tuple[str, str]] = set()
-        self._shared = SharedKeys(batch.connection, batch.statements.state)
+        self._shared = SharedKeys(batch.connection)
         self._clear()
 
     def _clear(self) -> None:
@@ -151,24 +152,24 @@ class Run:
         Raises:
             Odd: fewer rows were there than there should be.
         """
-        connection, statements = self._batch.connection, self._batch.statements
-        if self._checks and statements.count_current.run(connection, list(self._checks)) != len(self._checks):
+        connection = self._batch.connection
+        if self._checks and COUNT_CURRENT.run(connection, list(self._checks)) != len(self._checks):
             raise Odd
         if self._executions:
-            statements.insert_executions.run(connection, self._executions)
+            INSERT_EXECUTIONS.run(connection, self._executions)
         if self._sessions:
-            statements.insert_sessions.run(connection, self._sessions)
-        if self._advances and statements.advance_executions.run(connection, self._advances) != len(self._advances):
+            INSERT_SESSIONS.run(connection, self._sessions)
+        if self._advances and ADVANCE_EXECUTIONS.run(connection, self._advances) != len(self._advances):
             raise Odd
-        if self._changes and statements.change_sessions.run(connection, self._changes) != len(self._changes):
+        if self._changes and CHANGE_SESSIONS.run(connection, self._changes) != len(self._changes):
             raise Odd
         if self._applied:
             clear_inbox(connection, self._applied)
         if self._points:
-            statements.put_checkpoints.run(connection, self._points)
+            PUT_CHECKPOINTS.run(connection, self._points)
         if self._steps:
-            statements.put_steps.run(connection, self._steps)
+            PUT_STEPS.run(connection, self._steps)
         self._shared.flush()
         if self._new_steps:  # a conflict: one is recorded already, and to be found by itself
-            statements.state[2].run(connection, self._new_steps)
+            RECORD_NEW_STEPS.run(connection, self._new_steps)
         self._clear()

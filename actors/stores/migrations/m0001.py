@@ -17,9 +17,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    insert,
     text,
 )
+
+from .creating import create_tables
 
 __all__ = ["upgrade"]
 
@@ -28,15 +29,19 @@ BIG = BigInteger().with_variant(Integer, "sqlite")
 
 def upgrade(connection: Connection) -> None:
     """Create the tables of an empty database. Runs inside the caller's transaction."""
+    create_tables(connection, _describe)
+    connection.execute(text("INSERT INTO meta (key, value) VALUES ('last_seq', 0)"))
+
+
+def _describe() -> MetaData:
     metadata = MetaData()
-    meta = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", BIG, nullable=False))
+    Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", BIG, nullable=False))
     _runtimes(metadata)
     _executions(metadata)
     _sessions(metadata)
     _events(metadata)
     _inbox(metadata)
-    metadata.create_all(connection, checkfirst=False)
-    connection.execute(insert(meta), [{"key": "last_seq", "value": 0}])
+    return metadata
 
 
 def _where(condition: str) -> dict[str, Any]:

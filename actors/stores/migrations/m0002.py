@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from .creating import create_tables
+
 __all__ = ["upgrade"]
 
 BIG = BigInteger().with_variant(Integer, "sqlite")
@@ -14,13 +16,17 @@ BIG = BigInteger().with_variant(Integer, "sqlite")
 
 def upgrade(connection: Connection) -> None:
     """Add what is new since version 1. Runs inside the caller's transaction."""
+    create_tables(connection, _describe)
+
+
+def _describe() -> MetaData:
     metadata = MetaData()
     _triggers(metadata)
     _steps(metadata)
     _state(metadata)
     _workers(metadata)
     _goals(metadata)
-    metadata.create_all(connection, checkfirst=False)
+    return metadata
 
 
 def _triggers(metadata: MetaData) -> None:

@@ -60,8 +60,8 @@ def check_tables(connection: Connection, store: str) -> None:
         raise StoreCorrupt(store=store, reason="the counter that numbers its events is missing")
 
 
-def migrate(connection: Connection, store: str) -> None:
-    """Bring a store to the latest version, inside the caller's (write-locked) transaction.
+def migrate(connection: Connection, store: str) -> int:
+    """Bring a store to the latest version, inside the caller's (write-locked) transaction. The version that it had.
 
     The version is read under that lock, so of two processes that open the same new file one creates the tables and
     the other finds them.
@@ -73,3 +73,4 @@ def migrate(connection: Connection, store: str) -> None:
         connection.execute(insert(meta).values(key=VERSION_KEY, value=LATEST))
     elif found < LATEST:
         connection.execute(update(meta).where(meta.c.key == VERSION_KEY).values(value=LATEST))
+    return found
