@@ -11,9 +11,14 @@ from hypothesis import HealthCheck, settings
 from propolis.actors import Host
 from propolis.testing import Leaked, no_leaks
 
-# No deadline: a slow machine is no failing example. print_blob: a failing run prints what reproduces it.
+# No deadline: a slow machine is no failing example. print_blob: a failing run prints what reproduces it. Half the
+# examples of Hypothesis's own default, since every run draws others.
 settings.register_profile(
-    "propolis", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "propolis",
+    max_examples=50,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("propolis")
 

@@ -1,6 +1,6 @@
 """The demo as a process of its own, ended by SIGKILL at random moments and run again.
 
-PROPOLIS_KILL_ROUNDS (2) and PROPOLIS_KILL_SEED (20) say how many rounds, and which.
+PROPOLIS_KILL_ROUNDS (1) and PROPOLIS_KILL_SEED (20) say how many rounds, and which.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from propolis.messages import EventFilter, ExecutionSpec, ExecutionState, Propol
 
 from ..processes import unmeasured
 
-ROUNDS = int(os.environ.get("PROPOLIS_KILL_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("PROPOLIS_KILL_ROUNDS", "1"))
 SEED = int(os.environ.get("PROPOLIS_KILL_SEED", "20"))
 MODULES = 150
 PATIENCE = 100.0  # seconds that a run may take on a loaded machine

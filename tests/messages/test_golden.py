@@ -74,7 +74,7 @@ print(hashlib.sha256(b"".join(data)).hexdigest())
 def test_the_same_message_is_the_same_bytes_in_every_process() -> None:
     """Sets and dicts have another order under another hash seed; the bytes do not."""
     digests = set()
-    for seed in ("0", "1", "42"):
+    for seed in ("1", "42"):
         environment = {**unmeasured(), "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", SCRIPT]
         ran = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
