@@ -249,6 +249,8 @@ class RecoverExecutions(Request[Recovered], tag="write.recover.v1"):
     at: datetime
     mine: bool = False
     """Also those that this runtime owns already (a restarted StreamActor rebuilding itself)."""
+    version: str | None = None
+    """Of the user's code. What is taken and was never begun begins under it, and is of it from then on."""
 
 
 class ClearInbox(Request[None], tag="write.clear_inbox.v1"):

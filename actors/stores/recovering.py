@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Update, and_, bindparam, case, func, select, update
@@ -14,6 +14,7 @@ from propolis.messages import (
     Recovered,
     RecoveredExecution,
     RecoverExecutions,
+    encode,
     unchecked,
 )
 
@@ -92,6 +93,7 @@ _OF_OWNER: Final = executions.c.owner == bindparam("of")
 _FIND: Final = {True: _find(_OF_NOBODY), False: _find(_OF_OWNER)}
 _TAKE: Final = {True: _take(_OF_NOBODY), False: _take(_OF_OWNER)}
 _ALL_OF_OWNER: Final = _find(_OF_OWNER).limit(None)
+_CHANGE_SPEC: Final = update(executions).where(bindparam("of") == _OWN).values(spec=bindparam("new"))
 
 
 def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
@@ -111,8 +113,22 @@ def recover_executions(batch: Batch, write: RecoverExecutions) -> Recovered:
     for owner in {row.owner for row in taken}:
         last = {"of": owner, "of_entry_point": write.entry_point, "last": taken[-1].id, "me": me}
         connection.execute(_TAKE[owner is None], last)
+    specs = _begin_under(batch, taken, write.version)
     rows = sorted([*taken, *mine], key=_by_id) if mine else taken
-    return Recovered(executions=tuple(_read(batch, rows, me)), more=len(found) > write.limit)
+    return Recovered(executions=tuple(_read(batch, rows, me, specs)), more=len(found) > write.limit)
+
+
+def _begin_under(batch: Batch, taken: Sequence[Any], version: str | None) -> dict[str, bytes]:
+    """Those that were never begun are going to be, under this version of the user's code: their specs, if that is
+    another one than they were accepted under.
+    """
+    specs = {}
+    for row in taken:
+        if row.attempt == 0 and (spec := spec_of(row.spec)).version != version:
+            specs[row.execution_id] = encode(spec.model_copy(update={"version": version}))
+    if specs:
+        batch.connection.execute(_CHANGE_SPEC, [{"of": own, "new": spec} for own, spec in specs.items()])
+    return specs
 
 
 def _by_id(row: Any) -> int:
@@ -120,7 +136,7 @@ def _by_id(row: Any) -> int:
     return id
 
 
-def _read(batch: Batch, rows: Sequence[Any], me: str) -> list[RecoveredExecution]:
+def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]) -> list[RecoveredExecution]:
     left = inbox_of(batch.connection, [row.id for row in rows])
     points = _points_beside(batch, rows)
     recovered = []
@@ -160,7 +176,7 @@ def _read(batch: Batch, rows: Sequence[Any], me: str) -> list[RecoveredExecution
         its_node = node if resumes or checkpoint_owner == own else None
         recovered.append(
             _new_recovered(
-                encoded_spec=spec,
+                encoded_spec=specs.get(own, spec),
                 state=state,
                 memory=as_payload(start if point is None else point.memory),
                 node=its_node if point is None else point.node,

@@ -96,6 +96,7 @@ class Recovering(Leaving):
             limit=min(FIRST_PAGE, point.max_concurrent) if first else PAGE,
             at=self.host.now(),
             mine=mine,
+            version=point.version,
         )
 
         self.host.reach("takeover.before")

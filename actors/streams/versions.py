@@ -29,7 +29,7 @@ def waits_for_version(owner: str | None) -> bool:
 
 
 def version_mismatch(point: EntryPoint, spec: ExecutionSpec, state: ExecutionState) -> OnVersionMismatch:
-    """What is to become of an execution that is taken over. One that has never begun is of no version yet."""
+    """What is to become of an execution that is taken over. One not begun is of whoever takes it over."""
     if spec.version == point.version or state.attempt == 0:
         return "run"
     return point.on_version_mismatch

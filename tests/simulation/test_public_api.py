@@ -297,13 +297,13 @@ class PublicApiOnAFile(PublicApi):
 
 
 SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+# `make test` draws the same each time, and does not look for a shorter way to a failure: that can take minutes.
+SHORT = settings(deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=SLOW)
 
 TestPublicApi = PublicApi.TestCase
-TestPublicApi.settings = settings(max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=SLOW)
+TestPublicApi.settings = settings(SHORT, max_examples=15, stateful_step_count=15)
 TestPublicApiOnAFile = PublicApiOnAFile.TestCase
-TestPublicApiOnAFile.settings = settings(
-    max_examples=4, stateful_step_count=10, deadline=None, suppress_health_check=SLOW
-)
+TestPublicApiOnAFile.settings = settings(SHORT, max_examples=4, stateful_step_count=10)
 
 
 @pytest.mark.chaos
@@ -313,6 +313,27 @@ def test_the_public_api_for_much_longer() -> None:
         PublicApi,
         settings=settings(max_examples=1_500, stateful_step_count=30, deadline=None, suppress_health_check=SLOW),
     )
+
+
+# -- it has found ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_begun_under_another_version_than_it_was_accepted_under_is_of_that_one() -> None:
+    """It was taken for one of the version that it was accepted under, and left to that one in the end."""
+    machine = PublicApi()
+    machine.begin(seed=112950)
+    for _ in range(2):  # it takes two at a time
+        machine.execute(order={"what": "steps", "n": 8})
+    machine.upgrade(policy="run", version=3)
+    late = machine.execute(order={"what": "steps", "n": 6})
+    assert 0 == machine.world.rows()[late].attempt
+    machine.upgrade(policy="run", version=1)
+    machine.world.run_until(lambda: machine.world.rows()[late].attempt > 0, 60.0)
+    machine.restart()
+    machine.upgrade(policy="park", version=2)
+    assert "@version:1" == machine.world.rows()[late].owner
+    machine.upgrade(policy="park", version=1)
+    machine.teardown()
 
 
 # -- it finds what is wrong --------------------------------------------------------------------------------------------
@@ -330,14 +351,6 @@ PLANTED = (reply_before_commit, any_version_runs)
 def test_it_finds_a_planted_bug(plant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what a user sees of it."""
     plant(monkeypatch)
-    found = settings(
-        max_examples=200,
-        stateful_step_count=15,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=SLOW,
-    )
+    found = settings(SHORT, max_examples=200, stateful_step_count=15, database=None)
     with pytest.raises((AssertionError, KeyError, TimeoutError)):
         run_state_machine_as_test(PublicApi, settings=found)  # type: ignore[no-untyped-call]

@@ -165,10 +165,18 @@ def advance(
     )
 
 
-def recovery(*dead: str, entry_point: str = "hook", limit: int = 500, mine: bool = False) -> RecoverExecutions:
+def recovery(
+    *dead: str, entry_point: str = "hook", limit: int = 500, mine: bool = False, version: str | None = None
+) -> RecoverExecutions:
     """A takeover from the dead."""
     return RecoverExecutions(
-        entry_point=entry_point, stream_id=entry_point, dead_owners=dead, limit=limit, at=START, mine=mine
+        entry_point=entry_point,
+        stream_id=entry_point,
+        dead_owners=dead,
+        limit=limit,
+        at=START,
+        mine=mine,
+        version=version,
     )
 
 

@@ -554,6 +554,17 @@ class RuntimesContract:
         ]
         assert not recovered.more
 
+    def test_what_was_never_begun_is_of_the_version_that_takes_it_over(self, store: Store) -> None:
+        """Whoever takes it over from that one is told so; what has begun stays of the version that it began under."""
+        first, second = Client(store, "first"), Client(store, "second")
+        first.opened(opening("begun"), opening("queued", started=False))
+        store.release("first")
+        for client, version in ((second, "2"), (Client(store, "third"), "3")):
+            recovered = client.one(recovery("second", version=version))
+            assert {"begun": None, "queued": version} == {
+                each.spec.execution_id: each.spec.version for each in recovered.executions
+            }
+
     def test_a_recovered_execution_starts_from_its_last_checkpoint(self, store: Store) -> None:
         """At first from its start; and a joiner or resumer from where it took the session."""
         dead = Client(store, "dead")
