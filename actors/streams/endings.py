@@ -122,7 +122,7 @@ def make_result(
         status=status,
         success=success,
         total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
-        execution_quality=("clean" if clean else "degraded") if success else "failed",
+        execution_quality=("clean" if clean else "degraded") if status in ("completed", "paused") else "failed",
         output_payload=output,
         memory_payload=memory if memory != _EMPTY else None,
         failure=failure,

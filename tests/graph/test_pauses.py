@@ -52,6 +52,7 @@ def test_a_pause_node_pauses_and_a_resume_goes_on_behind_it(runtime: Runtime) ->
     stream = opened(runtime, graph(parts, "a>b b>c c>d", pause_nodes=["a", "c"], max_steps=2))
     first = stream.run().get(timeout=PATIENCE)
     assert ("paused", "a", ("a",)) == (first.status, first.paused_at, first.path)
+    assert ("clean", False) == (first.execution_quality, first.is_clean_success)  # so far nothing has failed
     second = resumed(stream, first.session_id)
     assert ("paused", "c", ("a", "b", "c")) == (second.status, second.paused_at, second.path)
     third = resumed(stream, first.session_id)
@@ -127,6 +128,7 @@ def test_a_pause_stays_one_when_a_branch_beside_it_fails_first(runtime: Runtime)
     )
     paused = stream.run().get(timeout=PATIENCE)
     assert ("paused", "b", 1, ["a", "c", "c"]) == (paused.status, paused.paused_at, paused.restarts, runs)
+    assert "degraded" == paused.execution_quality
     result = resumed(stream, paused.session_id)
     assert (["a", "c", "c", "d", "e"], "completed") == (sorted(runs), result.status)
 
