@@ -173,6 +173,15 @@ def test_what_is_wrong_with_a_model_node_is_said_before_it_runs(fields: dict[str
         GraphExecutor(asking(**fields))
 
 
+@pytest.mark.parametrize("model", [5, "tiny", None])
+def test_what_can_be_no_model_is_said_before_it_runs(model: Any) -> None:
+    """Neither a name with a provider, nor one of those that were given."""
+    models = {} if model is None else {"weigher": model}
+    with pytest.raises(GraphInvalid, match="its model 'weigher' is"):
+        GraphExecutor(asking(model="weigher"), runners={"model": ModelNodes(models)})
+    GraphExecutor(asking(model="weigher"), runners={"model": ModelNodes({"weigher": TestModel()})})
+
+
 def test_a_model_of_no_known_name_is_refused_by_name(runtime: Runtime) -> None:
     """When it is asked: a key may have come by then."""
     result = ran(runtime, asking(model="nowhere:tiny"), TestModel())

@@ -61,8 +61,11 @@ class ModelNodes:
             where = f"node {node.id!r}"
             if node.kind != "model" and node.id not in deciding:
                 continue
-            if not (node.model or graph.default_model):
+            name = node.model or graph.default_model
+            if not name:
                 yield GraphProblem("no_model", where, "neither it nor the graph names a model; pass model=…")
+            elif reason := _no_model(self._named.get(name, name)):
+                yield GraphProblem("no_model", where, f"its model {name!r} {reason}")
             if node.kind == "model":
                 for name in sorted(set(_settings(graph, node)) - OURS - PASSED_ON):
                     known = ", ".join(sorted(OURS | PASSED_ON))
@@ -149,6 +152,16 @@ def _lines(values: Mapping[str, Any]) -> str:
 
 def _plain(inputs: Any) -> dict[str, Any]:
     return inputs.model_dump(mode="json") if isinstance(inputs, BaseModel) else dict(inputs)
+
+
+def _no_model(named: Any) -> str:
+    """Why this cannot be a model; "" when it may be one."""
+    from pydantic_ai.models import Model  # noqa: PLC0415 - of the extra
+
+    if isinstance(named, str):
+        known = ":" in named or named == "test"  # as pydantic-ai says it
+        return "" if known else "is not among those of ModelNodes(…), and names no provider, as 'openai:gpt-5' does"
+    return "" if callable(named) or isinstance(named, Model) else f"is {named!r:.100}, no model, name, or function"
 
 
 def _output_of(node: NodeSpec) -> Any:
