@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from propolis.messages import InvalidInput
 
 from .executors import plan_executor, prepared
-from .goals import Goal
+from .goals import Goal, goal_for
 from .specs import EntryPoint
 from .streams.plan import StreamPlan
 from .triggers import timer_input
@@ -63,7 +63,7 @@ class Services:
             )
         if goal is not None and not isinstance(goal, Goal):
             raise InvalidInput(what="goal", reason=f"{goal!r:.200} is no Goal", remedy='Pass Goal(id="…", …), or None.')
-        plan = plan_executor(executor)
+        plan, goal = plan_executor(executor), goal_for(executor, goal, list(self.goals.values()))
         entry_point = prepared(executor, entry_point)
         if entry_point.trigger_type == "timer":
             plan.bind(timer_input(entry_point.trigger_config, self.threads.host.now()))

@@ -3,7 +3,7 @@
 from .folding import GOAL_EVENTS, Fold, measure
 from .goal import GoalActor
 from .looking import find_progress, list_progress
-from .pursuing import check_goal, pursue, pursue_no_more
+from .pursuing import check_goal, goal_for, pursue, pursue_no_more
 from .spec import Constraint, CriterionKind, Goal, ObservedAs, SuccessCriterion
 from .standing import progress_of
 
@@ -18,6 +18,7 @@ __all__ = [
     "SuccessCriterion",
     "check_goal",
     "find_progress",
+    "goal_for",
     "list_progress",
     "measure",
     "progress_of",

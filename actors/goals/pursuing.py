@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from propolis.messages import InvalidInput
 
+from ..executors.graph import GraphExecutor
 from .goal import GoalActor
 
 if TYPE_CHECKING:
     from ..core import AsyncioActor
     from ..services import Services
     from ..streams.plan import StreamPlan
+    from .spec import Goal
 
-__all__ = ["check_goal", "pursue", "pursue_no_more"]
+__all__ = ["check_goal", "goal_for", "pursue", "pursue_no_more"]
+
+
+def goal_for(executor: Any, given: Goal | None, known: Iterable[Goal]) -> Goal | None:
+    """The goal of a stream: what `open_stream` was given. Where the executor is a graph with a `goal_id` it has to be
+    that, and need not be given where another stream pursues it already.
+
+    Raises:
+        InvalidInput: it is another one.
+    """
+    spec = None
+    if isinstance(executor, GraphExecutor):
+        spec = executor.spec
+    elif isinstance(executor, type) and issubclass(executor, GraphExecutor):
+        spec = executor.graph
+    if spec is None or spec.goal_id is None:
+        return given
+    if given is None:
+        return next((goal for goal in known if goal.id == spec.goal_id), None)
+    if given.id != spec.goal_id:
+        raise InvalidInput(
+            what=f"Goal {given.id!r}",
+            reason=f"graph {spec.id!r} is there for goal {spec.goal_id!r}",
+            remedy="Give it that one, or correct GraphSpec.goal_id.",
+        )
+    return given
 
 
 def check_goal(services: Services, plan: StreamPlan) -> None:

@@ -14,6 +14,9 @@ from propolis import (
     Constraint,
     EntryPoint,
     Goal,
+    GraphExecutor,
+    GraphSpec,
+    NodeSpec,
     NonRetryable,
     Runtime,
     RuntimeConfig,
@@ -398,3 +401,24 @@ def test_an_execution_of_a_stream_without_a_goal_says_nothing_of_its_output(runt
     run(open_with(runtime, None), {"output": "ok"})
     (completed,) = news(runtime, "execution_completed")
     assert {"attempt": 1} == completed.data
+
+
+def test_a_graph_that_names_its_goal_pursues_that_one(runtime: Runtime) -> None:
+    """Once it is open; it is refused with another one, and runs without any."""
+
+    async def node(ctx: Any, inputs: Any) -> str:
+        return "fine"
+
+    nodes = [NodeSpec(id="a", function=node, output_keys=["x"])]
+    graph = GraphExecutor(GraphSpec(id="graph", goal_id="g", entry_node="a", nodes=nodes))
+    it = goal(SuccessCriterion(id="c", kind="output_equals", key="x", expected="fine"))
+    other = Goal(id="other", success_criteria=it.success_criteria)
+    with pytest.raises(InvalidInput, match="is there for goal 'g'"):
+        runtime.open_stream(EntryPoint(id="refused"), graph, goal=other).get(timeout=PATIENCE)
+    before = runtime.open_stream(EntryPoint(id="before"), graph).get(timeout=PATIENCE)
+    before.run().get(timeout=PATIENCE)
+    open_with(runtime, it)
+    stream = runtime.open_stream(EntryPoint(id="graph"), graph).get(timeout=PATIENCE)
+    stream.run().get(timeout=PATIENCE)
+    until(lambda: progress(runtime).criteria[0].met)
+    assert 1 == progress(runtime).criteria[0].observed

@@ -193,6 +193,7 @@ class Verdict(BaseModel):
         (7, {"writes": "x y"}, "a dict with x, y, not int"),
         ({"x": 1}, {"writes": "x y"}, "it lacks 'y'"),
         ({"x": 1, "z": 2}, {"writes": "x y", "optional_keys": ["y"]}, "it does not declare 'z'"),
+        ({"x": 1, "z": 2}, {"writes": "x"}, "it does not declare 'z'"),
         ({"x": 1}, {}, "it does not declare 'x'"),
         (7, {}, "it declares no output keys"),
         (

@@ -61,7 +61,7 @@ def outputs_of(node: NodeSpec, value: Any) -> dict[str, Any]:
         value = value.model_dump()
     if value is None and not node.required_outputs:
         outputs: dict[str, Any] = {}
-    elif len(keys) == 1 and not (isinstance(value, Mapping) and set(value) == set(keys)):
+    elif len(keys) == 1 and not (isinstance(value, Mapping) and keys[0] in value):
         outputs = {keys[0]: value}
     elif isinstance(value, Mapping):
         outputs = dict(value)

@@ -160,6 +160,7 @@ class GraphSpec(Validated):
 
     id: _Id
     goal_id: str | None = None
+    """The goal that its streams pursue: what `open_stream(goal=…)` gets must be that one."""
     version: Annotated[str, Field(min_length=1)] | None = None
     description: str = ""
     entry_node: str
