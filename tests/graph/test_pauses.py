@@ -170,6 +170,49 @@ def test_a_node_that_pauses_itself_is_run_again(runtime: Runtime) -> None:
     assert ({"x": 1}, ("a", "b"), {"a": 1, "b": 1}) == (result.output, result.path, dict(result.node_visit_counts))
 
 
+@pytest.mark.parametrize("how", ["async", "plain"])
+def test_a_node_that_pauses_itself_each_time_gets_on_by_resumes(runtime: Runtime, how: str) -> None:
+    """A resume runs it again, and passes by the pauses behind which it was; a restart comes to the pause again."""
+    crashed: list[int] = []
+
+    async def twice(ctx: Any, inputs: Any) -> str:
+        await ctx.pause()
+        await ctx.pause("again")
+        return "done"
+
+    def plainly(ctx: Any, inputs: Any) -> str:
+        ctx.pause()
+        if not crashed:
+            crashed.append(1)
+            raise ConnectionError("lost")
+        ctx.pause("again")
+        return "done"
+
+    work = twice if how == "async" else plainly
+    stream = opened(runtime, graph([node("a", work, writes="x")]), restart=QUICK)
+    first = stream.run().get(timeout=PATIENCE)
+    second = resumed(stream, first.session_id)
+    assert ["a", "again"] == [first.paused_at, second.paused_at]
+    assert int(how == "plain") == second.restarts
+    assert {"x": "done"} == resumed(stream, first.session_id).output
+
+
+def test_a_question_of_a_node_is_asked_in_its_name(runtime: Runtime) -> None:
+    """So input is injected by it."""
+
+    async def asks(ctx: Any, inputs: Any) -> Any:
+        return await ctx.ask_human("Well?")
+
+    def asks_plainly(ctx: Any, inputs: Any) -> Any:
+        return ctx.ask_human("And?", node_id="clerk")
+
+    stream = opened(runtime, graph([node("a", asks, writes="x"), node("b", asks_plainly, writes="y")], "a>b"))
+    running = stream.run()
+    until(lambda: stream.inject_input("a", 1).get(timeout=PATIENCE))
+    until(lambda: stream.inject_input("clerk", "to clerk").get(timeout=PATIENCE))
+    assert {"y": "to clerk"} == running.get(timeout=PATIENCE).output
+
+
 def test_a_session_that_failed_is_resumed_at_the_node_that_failed(runtime: Runtime) -> None:
     """With what the resume brings on top."""
     runs: list[str] = []

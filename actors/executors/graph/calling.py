@@ -39,9 +39,18 @@ class NodeContext(Context):
         """As `Context.checkpoint`; at this node unless said. The node itself is not done by it."""
         return await super().checkpoint(node or self.node_id, memory)
 
+    async def ask_human(self, prompt: str, *, node_id: str | None = None, **options: Any) -> Any:
+        """As `Context.ask_human`; of this node unless said."""
+        return await super().ask_human(prompt, node_id=node_id or self.node_id, **options)
+
     async def pause(self, node: str | None = None) -> None:
-        """As `Context.pause`; at this node unless said. A resume runs the node again."""
-        await super().pause(node or self.node_id)
+        """As `Context.pause`; at this node unless said. A resume runs the node again, which then passes this by."""
+        where = node or self.node_id
+        if await self.step(f"pause {where}", self._own_id) == self.execution_id:
+            await super().pause(where)
+
+    async def _own_id(self) -> str:
+        return self.execution_id
 
 
 class SyncNodeContext(SyncContext):
@@ -67,9 +76,15 @@ class SyncNodeContext(SyncContext):
         """As `NodeContext.checkpoint`."""
         return super().checkpoint(node or self.node_id, memory)
 
+    def ask_human(self, prompt: str, *, node_id: str | None = None, **options: Any) -> Any:
+        """As `NodeContext.ask_human`."""
+        return super().ask_human(prompt, node_id=node_id or self.node_id, **options)
+
     def pause(self, node: str | None = None) -> None:
         """As `NodeContext.pause`."""
-        super().pause(node or self.node_id)
+        where = node or self.node_id
+        if self.step(f"pause {where}", lambda: self.execution_id) == self.execution_id:
+            super().pause(where)
 
     def _look(self) -> None:
         if self.time_is_over:
