@@ -27,13 +27,28 @@ from propolis.messages import (
 )
 
 from .asking import gives_up
-from .batch_view import ADVANCE, CHECK, EVENT, FENCE, OPEN, SESSION, STEP, batch_sql, create_batch_view
-from .dialect import Fault, bind, tell_fault
+from .batch import session_change_row
+from .batch_view import (
+    ADVANCE,
+    CHANGE,
+    CHECK,
+    EVENT,
+    EVENTS,
+    EVENTS_MAX,
+    FENCE,
+    OPEN,
+    PRUNE,
+    SESSION,
+    STEP,
+    batch_sql,
+    create_batch_view,
+)
+from .dialect import Fault, tell_fault
 from .moments import to_micros
 from .protocol import Committed, Outcome
-from .rows import draft_rows, event_row, state_row
+from .rows import event_row, state_row
 from .schema import LAST_SEQ
-from .stepping import step_rows
+from .stepping import checkpoint_row, step_rows
 from .together import Odd
 
 __all__ = ["AtOnce", "Outrun", "Prepared", "is_plain"]
@@ -45,7 +60,7 @@ _PLAIN_FIELDS: Final[dict[type[Message], frozenset[str]]] = {
     OpenExecution: frozenset({"spec", "started_at", "memory", "graph_id", "events"}),
     AdvanceExecution: frozenset(
         {"state", "expected_epoch", "at", "session_id", "stream_id", "correlation_id", "graph_id", "events"}
-        | {"run", "steps"}
+        | {"run", "steps", "memory", "progress", "checkpoint", "keep_checkpoints", "drop_checkpoints_before"}
     ),
     RecordSteps: frozenset(RecordSteps.model_fields),
     AppendEvents: frozenset({"events", "execution_id", "expected_epoch"}),
@@ -107,15 +122,17 @@ class AtOnce:
         self._driver: Any = None
         self._last_seq: int | None = None
 
-    def prepare(self, connection: Connection, runtime_id: str, batch: int, writes: Sequence[Write]) -> Prepared:
-        """Make the statement. All of the writes are plain."""
+    def prepare(
+        self, connection: Connection, runtime_id: str, batch: int, writes: Sequence[Write], now: int
+    ) -> Prepared:
+        """Make the statement. All of the writes are plain. `now` is in microseconds."""
         driver: Any = connection.connection.driver_connection
         if driver is not self._driver:
             create_batch_view(driver)
             self._driver, self._last_seq = driver, None
         if self._last_seq is None:
             self._last_seq = _read_last_seq(driver)
-        rows = _Rows(runtime_id, self._last_seq + 1)
+        rows = _Rows(runtime_id, self._last_seq + 1, now)
         outcomes = [rows.add(write) for write in writes]
         fence = (FENCE, runtime_id, batch, self._last_seq, rows.next_seq - 1)
         prepared = Prepared(driver, self._last_seq, [fence, *rows.rows], outcomes)
@@ -135,10 +152,11 @@ def _read_last_seq(driver: Any) -> int:
 class _Rows:
     """The rows of a batch, in the order of its writes."""
 
-    def __init__(self, owner: str, next_seq: int) -> None:
+    def __init__(self, owner: str, next_seq: int, now: int) -> None:
         self.rows: Final[list[tuple[Any, ...]]] = []
         self.next_seq = next_seq
         self._owner = owner
+        self._now = now
 
     def add(self, write: Write) -> Outcome:
         """Take in a plain write; its outcome if nothing is odd."""
@@ -165,20 +183,20 @@ class _Rows:
                 spec.execution_id,
                 spec.stream_id,
                 spec.entry_point,
-                bind(spec.idempotency_key),
-                bytearray(encode(spec)),
+                spec.idempotency_key,
+                encode(spec),
                 at,
                 self.next_seq,
                 *ExecutionState.begins(counted=started_at is not None),
                 self._owner,
-                bind(started_at),
-                *map(bind, first_event),
-                bind(write.graph_id),
+                started_at,
+                *first_event,
+                write.graph_id,
                 spec.correlation_id,
             )
         )
         if write.memory is not None:
-            self.rows.append((SESSION, spec.session_id, at, bytearray(write.memory.data)))
+            self.rows.append((SESSION, spec.session_id, at, write.memory.data))
         return self._more_events(write)
 
     def _advance(self, write: AdvanceExecution) -> Committed:
@@ -190,22 +208,34 @@ class _Rows:
                 ADVANCE,
                 state.execution_id,
                 write.expected_epoch,
-                bind(last_seq),
-                *map(bind, state_row(state)),
+                last_seq,
+                *state_row(state),
                 self.next_seq,
-                bind(type),
+                type,
                 write.stream_id,
                 write.session_id,
-                bind(node_id),
-                bind(write.graph_id),
+                node_id,
+                write.graph_id,
                 write.correlation_id,
                 to_micros(write.at),
-                bind(data),
+                data,
             )
         )
+        if write.memory is not None or write.progress is not None or write.checkpoint is not None:
+            self._change_session(write)
         if write.steps:
             self._steps(write)
         return self._more_events(write)
+
+    def _change_session(self, write: AdvanceExecution) -> None:
+        checkpoint = write.checkpoint
+        at = None if checkpoint is None else to_micros(checkpoint.created_at)
+        point = None if checkpoint is None else checkpoint_row(checkpoint)
+        run = (None, None) if point is None else point[:2]
+        self.rows.append((CHANGE, *session_change_row(write, self._now, at), *run))
+        if point is not None and write.keep_checkpoints is not None:
+            before = to_micros(write.drop_checkpoints_before)
+            self.rows.append((PRUNE, write.run or write.state.execution_id, point[1], write.keep_checkpoints, before))
 
     def _record(self, write: RecordSteps) -> Committed:
         self.rows.append((CHECK, write.execution_id, write.expected_epoch))
@@ -213,14 +243,18 @@ class _Rows:
         return self._more_events(write, written=0)
 
     def _steps(self, write: AdvanceExecution | RecordSteps) -> None:
-        self.rows.extend((STEP, *map(bind, row)) for row in step_rows(write))
+        self.rows.extend((STEP, *row) for row in step_rows(write))
 
     def _more_events(self, write: OpenExecution | AdvanceExecution | RecordSteps, written: int = 1) -> Committed:
         """Those after the first, which stands in the row of its execution."""
         events = write.events
         first_seq = self._number(len(events))
         if len(events) > written:
-            self._events(draft_rows(first_seq or 0, write, events)[written:])
+            execution_id, session_id, stream_id, correlation_id, graph_id, at = write.event_origin
+            ids = (stream_id, session_id, execution_id, graph_id, correlation_id, to_micros(at))
+            for start in range(written, len(events), EVENTS_MAX):
+                some = (cell for draft in events[start : start + EVENTS_MAX] for cell in draft)
+                self.rows.append((EVENTS, *ids, (first_seq or 0) + start, *some))
         return Committed(first_seq)
 
     def _number(self, events: int) -> int | None:
@@ -229,4 +263,4 @@ class _Rows:
         return first_seq
 
     def _events(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        self.rows.extend((EVENT, *map(bind, row)) for row in rows)
+        self.rows.extend((EVENT, *row) for row in rows)

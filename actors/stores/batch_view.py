@@ -15,14 +15,31 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Table
 
-from .dialect import NIL, PADDING
+from .dialect import NIL, PADDING, bind
 from .rows import EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
 from .schema import LAST_SEQ, executions, steps
 from .stepping import STEP_CHANGES, STEP_COLUMNS
 
-__all__ = ["ADVANCE", "CHECK", "EVENT", "FENCE", "OPEN", "SESSION", "STEP", "batch_sql", "create_batch_view"]
+__all__ = [
+    "ADVANCE",
+    "CHANGE",
+    "CHECK",
+    "EVENT",
+    "EVENTS",
+    "EVENTS_MAX",
+    "FENCE",
+    "OPEN",
+    "PRUNE",
+    "SESSION",
+    "STEP",
+    "batch_sql",
+    "create_batch_view",
+]
 
-FENCE, OPEN, SESSION, ADVANCE, STEP, CHECK, EVENT = range(1, 8)
+FENCE, OPEN, SESSION, ADVANCE, CHANGE, PRUNE, STEP, CHECK, EVENTS, EVENT = range(1, 11)
+
+EVENTS_MAX: Final = 5
+"""Events in one row: as many as make it no wider than the widest of the others."""
 
 
 def _cell(table: Table, name: str) -> str:
@@ -32,6 +49,7 @@ def _cell(table: Table, name: str) -> str:
 
 _STATE: Final = ", ".join(f"{name} = {_cell(executions, name)}" for name in STATE_COLUMNS)
 _EVENT: Final = ", ".join(EVENT_COLUMNS)
+_PINNED: Final = ("checkpoint_execution_id", "checkpoint_id", "checkpoint_node", "checkpoint_at", "checkpoint_memory")
 _FRESH: Final = {name: f":{name}" for name in EXECUTION_COLUMNS} | {
     "session_id": ":execution_id",
     "idempotency_key": ":idempotency_key?",
@@ -101,6 +119,38 @@ _KINDS: Final = {
         WHERE :type? IS NOT NULL;
         """,
     ),
+    # What is given of a session replaces what is there, a checkpoint the memory too. No row yet: it gets one. The
+    # checkpoint is kept for its run, too; one that is there under the same number is replaced (a pause, at the one
+    # before it).
+    CHANGE: _Kind(
+        f"session_id at memory progress {' '.join(_PINNED)} run ordinal",
+        f"""
+        INSERT INTO sessions (session_id, owner_execution_id, holder, created_at, updated_at, revision,
+            memory, progress, {", ".join(_PINNED)})
+        SELECT session_id, execution_id, execution_id, accepted_at, :at, 1, :memory?, :progress?,
+            coalesce(:checkpoint_execution_id?, execution_id), :checkpoint_id?, :checkpoint_node?, :checkpoint_at?,
+            coalesce(:checkpoint_memory?, x'80')
+        FROM executions WHERE execution_id = :session_id AND session_id = :session_id
+        ON CONFLICT (session_id) DO UPDATE SET revision = revision + 1, updated_at = excluded.updated_at,
+            progress = coalesce(excluded.progress, progress),
+            memory = iif(excluded.memory IS NULL AND excluded.checkpoint_at IS NULL, memory, excluded.memory),
+            {", ".join(f"{name} = iif(excluded.checkpoint_at IS NULL, {name}, excluded.{name})" for name in _PINNED)};
+        SELECT RAISE(ABORT, 'no such session') WHERE changes() = 0;
+        INSERT INTO checkpoints (run, ordinal, execution_id, node, at, memory)
+        SELECT :run, :ordinal, :checkpoint_execution_id, :checkpoint_node?, :checkpoint_at, :checkpoint_memory
+        WHERE :run? IS NOT NULL
+        ON CONFLICT (run, ordinal) DO UPDATE
+        SET execution_id = excluded.execution_id, node = excluded.node, at = excluded.at, memory = excluded.memory;
+        """,
+    ),
+    # Of the checkpoints of a run the last `keep` stay, and of those the ones since a time; the very last one always.
+    PRUNE: _Kind(
+        "run last keep before",
+        """
+        DELETE FROM checkpoints
+        WHERE run = :run AND ordinal < :last AND (ordinal <= :last - :keep OR at < :before?);
+        """,
+    ),
     # A recorded step; what is there under the same key is replaced.
     STEP: _Kind(
         " ".join(STEP_COLUMNS),
@@ -116,6 +166,20 @@ _KINDS: Final = {
         SELECT RAISE(ABORT, 'a stale epoch')
         WHERE NOT EXISTS (SELECT 1 FROM executions WHERE execution_id = :execution_id AND epoch = :epoch);
         """,
+    ),
+    # Some events of one write.
+    EVENTS: _Kind(
+        "stream_id session_id execution_id graph_id correlation_id at seq"
+        + "".join(f" type{n} node_id{n} data{n}" for n in range(EVENTS_MAX)),
+        "".join(
+            f"""
+            INSERT INTO events ({_EVENT})
+            SELECT :seq + {n}, :type{n}, :stream_id, :session_id, :execution_id, :node_id{n}?, :graph_id?,
+                :correlation_id, :at, :data{n}?
+            WHERE :type{n} <> '{PADDING}';
+            """
+            for n in range(EVENTS_MAX)
+        ),
     ),
     EVENT: _Kind(
         "seq type stream_id session_id execution_id node_id graph_id correlation_id timestamp data",
@@ -149,7 +213,7 @@ def batch_sql(rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]] | None:
     padding = [(PADDING,) * (width - size) for size in range(width + 1)]
     cells: list[Any] = []
     for row in rows:
-        cells += row
+        cells += bind(row)
         cells += padding[len(row)]
     cells += (PADDING,) * (width * (size - len(rows)))  # of no kind: no trigger writes them
     return _sql(size, width), cells

@@ -32,7 +32,7 @@ from sqlalchemy import (
     values,
 )
 
-from .dialect import PADDING, bind_cells, read_cell
+from .dialect import PADDING, bind, read_cell
 
 __all__ = ["Bulk", "Row", "bulk_insert", "bulk_update", "given"]
 
@@ -68,7 +68,7 @@ class Bulk:
             part = rows[start : start + MAX_ROWS]
             size = _rounded(len(part))
             sql = self._sql.get((type(connection.dialect), size)) or self._make_sql(connection.dialect, size)
-            cells = bind_cells(part)
+            cells = [cell for row in part for cell in bind(row)]
             cells += [PADDING] * (size * len(self._columns) - len(cells))
             result = connection.exec_driver_sql(sql, tuple(cells))
             total += result.scalar_one() if result.returns_rows else result.rowcount

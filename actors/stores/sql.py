@@ -150,7 +150,7 @@ class SqlStore(Keeping):
 
     def _commit_at_once(self, runtime_id: str, batch: int, writes: Sequence[Write]) -> list[Outcome]:
         def attempt(connection: Connection) -> list[Outcome]:
-            prepared = self._at_once.prepare(connection, runtime_id, batch, writes)
+            prepared = self._at_once.prepare(connection, runtime_id, batch, writes, to_micros(self._host.now()))
             before, self._landed = self._landed, (runtime_id, batch, prepared.outcomes)
             try:
                 prepared.run()

@@ -588,11 +588,14 @@ def test_an_entry_point_takes_its_checkpoints_as_told() -> None:
     assert EntryPoint(id="a", checkpoint=False).checkpoints is None
 
 
-def test_what_an_execution_with_a_step_writes_is_plain(placement: str, effects: Effects) -> None:
+def test_what_an_execution_with_steps_and_checkpoints_writes_is_plain(placement: str, effects: Effects) -> None:
     """So its commits are single statements; a field that `at_once` does not know would send them the long way."""
     failing = FailingStore()
 
     async def work(ctx: Any, data: Any) -> Any:
+        for _ in range(12):  # and every now and then old checkpoints go
+            await ctx.checkpoint("here", memory={"k": 1})
+        await ctx.memory.write("k", 2)
         return await ctx.step("one", effects.plain, data)
 
     with Runtime(failing.open) as runtime:

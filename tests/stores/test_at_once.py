@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,17 @@ from propolis.actors.stores.schema import metadata
 from propolis.actors.stores.sql import SqlStore
 from sqlalchemy import select
 
-from propolis.messages import Appended, AppendEvents, Failure, Payload, RecordedStep, RecordSteps, StaleWriter, Write
+from propolis.messages import (
+    Appended,
+    AppendEvents,
+    Checkpoint,
+    Failure,
+    Payload,
+    RecordedStep,
+    RecordSteps,
+    StaleWriter,
+    Write,
+)
 
 from .builders import START, Client, StillHost, advance, drafts, event, opening, recovery
 
@@ -35,6 +46,21 @@ def steps(execution_id: str, *recorded: RecordedStep, events: int = 0) -> Record
     )
 
 
+def saved(
+    execution_id: str, ordinal: int, memory: Any, *, node: str | None = "n", created_at: datetime = START, **prune: Any
+) -> Write:
+    """A checkpoint of an execution that goes on."""
+    point = Checkpoint(
+        checkpoint_id=Checkpoint.id_of(execution_id, ordinal),
+        execution_id=execution_id,
+        node=node,
+        created_at=created_at,
+        memory=Payload.of(memory),
+        ordinal=ordinal,
+    )
+    return advance(execution_id, "running", to_epoch=1).model_copy(update={"checkpoint": point, **prune})
+
+
 PLAIN: tuple[Sequence[Write], ...] = (
     (),
     (opening("e1"),),
@@ -42,7 +68,7 @@ PLAIN: tuple[Sequence[Write], ...] = (
     (opening("e1", events=1), advance("e1", events=1), opening("e2"), advance("e2", "running", to_epoch=2, owner=None)),
     (
         opening("e1", events=[("execution_started", "node", b"\x80")]),
-        advance("e1", "failed", events=3, quarantined=True, restarts=2, lost_attempts=1, output={"x": b"\xc1"}),
+        advance("e1", "failed", events=8, quarantined=True, restarts=2, lost_attempts=1, output={"x": b"\xc1"}),
         AppendEvents(events=(event("custom", "e1", {"n": 1}), event("custom"))),
     ),
     (opening("e1"), AppendEvents(events=(event("custom", "e1"),), execution_id="e1", expected_epoch=1)),
@@ -57,6 +83,25 @@ PLAIN: tuple[Sequence[Write], ...] = (
             RecordedStep(name="c", status="failed", failure=Failure(kind="E", message="m")),
         ),
         advance("e1").model_copy(update={"steps": (RecordedStep(name="d"),)}),
+    ),
+    (opening("e1", memory={"a": 1}), advance("e1", memory={"a": 2}, progress={"fraction": 1.0}, events=2)),
+    (opening("e1"), advance("e1", progress={"fraction": 0.5}), opening("e2"), advance("e2", memory={"b": 1})),
+    (
+        opening("e1"),
+        *(saved("e1", ordinal, {"n": ordinal}) for ordinal in range(4)),
+        saved("e1", 3, {"n": "paused"}, node=None),
+        advance("e1", "running", to_epoch=1, progress={"fraction": 0.5}),
+        opening("e2"),
+        advance("e2", memory={"k": 1}),
+    ),
+    (
+        opening("e1"),
+        *(saved("e1", ordinal, {"n": ordinal}) for ordinal in range(1, 7)),
+        saved("e1", 7, {}, keep_checkpoints=3),
+        opening("e2"),
+        saved("e2", 1, {}, created_at=START - timedelta(hours=1)),
+        saved("e2", 2, {}, keep_checkpoints=3, drop_checkpoints_before=START),
+        saved("e2", 0, {}, keep_checkpoints=1),
     ),
 )
 
