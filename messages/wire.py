@@ -42,6 +42,8 @@ MAX_COLLECTIONS: Final = 16
 Each is an extension with bytes of its own, and msgpack takes 40 KiB of C stack to read one: 200 of them, from a user
 or in forged bytes, end the process with a segmentation fault on the usual 8 MiB (tried).
 """
+KEPT_BYTES: Final = 1 << 20
+"""A packer that has made more at once is not used again."""
 MAX_DEPTH: Final = 1024
 """How far a refusal is traced down to name the culprit: as far as msgpack itself goes (511 before its 1.2)."""
 
@@ -69,6 +71,13 @@ class TooDeep(ValueError):
 
 def pack_value(value: Any) -> bytes:
     """Encode user data. Raises what the value's own code raises, and TypeError, ValueError, OverflowError."""
+    try:
+        return _pack_plain(value)
+    except Exception:  # noqa: BLE001 - there is more in it than plain values, or it cannot be encoded: as is said below
+        return _pack_special(value)
+
+
+def _pack_special(value: Any) -> bytes:
     encoding = _Encoding()
     data = encoding.pack(value)
     if encoding.doubtful:
@@ -220,18 +229,29 @@ def split_map(data: bytes) -> dict[str, bytes]:
     return items
 
 
-def make_field_packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
-    """The encoder of messages: tuples are arrays, aware datetimes are timestamps, `default` does the rest."""
-    packers = threading.local()  # a Packer allocates 256 KB, which costs more than most messages, and is of one thread
+def _kept_packer(**options: Any) -> Callable[[Any], bytes]:
+    """An encoder that keeps its packer: to make one, with its 256 KB, costs more than most values. One a thread."""
+    packers = threading.local()
 
     def pack(value: Any) -> bytes:
         packer = getattr(packers, "packer", None)
         if packer is None:
-            packer = packers.packer = msgpack.Packer(default=default, datetime=True)
+            packer = packers.packer = msgpack.Packer(**options)
         data: bytes = packer.pack(value)
+        if len(data) > KEPT_BYTES:
+            del packers.packer  # it would keep all the room that this one took
         return data
 
     return pack
+
+
+_pack_plain: Final = _kept_packer(strict_types=True)
+"""Encodes what msgpack has a type for, and refuses all else."""
+
+
+def make_field_packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
+    """The encoder of messages: tuples are arrays, aware datetimes are timestamps, `default` does the rest."""
+    return _kept_packer(default=default, datetime=True)
 
 
 def unpack_fields(data: bytes) -> Any:
