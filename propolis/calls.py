@@ -9,7 +9,7 @@ import pykka
 from pykka.messages import ProxyCall
 
 from propolis.actors import Ref, Reply
-from propolis.messages import AskTimeout, Message, RuntimeStopped
+from propolis.messages import AskTimeout, Encoded, Message, RuntimeStopped
 
 __all__ = ["Call", "call", "call_method", "settled", "then"]
 
@@ -41,7 +41,7 @@ class Call(Reply[R]):
 
 def call(
     ref: Ref[Any],
-    message: Message,
+    message: Message | Encoded,
     *,
     what: str,
     convert: Callable[[Any], R] | None = None,

@@ -27,6 +27,7 @@ from propolis.messages import (
     StreamEnded,
     StreamStats,
     WaitForCompletion,
+    encoder,
 )
 
 from .calls import Call, call, call_method
@@ -96,7 +97,7 @@ class Stream(Reaching):
             SessionNotFound, SessionBusy: of `session_id`.
             IdempotencyConflict: the key was used with other input.
         """
-        request = StartExecution(
+        request = _encode_start(
             **self._new(input_data, correlation_id, session_id, memory, priority, idempotency_key, deadline)
         )
         return call(self._ref(), request, what=self._what, convert=_execution_id)
@@ -113,7 +114,7 @@ class Stream(Reaching):
         deadline: datetime | None = None,
     ) -> Call[ExecutionResult]:
         """`execute()` and wait for the result. Raises what `execute` does; a failed execution is a result, no error."""
-        request = RunExecution(
+        request = _encode_run(
             **self._new(input_data, correlation_id, session_id, memory, priority, idempotency_key, deadline)
         )
         return call(self._ref(), request, what=self._what)
@@ -303,6 +304,10 @@ class Stream(Reaching):
             raise InvalidInput(what="memory", reason="it is no mapping with str keys", remedy="Pass a dict.")
         return Payload.of(dict(memory), "memory", self._limit)
 
+
+# Their fields are checked one by one, as they come.
+_encode_start = encoder(StartExecution)
+_encode_run = encoder(RunExecution)
 
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "correlation_id": text,

@@ -136,7 +136,7 @@ class AsyncioActor(pykka.Actor):
     def keep_reply(self) -> Reply[Any] | None:
         """The reply slot of the message at hand, to be set later by a handler that returns `LATER`."""
         current = self.actor_inbox.current
-        return None if current is None else cast("Reply[Any] | None", current.reply_to)
+        return None if current is None else current.reply_to
 
     def on_end(self) -> None:
         """The actor ends for good. The place to answer whoever hangs on what is `kept`.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pykka.messages import _ActorStop
 
-from propolis.messages import MailboxFull, Message, MessageError, PropolisError, decode, encode, rebuild
+from propolis.messages import Encoded, MailboxFull, Message, MessageError, PropolisError, decode, encode, rebuild
 
 from .answers import answer, answer_error, send_reply
 from .life import Life
@@ -38,7 +38,8 @@ class Cell(Life):
             self.push_control(envelope)
         else:
             if self.limit is not None and self.depth() >= self.limit and not self.loop.is_here():
-                raise MailboxFull(actor=self.path, limit=self.limit, message=original)
+                message = decode(original.data) if type(original) is Encoded else original
+                raise MailboxFull(actor=self.path, limit=self.limit, message=message)
             self.push(envelope)
         self.wake()
 
@@ -96,7 +97,7 @@ class Cell(Life):
                 result = self.actor.handle_other(message)  # type: ignore[union-attr]
             if type(result) is CoroutineType:
                 self._start_task(result, envelope)
-            elif result is not LATER:
+            elif result is not LATER and envelope.reply_to is not None:
                 self._reply(envelope, result)
         except PropolisError as error:
             self._refuse(envelope, error)
@@ -137,7 +138,7 @@ class Cell(Life):
             return
         try:
             result = await coroutine
-            if result is not LATER:
+            if result is not LATER and envelope.reply_to is not None:
                 self._reply(envelope, result)
         except PropolisError as error:
             self._refuse(envelope, error)
@@ -157,13 +158,10 @@ class Cell(Life):
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def _reply(self, envelope: Envelope, result: Any) -> None:
-        reply_to = envelope.reply_to
-        if reply_to is None:
-            return
         try:
-            send_reply(reply_to, result, encoded=type(envelope.message) is bytes)
+            send_reply(envelope.reply_to, result, encoded=type(envelope.message) is bytes)
         except MessageError as error:
-            reply_to.set_exception((type(error), error, None))
+            envelope.reply_to.set_exception((type(error), error, None))
 
     def _refuse(self, envelope: Envelope, error: PropolisError) -> None:
         # bad input is a reply; told, not asked, it has nobody to go to

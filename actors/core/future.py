@@ -14,7 +14,7 @@ import pykka
 from propolis.messages import Failure, WouldBlock, decode, rebuild
 
 from .blocking import wait_for
-from .waker import on_actor_loop, waker_of
+from .waker import Waker, on_actor_loop, waker_here
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -125,16 +125,18 @@ class Reply(pykka.Future[T]):
 
     def result(self) -> T:
         """The answer, which must be there, or the exception."""
+        kind: int
+        value: Any
         kind, value = self.__dict__["_outcome"]
         if kind == _VALUE:
-            return cast(T, value)
+            return value  # type: ignore[no-any-return] # the one that answers knows of which type it is
         if kind == _ERROR:
             raise value
         if self._decoded is _PENDING:
             self._decoded = rebuild(value) if kind == _BYTES else decode(value)
         if isinstance(self._decoded, Failure):
             raise self._decoded.to_error()
-        return cast(T, self._decoded)
+        return self._decoded  # type: ignore[no-any-return]
 
     def get(self, *, timeout: float | None = None) -> T:
         """The answer; blocks the calling thread until it is there.
@@ -184,7 +186,7 @@ class Reply(pykka.Future[T]):
         if not self.done():
             loop = asyncio.get_running_loop()
             waiting = loop.create_future()
-            callback = functools.partial(_release, loop, waiting)
+            callback = functools.partial(_release, loop, waker_here(loop), waiting)
             self.on_done(callback)
             if self.default_timeout is None:
                 try:
@@ -235,11 +237,11 @@ class Reply(pykka.Future[T]):
 _TIMED_OUT: Final = "propolis: no reply in time"
 
 
-def _release(loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None]) -> None:
+def _release(loop: asyncio.AbstractEventLoop, waker: Waker, waiting: asyncio.Future[None]) -> None:
     if asyncio._get_running_loop() is loop:
         _finish(waiting)
     else:
-        waker_of(loop).post(_finish, waiting)
+        waker.post(_finish, waiting)
 
 
 def _finish(waiting: asyncio.Future[None]) -> None:

@@ -65,10 +65,10 @@ class Ref(pykka.ActorRef[A]):
         cell = self.actor_inbox
         if cell.stopped.on:
             raise pykka.ActorDeadError(f"{self} not found")
-        if isinstance(message, Message):
-            cell.send(Envelope(encode(message)), control=message.control, original=message)
-        elif isinstance(message, Encoded):
+        if type(message) is Encoded:
             cell.send(Envelope(message.data, foreign=not message.ours), original=message)
+        elif isinstance(message, Message):
+            cell.send(Envelope(encode(message)), control=message.control, original=message)
         elif isinstance(message, _PYKKA_OWN):
             cell.send(Envelope(message), original=message)
         else:
@@ -103,10 +103,10 @@ class Ref(pykka.ActorRef[A]):
         try:
             if cell.stopped.on:
                 reply.set_error(pykka.ActorDeadError(f"{self} not found"))
+            elif type(message) is Encoded:
+                cell.send(Envelope(message.data, reply, chain, foreign=not message.ours), original=message)
             elif isinstance(message, Message):
                 cell.send(Envelope(encode(message), reply, chain), control=message.control, original=message)
-            elif isinstance(message, Encoded):
-                cell.send(Envelope(message.data, reply, chain, foreign=not message.ours), original=message)
             elif isinstance(message, _PYKKA_OWN):
                 cell.send(Envelope(message, reply, chain), original=message)
             else:

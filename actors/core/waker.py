@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Waker", "mark_actor_loop", "on_actor_loop", "waker_of", "waking_together"]
+__all__ = ["Waker", "mark_actor_loop", "on_actor_loop", "waker_here", "waker_of", "waking_together"]
 
 logger = logging.getLogger("propolis")
 
@@ -89,6 +89,14 @@ def waker_of(loop: asyncio.AbstractEventLoop) -> Waker:
     if waker is None:
         waker = _wakers.setdefault(loop, Waker(loop))
     return waker
+
+
+def waker_here(loop: asyncio.AbstractEventLoop) -> Waker:
+    """The waker of the loop that runs on this thread: the same as last time, mostly."""
+    known: Waker | None = getattr(_here, "waker", None)
+    if known is None or known._loop() is not loop:
+        known = _here.waker = waker_of(loop)
+    return known
 
 
 def mark_actor_loop(owner: object | None) -> None:

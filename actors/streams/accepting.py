@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from propolis.messages import (
@@ -259,10 +260,7 @@ class Accepting(Supervising):
             events=STARTED if started_at is not None else () if start_now else QUEUED,
         )
 
-        def opened(opened: Opened | None) -> None:
-            self._opened(opening, opened)
-
-        self.request(self.plan.sessions, request, opened, lambda error: self._not_opened(opening, error))
+        self.request(self.plan.sessions, request, partial(self._opened, opening), partial(self._not_opened, opening))
 
     def _opened(self, opening: Opening, opened: Opened | None) -> None:
         entry, reply = opening.entry, opening.reply

@@ -15,7 +15,6 @@ from propolis.messages import (
     CancelExecution,
     EmitEvents,
     ExecutionRow,
-    ExecutionSpec,
     ExecutionState,
     Failure,
     GetContext,
@@ -39,10 +38,9 @@ from .displaced import Displaced
 from .endings import draft
 from .finding import ask_surely
 from .interrupting import Interrupting, limit_failure
-from .life import WAITING, Life, Order
+from .life import WAITING
 from .parenting import Parenting
 from .parking import Over, rows_of, steps_of
-from .plan import StreamPlan
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,10 +56,6 @@ class ExecutionActor(Parenting):
     """
 
     announces_end = False  # it tells its stream itself, and what came of it
-
-    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
-        super().__init__(plan, spec, life)  # a new instance after a crash gets the same Life
-        self._order = order
 
     def on_start(self) -> None:
         """Begin as ordered; or, a new instance after a crash, find out how things stand."""

@@ -30,7 +30,7 @@ from propolis.messages import (
 from ..alarms import has_crashed, wake
 from ..core import AsyncioActor, Reply
 from .endings import attempt_data, draft, ended_state, given, make_advance, make_result
-from .life import EndingStatus, Life, Phase
+from .life import EndingStatus, Life, Order, Phase
 from .plan import StreamPlan
 
 __all__ = ["Finishing"]
@@ -43,12 +43,13 @@ _encode_end: Final = encoder(ExecutionEnded)
 class Finishing(AsyncioActor):
     """Writes through the SessionActor and tells the stream what is committed (D3)."""
 
-    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life) -> None:
-        super().__init__()
+    _alarms: tuple[Reply[Any], ...] = ()
+
+    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
         self._plan = plan
         self._spec = spec
         self._life = life
-        self._alarms: tuple[Reply[Any], ...] = ()
+        self._order = order
 
     @property
     def phase(self) -> Phase:

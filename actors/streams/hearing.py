@@ -29,7 +29,7 @@ class Hearing(Displaced):
         commit that says otherwise (D5): not every answer has one of its own.
         """
         current = self.actor_inbox.current
-        if self._plan.lease.is_trusted() or current is None or current.reply_to is None:
+        if current is None or current.reply_to is None or self._plan.lease.is_trusted():
             return super().on_receive(message)
         epoch = getattr(message, "epoch", None)
         if epoch is None or epoch != self._life.state.epoch:

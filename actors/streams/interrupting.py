@@ -7,7 +7,6 @@ from propolis.messages import (
     CancelOutcome,
     ExecutionContext,
     ExecutionDetached,
-    ExecutionSpec,
     Failure,
     GetContext,
     GiveUp,
@@ -16,9 +15,8 @@ from propolis.messages import (
 
 from ..core import LATER
 from .finishing import Finishing
-from .life import WAITING, Life
+from .life import WAITING
 from .limits import Limit, next_limit
-from .plan import StreamPlan
 
 __all__ = ["Interrupting"]
 
@@ -31,12 +29,10 @@ class Interrupting(Finishing):
     `cancelled` is never said of what still runs.
     """
 
-    def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life) -> None:
-        super().__init__(plan, spec, life)
-        self.attempt_began: float | None = None
-        self.last_sign: float | None = None
-        self.passed: Limit | None = None
-        """The time limit that the running attempt was interrupted for."""
+    attempt_began: float | None = None
+    last_sign: float | None = None
+    passed: Limit | None = None
+    """The time limit that the running attempt was interrupted for."""
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 

@@ -22,8 +22,7 @@ from propolis.messages import (
 from ..core import LATER, Handlers, Reply
 from .endings import draft, given
 from .finding import ask_surely
-from .life import Life, Phase
-from .plan import StreamPlan
+from .life import Phase
 from .posted import ended_by, expired, reopened
 from .sharing import Sharing
 
@@ -44,15 +43,13 @@ class Parking(Sharing):
     or was another process's, the executor is run again as soon as one of the waits is over.
     """
 
-    def __init__(self, plan: StreamPlan, spec: Any, life: Life) -> None:
-        super().__init__(plan, spec, life)
-        self._waits: dict[StepKey, tuple[RecordedStep, Reply[Any] | None]] | None = None
-        self._over: dict[StepKey, tuple[RecordedStep, InboxRow | None]] | None = None
-        """Waits that are over, by what of the inbox, and not recorded as such yet."""
-        self._taken: frozenset[int] = frozenset()
-        """Rows of the inbox that have ended a wait, and are not cleared yet."""
-        self._ran = 0.0
-        """Of a parked attempt: how many seconds of its `timeout` it has used."""
+    _waits: dict[StepKey, tuple[RecordedStep, Reply[Any] | None]] | None = None
+    _over: dict[StepKey, tuple[RecordedStep, InboxRow | None]] | None = None
+    """Waits that are over, by what of the inbox, and not recorded as such yet."""
+    _taken: frozenset[int] = frozenset()
+    """Rows of the inbox that have ended a wait, and are not cleared yet."""
+    _ran = 0.0
+    """Of a parked attempt: how many seconds of its `timeout` it has used."""
 
     # -- it waits ----------------------------------------------------------------------------------------------------
 

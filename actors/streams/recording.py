@@ -23,8 +23,6 @@ from ..core import LATER, Handlers, Owed, Reply
 from .endings import draft, given
 from .finding import ask_surely
 from .hearing import Hearing
-from .life import Life
-from .plan import StreamPlan
 
 __all__ = ["Recording"]
 
@@ -35,10 +33,8 @@ _NOTES: Final = {"decision": "decision_made", "outcome": "outcome_recorded", "pr
 class Recording(Hearing):
     """Commits what an executor records, then answers it. What an attempt of an earlier epoch asks is refused."""
 
-    def __init__(self, plan: StreamPlan, spec: Any, life: Life) -> None:
-        super().__init__(plan, spec, life)
-        self._asked: Owed | None = None
-        """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
+    _asked: Owed | None = None
+    """What the executor has asked and has no answer to: it may be a thread that waits for nothing else."""
 
     def check_epoch(self, epoch: int) -> None:
         """Refuse what an attempt says that is no longer this one. It is a sign of life."""
