@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pykka
 from pykka._envelope import Envelope as PykkaEnvelope
 
-from propolis.messages import AskCycle, AskTimeout, Request
+from propolis.messages import AskCycle, AskTimeout, Encoded, Request
 
 from .cell import asking_chain
 from .future import Reply
@@ -37,7 +37,9 @@ class _TimedReply(Reply[R]):
         raise AskTimeout(actor=str(self._asked), message=self._tag, seconds=seconds)
 
 
-def ask(ref: pykka.ActorRef[Any], message: Request[R], *, timeout: float | None = DEFAULT_ASK_TIMEOUT) -> Reply[R]:
+def ask(
+    ref: pykka.ActorRef[Any], message: Request[R] | Encoded, *, timeout: float | None = DEFAULT_ASK_TIMEOUT
+) -> Reply[R]:
     """Send a request; the reply is of the type that the request names.
 
     Any thread. `await` it on any event loop, or `.get()` it in a thread. `timeout` is in seconds; None waits for as

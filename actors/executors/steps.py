@@ -20,6 +20,8 @@ from propolis.messages import (
     RecordStep,
     StepInDoubt,
     StepKey,
+    encoder,
+    unchecked,
 )
 
 from ..core import Reply, ask
@@ -48,6 +50,9 @@ __all__ = [
 ]
 
 R = TypeVar("R")
+
+_encode_record: Final = encoder(RecordStep)
+_new_step: Final = unchecked(RecordedStep)
 
 OnDoubt: TypeAlias = Literal["rerun", "fail"] | Callable[..., Any]
 
@@ -115,16 +120,15 @@ async def step(
     key, recorded = attempt.replay.next("step", name, digest, running_step(attempt))
     if recorded is not None and recorded.status != "begun":
         return replayed(attempt, recorded)
-    begun = begun_step(key, digest)
     if recorded is not None and on_doubt != "rerun":
         if on_doubt == "fail":
             raise StepInDoubt(execution_id=attempt.begin.spec.execution_id, step=name)
         found = await calling.call(on_doubt, args, timeout)
         _refuse_coroutine(name, found)
         if isinstance(found, Done):
-            return await _record_value(attempt, calling, begun, _encode(attempt, name, found.value))
+            return await _record_value(attempt, calling, key, digest, _encode(attempt, name, found.value))
     elif on_doubt != "rerun":
-        await _record(attempt, calling, begun)
+        await _record(attempt, calling, begun_step(key, digest))
     if not attempt.begin.is_trusted():  # D5: asked behind a commit, so that no zombie calls what its heir calls as well
         await calling.answer(ask(attempt.ref, EmitEvents(epoch=attempt.begin.epoch, events=()), timeout=None))
     took = Took(attempt.host)
@@ -137,11 +141,10 @@ async def step(
         payload = _encode(attempt, name, value)
     except Exception as error:
         attempt.raised[id(error)] = (error, key)
-        failed = begun.model_copy(update={"status": "failed", "failure": failure_of(error)})
-        await _record(attempt, calling, failed, took)
+        await _record(attempt, calling, _ended(key, digest, status="failed", failure=failure_of(error)), took)
         await calling.settle()
         raise
-    value = await _record_value(attempt, calling, begun, payload, took)
+    value = await _record_value(attempt, calling, key, digest, payload, took)
     await calling.settle()
     return value
 
@@ -193,15 +196,15 @@ def _refuse_coroutine(name: str, value: Any) -> None:
 
 
 async def _record_value(
-    attempt: Attempt, calling: Calling, begun: RecordedStep, payload: Payload, took: Took | None = None
+    attempt: Attempt, calling: Calling, key: StepKey, digest: bytes, payload: Payload, took: Took | None = None
 ) -> Any:
-    await _record(attempt, calling, begun.model_copy(update={"status": "done", "value": payload}), took)
+    await _record(attempt, calling, _ended(key, digest, status="done", value=payload), took)
     return payload.value()  # what a re-run gets: the same, and the caller's own
 
 
 async def _record(attempt: Attempt, calling: Calling, recorded: RecordedStep, took: Took | None = None) -> None:
     figures = {} if took is None else took.figures()
-    request = RecordStep(epoch=attempt.begin.epoch, step=recorded, **figures)
+    request = _encode_record(epoch=attempt.begin.epoch, step=recorded, **figures)
     await calling.answer(ask(attempt.ref, request, timeout=None))
     attempt.replay.keep(recorded)
     attempt.host.reach("step.answered")
@@ -234,6 +237,10 @@ def begun_step(key: StepKey, digest: bytes, **more: Any) -> RecordedStep:
     return RecordedStep(
         segment=key.segment, kind=key.kind, name=key.name, call=key.call, status="begun", digest=digest, **more
     )
+
+
+def _ended(key: StepKey, digest: bytes, **outcome: Any) -> RecordedStep:
+    return _new_step(segment=key.segment, kind=key.kind, name=key.name, call=key.call, digest=digest, **outcome)
 
 
 async def wait(attempt: Attempt, calling: Calling, waiting: RecordedStep) -> Any:

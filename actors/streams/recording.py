@@ -17,6 +17,8 @@ from propolis.messages import (
     RecordSteps,
     SaveCheckpoint,
     StaleWriter,
+    encoder,
+    unchecked,
 )
 
 from ..core import LATER, Handlers, Owed, Reply
@@ -25,6 +27,9 @@ from .finding import ask_surely
 from .hearing import Hearing
 
 __all__ = ["Recording"]
+
+_encode_steps: Final = encoder(RecordSteps)
+_new_checkpointed: Final = unchecked(Checkpointed)
 
 _NOTES: Final = {"decision": "decision_made", "outcome": "outcome_recorded", "problem": "problem_reported"}
 """What is said of a step of such a kind: all that it holds."""
@@ -76,7 +81,7 @@ class Recording(Hearing):
         """Commit a checkpoint, then answer."""
         self.check_epoch(message.epoch)
         life, reply, checkpoint = self._life, self.keep_asked(), message.checkpoint
-        answer = Checkpointed(checkpoint_id=checkpoint.checkpoint_id)
+        answer = _new_checkpointed(checkpoint_id=checkpoint.checkpoint_id)
         life.report = message.report or life.report
         config = self._plan.entry_point.checkpoints
         if config is None and not message.events:
@@ -155,7 +160,7 @@ class Recording(Hearing):
         failed: Callable[[BaseException], None],
     ) -> None:
         spec = self._spec
-        request = RecordSteps(
+        request = _encode_steps(
             execution_id=spec.execution_id,
             expected_epoch=self._life.state.epoch,
             at=self.host.now(),
@@ -164,7 +169,8 @@ class Recording(Hearing):
             correlation_id=spec.correlation_id,
             run=spec.run_id,
             steps=steps,
-            **given(graph_id=self._plan.entry_point.graph_id, events=events or None),
+            graph_id=self._plan.entry_point.graph_id,
+            events=events,
         )
         self.request(self._plan.sessions, request, done, failed)
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from propolis.messages import ForkedRuntime, Message, decode, encode
+from propolis.messages import Encoded, ForkedRuntime, Message, decode, encode
 
 from ...core import Ref, Reply
 from .frames import Frames, frame
@@ -94,9 +94,9 @@ class Line:
         """Tell the runtime. Any thread; blocks while the runtime does not read. Raises ForkedRuntime."""
         self._send(b"".join(frame(encode(message)) for message in messages))
 
-    def request(self, message: Message, reply: Reply[Any]) -> None:
+    def request(self, message: Message | Encoded, reply: Reply[Any]) -> None:
         """Ask the runtime; the answer goes to the reply. Any thread. Raises MessageError, and asks nothing."""
-        data = encode(message)
+        data = message.data if isinstance(message, Encoded) else encode(message)
         number = next(self._numbers)
         self._waiting[number] = reply
         self._send(frame(data, number))
