@@ -73,12 +73,14 @@ def test_recorded_steps_run_once_and_a_sleep_is_over_once(opened: Opener, quick:
     assert 1 == result.restarts
 
 
-def test_events_progress_and_logs_come_out(opened: Opener, runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+def test_events_progress_and_logs_come_out(
+    opened_here: Opener, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     """In their order, with the execution's id."""
     recorder = Recorder()
     runtime.subscribe(["custom", "execution_progress", "execution_completed"], recorder).get(timeout=PATIENCE)
     with caplog.at_level(logging.INFO, "propolis.execution"):
-        result = opened("tells").run().get(timeout=PATIENCE)
+        result = opened_here("tells").run().get(timeout=PATIENCE)
         recorder.wait_for("execution_completed")
     assert ["execution_progress", "custom", "execution_completed"] == recorder.types()
     progress, custom, _ = recorder.events
@@ -140,7 +142,7 @@ def test_a_cancel_ends_what_runs_and_what_waits(opened: Opener, gate: Path) -> N
 
 def test_a_timeout_is_of_one_attempt(opened: Opener, gate: Path) -> None:
     """It is interrupted, and has failed with that code."""
-    result = opened("held", timeout=1.0).run(str(gate)).get(timeout=PATIENCE)
+    result = opened("held", timeout=0.2).run(str(gate)).get(timeout=PATIENCE)
     assert ("failed", "timeout") == (result.status, result.failure.code)  # type: ignore[union-attr]
 
 
@@ -151,8 +153,8 @@ def test_a_wrong_argument_to_the_context_is_named(opened: Opener) -> None:
     assert ("invalid_input", False) == (failure.code, failure.retryable)
 
 
-def test_leaving_ends_what_runs(opened: Opener, runtime: Runtime, gate: Path) -> None:
+def test_leaving_ends_what_runs(opened_here: Opener, runtime: Runtime, gate: Path) -> None:
     """Nothing of it is left; the fixture that looks for leaks says so."""
-    opened("held").execute(str(gate)).get(timeout=PATIENCE)
+    opened_here("held").execute(str(gate)).get(timeout=PATIENCE)
     until(Path(f"{gate}.1").exists)
     assert () == runtime.stop().get(timeout=PATIENCE)

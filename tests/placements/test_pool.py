@@ -19,6 +19,7 @@ from propolis.messages import ExecutionResult
 from ..processes import is_gone
 from ..runtime.support import PATIENCE, until
 from . import bodies, hostile
+from .conftest import joined
 
 NEVER = RestartPolicy(max_restarts=0)
 
@@ -41,7 +42,7 @@ class PoorHost(Host):
 
 def opened(runtime: Runtime, executor: Any, restart: RestartPolicy = NEVER, **options: Any) -> Stream:
     """A stream with one worker and two slots."""
-    options = {"workers": 1, "warm": 0, **options}
+    options = {"workers": 1, "warm": 0, "start_method": "forkserver", **options}
     point = EntryPoint(id=executor.__name__, placement=Placement.process(**options), restart=restart, max_concurrent=2)
     return runtime.open_stream(point, executor).get(timeout=PATIENCE)
 
@@ -61,7 +62,7 @@ def test_a_worker_that_cannot_be_started_is_a_failure(start_method: str) -> None
 
 def test_a_worker_that_gets_no_descriptors_is_a_failure(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """And none of those that it got stays open."""
-    stream = opened(runtime, hostile.good)
+    stream = opened(runtime, hostile.good, start_method="spawn")
     with monkeypatch.context() as patch:
         patch.setattr(os, "pipe", lambda: (_ for _ in ()).throw(OSError(24, "Too many open files")))
         result = stream.run(1).get(timeout=PATIENCE)
@@ -123,9 +124,9 @@ def test_closing_ends_what_runs_waits_and_starts(gate: Path) -> None:
     assert 2 == len(ids)
 
 
-def test_a_cancel_without_grace_kills_at_once(runtime: Runtime, gate: Path) -> None:
+def test_a_cancel_without_grace_kills_at_once(shared: Runtime, gate: Path) -> None:
     """And is `cancelled` when it is gone."""
-    stream = opened(runtime, hostile.spins_deaf)
+    stream = joined(shared, hostile.spins_deaf)
     execution_id = stream.execute(str(gate)).get(timeout=PATIENCE)
     until(Path(f"{gate}.1").exists)
     assert "cancelled" == stream.cancel_execution(execution_id, grace=0.0).get(timeout=PATIENCE).outcome
@@ -150,22 +151,22 @@ def test_where_the_system_does_not_tell_of_ends_they_are_looked_for(
     monkeypatch.delattr(os, "pidfd_open", raising=False)
     if not waitid:
         monkeypatch.delattr(os, "waitid", raising=False)
-    stream = opened(runtime, hostile.segfaults)
+    stream = opened(runtime, hostile.segfaults, start_method="spawn")
     failure = stream.run().get(timeout=PATIENCE).failure
     assert failure is not None
     assert "worker_signal" == failure.code
 
 
-def test_a_worker_that_talks_nonsense_on_its_line_is_killed(runtime: Runtime) -> None:
+def test_a_worker_that_talks_nonsense_on_its_line_is_killed(shared: Runtime) -> None:
     """With that as the reason."""
-    failure = opened(runtime, hostile.talks_nonsense).run().get(timeout=PATIENCE).failure
+    failure = joined(shared, hostile.talks_nonsense).run().get(timeout=PATIENCE).failure
     assert failure is not None
     assert "worker_protocol" == failure.code
 
 
-def test_what_is_printed_between_executions_is_nobodys(runtime: Runtime) -> None:
+def test_what_is_printed_between_executions_is_nobodys(shared: Runtime) -> None:
     """And does no harm."""
-    stream = opened(runtime, hostile.prints_late)
+    stream = joined(shared, hostile.prints_late)
     assert ["done", "done"] == [stream.run().get(timeout=PATIENCE).output for _ in range(2)]
 
 
@@ -189,7 +190,7 @@ def test_a_worker_that_dies_before_it_reads_of_its_execution_costs_that_nothing(
 
 def test_a_worker_that_is_dead_already_when_it_is_chosen_costs_nothing(runtime: Runtime) -> None:
     """The runtime has not heard of it yet."""
-    stream = opened(runtime, hostile.which)
+    stream = opened(runtime, hostile.which, start_method="spawn")
     first = stream.run().get(timeout=PATIENCE).output
     until(lambda: ["idle"] == [worker.state for worker in runtime.workers()])
     deaf, released = threading.Event(), threading.Event()

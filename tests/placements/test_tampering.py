@@ -19,15 +19,16 @@ from propolis import Backoff, EntryPoint, Placement, RestartPolicy, Runtime, Str
 from ..processes import ROOT, is_gone, unmeasured
 from ..runtime.support import PATIENCE, Recorder, until
 from . import tampering
+from .conftest import SHARED
 
 NEVER = RestartPolicy(max_restarts=0)
 
 
-def opened(runtime: Runtime, executor: Any, restart: RestartPolicy = NEVER, **fields: Any) -> Stream:
-    """A stream in the pool that all of a test share: one worker at a time."""
-    placement = Placement.process(workers=1, warm=0, start_method="forkserver", name="all")
-    point = EntryPoint(id=executor.__name__, placement=placement, restart=restart, **fields)
-    return runtime.open_stream(point, executor).get(timeout=PATIENCE)
+def opened(runtime: Runtime, executor: Any, **fields: Any) -> Stream:
+    """A stream in the pool that all tests share: one worker at a time."""
+    known = runtime.stream(executor.__name__)
+    point = EntryPoint(id=executor.__name__, placement=SHARED, restart=NEVER, **fields)
+    return known or runtime.open_stream(point, executor).get(timeout=PATIENCE)
 
 
 def next_one(runtime: Runtime) -> int:
@@ -39,16 +40,16 @@ def next_one(runtime: Runtime) -> int:
 
 
 @pytest.mark.parametrize("what", list(tampering.CHANGES))
-def test_a_process_that_was_changed_is_not_given_to_the_next_execution(runtime: Runtime, what: str) -> None:
+def test_a_process_that_was_changed_is_not_given_to_the_next_execution(shared: Runtime, what: str) -> None:
     """Whatever was changed for itself is allowed."""
-    result = opened(runtime, tampering.changes).run(what).get(timeout=PATIENCE)
+    result = opened(shared, tampering.changes).run(what).get(timeout=PATIENCE)
     assert ("completed", None) == (result.status, result.failure)
-    assert result.output != next_one(runtime)
+    assert result.output != next_one(shared)
 
 
-def test_a_process_that_was_left_as_it_was_is_used_again(runtime: Runtime) -> None:
+def test_a_process_that_was_left_as_it_was_is_used_again(shared: Runtime) -> None:
     """Or the test above would be worth nothing."""
-    stream = opened(runtime, tampering.which)
+    stream = opened(shared, tampering.which)
     assert 1 == len({stream.run().get(timeout=PATIENCE).output for _ in range(3)})
 
 
@@ -62,75 +63,75 @@ def test_an_exit_handler_that_hangs_holds_up_nobody(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("how", ["return", "raise"])
-def test_an_executor_that_forks_and_comes_back_twice_has_one_end(runtime: Runtime, how: str) -> None:
+def test_an_executor_that_forks_and_comes_back_twice_has_one_end(shared: Runtime, how: str) -> None:
     """That of the process that it began in. The other one has no say, in the next execution either."""
-    stream = opened(runtime, tampering.comes_back_twice)
+    stream = opened(shared, tampering.comes_back_twice)
     for _ in range(5):
         result = stream.run(how).get(timeout=PATIENCE)
         assert "parent" == (result.output if how == "return" else str(result.error).rpartition(" ")[2])
-        next_one(runtime)
-        runtime.close_stream("which").get(timeout=PATIENCE)
+        next_one(shared)
 
 
-def test_a_context_in_a_forked_child_says_that_it_is_of_its_parent(runtime: Runtime, tmp_path: Path) -> None:
+def test_a_context_in_a_forked_child_says_that_it_is_of_its_parent(shared: Runtime, tmp_path: Path) -> None:
     """It does not hang, and what the child logs is not lost."""
     recorder = Recorder()
-    runtime.subscribe(["node_internal_output"], recorder).get(timeout=PATIENCE)
-    result = opened(runtime, tampering.uses_its_context_in_a_child).run(str(tmp_path / "error")).get(timeout=PATIENCE)
+    stream = opened(shared, tampering.uses_its_context_in_a_child)
+    shared.subscribe(["node_internal_output"], recorder, stream=stream.id).get(timeout=PATIENCE)
+    result = stream.run(str(tmp_path / "error")).get(timeout=PATIENCE)
     assert ("completed", 0) == (result.status, result.output)
     assert "ForkedRuntime" == (tmp_path / "error").read_text()
     until(lambda: ["from the child"] == [event.data["line"] for event in recorder.events])
 
 
 @pytest.mark.parametrize("what", ["idle", "ready", "command"])
-def test_who_speaks_in_the_name_of_the_worker_out_of_turn_is_ended(runtime: Runtime, what: str) -> None:
+def test_who_speaks_in_the_name_of_the_worker_out_of_turn_is_ended(shared: Runtime, what: str) -> None:
     """Nothing of it takes effect."""
-    failure = opened(runtime, tampering.says).run(what).get(timeout=PATIENCE).failure
+    failure = opened(shared, tampering.says).run(what).get(timeout=PATIENCE).failure
     assert failure is not None
     assert "worker_protocol" == failure.code
-    next_one(runtime)
+    next_one(shared)
 
 
-def test_who_forges_its_own_end_has_told_it(runtime: Runtime) -> None:
+def test_who_forges_its_own_end_has_told_it(shared: Runtime) -> None:
     """Once, and of nobody else."""
-    assert "forged" == opened(runtime, tampering.says).run("ended").get(timeout=PATIENCE).output
-    next_one(runtime)
+    assert "forged" == opened(shared, tampering.says).run("ended").get(timeout=PATIENCE).output
+    next_one(shared)
 
 
-def test_half_a_frame_on_the_line_is_seen(runtime: Runtime) -> None:
+def test_half_a_frame_on_the_line_is_seen(shared: Runtime) -> None:
     """At the next frame behind it."""
-    failure = opened(runtime, tampering.writes_half_a_frame).run().get(timeout=PATIENCE).failure
+    failure = opened(shared, tampering.writes_half_a_frame).run().get(timeout=PATIENCE).failure
     assert failure is not None
     assert "worker_protocol" == failure.code
-    next_one(runtime)
+    next_one(shared)
 
 
 @pytest.mark.parametrize(("what", "status"), [("first", "failed"), ("most", "completed"), ("all", "completed")])
-def test_who_steals_from_the_line_harms_nobody_else(runtime: Runtime, tmp_path: Path, what: str, status: str) -> None:
+def test_who_steals_from_the_line_harms_nobody_else(shared: Runtime, tmp_path: Path, what: str, status: str) -> None:
     """What begins no frame ends the thief; half a frame ends its worker, once it is done. A whole frame is not missed:
     who would have had it is the thief.
     """
     gate = tmp_path / "gate"
-    stream = opened(runtime, tampering.steals_from_the_line)
+    stream = opened(shared, tampering.steals_from_the_line)
     execution_id = stream.execute({"gate": str(gate), "what": what}).get(timeout=PATIENCE)
     until(gate.exists)
     stream.pause_execution(execution_id).get(timeout=PATIENCE)
     result: Any = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
     assert status == result.status
-    next_one(runtime)
+    next_one(shared)
 
 
-def test_a_worker_that_stops_itself_is_ended_by_its_limit(runtime: Runtime) -> None:
+def test_a_worker_that_stops_itself_is_ended_by_its_limit(shared: Runtime) -> None:
     """SIGTERM does not reach it, SIGKILL does."""
-    failure = opened(runtime, tampering.stops_itself, timeout=0.3).run().get(timeout=PATIENCE).failure
+    failure = opened(shared, tampering.stops_itself, timeout=0.3).run().get(timeout=PATIENCE).failure
     assert failure is not None
     assert "timeout" == failure.code
-    next_one(runtime)
+    next_one(shared)
 
 
-def test_a_worker_that_becomes_another_program_has_died(runtime: Runtime) -> None:
+def test_a_worker_that_becomes_another_program_has_died(shared: Runtime) -> None:
     """With the status of that."""
-    failure = opened(runtime, tampering.becomes_another_program).run().get(timeout=PATIENCE).failure
+    failure = opened(shared, tampering.becomes_another_program).run().get(timeout=PATIENCE).failure
     assert failure is not None
     assert failure.details is not None
     assert ("worker_exit", 7) == (failure.code, failure.details.value()["exit_status"])
@@ -209,7 +210,7 @@ def test_daemons_below_a_template_do_not_outlive_a_program_that_is_killed(tmp_pa
     until(lambda: all(map(is_gone, pids)), f"the end of {pids}")
 
 
-def test_a_flood_of_log_records_does_not_pass_the_line(runtime: Runtime) -> None:
+def test_a_flood_of_log_records_does_not_pass_the_line(shared: Runtime) -> None:
     """So many of an attempt, and one more, with which the runtime says that there are more."""
     sent: list[Any] = []
 
@@ -224,4 +225,4 @@ def test_a_flood_of_log_records_does_not_pass_the_line(runtime: Runtime) -> None
         for number in range(MAX_LINES + 100):
             handler.emit(logging.LogRecord("x", logging.INFO, "", 1, "%d", (number,), None))
     assert 2 * (MAX_LINES + 1) == len(sent)
-    assert "done" == opened(runtime, tampering.logs_without_end).run().get(timeout=PATIENCE).output
+    assert "done" == opened(shared, tampering.logs_without_end).run().get(timeout=PATIENCE).output
