@@ -6,7 +6,19 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -119,6 +131,11 @@ class Message(BaseModel):
 
 class Request(Message, Generic[R]):
     """A message that wants a reply of type `R`: `class GetStats(Request[StreamStats], tag="stats.get.v1"): …`."""
+
+    if not TYPE_CHECKING:  # the type of the reply is for type checkers; pydantic would make a class for each
+
+        def __class_getitem__(cls, _: Any) -> type[Message]:
+            return cls
 
 
 def _register(cls: type[Message], tag: str) -> None:

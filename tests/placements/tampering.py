@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import builtins
 import ctypes
+import gc
 import logging
 import os
 import resource
@@ -25,6 +26,11 @@ from propolis.messages import AttemptEnded, GiveUp, Message, Payload, WorkerIdle
 
 def which(ctx: Any, data: Any) -> int:
     return os.getpid()
+
+
+def looks_for_garbage(ctx: Any, data: Any) -> tuple[bool, bool]:
+    """Whether it does at all, and whether there is something that it leaves out."""
+    return gc.isenabled(), gc.get_freeze_count() > 10_000
 
 
 def changes(ctx: Any, what: str) -> int:

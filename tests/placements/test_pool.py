@@ -18,7 +18,7 @@ from propolis.messages import ExecutionResult
 
 from ..processes import is_gone
 from ..runtime.support import PATIENCE, until
-from . import bodies, hostile
+from . import bodies, hostile, tampering
 from .conftest import joined
 
 NEVER = RestartPolicy(max_restarts=0)
@@ -141,6 +141,11 @@ def test_a_worker_that_dies_idle_is_replaced(runtime: Runtime) -> None:
     result: ExecutionResult = stream.run().get(timeout=PATIENCE)
     assert result.success
     assert first != result.output
+
+
+def test_a_worker_does_not_look_for_garbage_in_what_it_has_imported(shared: Runtime) -> None:
+    """Else it does."""
+    assert (True, True) == joined(shared, tampering.looks_for_garbage).run().get(timeout=PATIENCE).output
 
 
 @pytest.mark.parametrize("waitid", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -31,6 +32,7 @@ def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) ->
     adopt_orphans()
     live_past_parent()
     line.before_exit = end_children
+    gc.freeze()  # executors and what they import, too: a look for garbage would make each worker its own copy of it
     workers: set[int] = set()
     line.send(WorkerReady(pid=os.getpid()))
     while True:
