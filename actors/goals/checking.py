@@ -50,7 +50,7 @@ class Verdict(NamedTuple):
 def checks_of(goal: Goal, events: Iterable[Event]) -> tuple[Check, ...]:
     """The calls that these events ask for. Pure."""
     wanted = tuple(goal.checks())
-    judges = {criterion.id for criterion in goal.success_criteria if criterion.kind == "judge"}
+    judges = goal.judges
     return tuple(
         Check(part, key, function, event, goal.judge_retries if part in judges else 0)
         for event in events
@@ -143,8 +143,9 @@ def verdict_event(goal: Goal, verdict: Verdict, host: Host) -> Event:
     about = {"goal_id": goal.id, "shape": goal.shape, "part": verdict.check.part, "about_seq": event.seq}
     failed = verdict.score is None
     said = {"error": verdict.error} if failed else {"score": verdict.score}
+    told = "judge_verdict" if verdict.check.part in goal.judges else "goal_verdict"
     return Event(
-        type="goal_check_failed" if failed else "goal_verdict",
+        type="goal_check_failed" if failed else told,
         stream_id=event.stream_id,
         session_id=event.session_id,
         execution_id=event.execution_id,

@@ -1,6 +1,7 @@
 """From recorded events to what is counted of a goal. Pure: the same events, in whatever pages, give the same tally.
 
-What predicates and judges say is recorded in events, too (`goal_verdict`): nothing of the user's is called here.
+What predicates and judges say is recorded in events, too (`goal_verdict`, `judge_verdict`): nothing of the user's is
+called here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ GOAL_EVENTS: Final = (
     "execution_cancelled",
     "problem_reported",
     "goal_verdict",
+    "judge_verdict",
     "goal_check_failed",
 )
 """What a tally is made of."""
@@ -108,7 +110,7 @@ class Fold:
             return ()
         self._broken = []
         match event.type:
-            case "goal_verdict" | "goal_check_failed":
+            case "goal_verdict" | "judge_verdict" | "goal_check_failed":
                 self._take_verdict(event)
             case "problem_reported":
                 severity = event.data["severity"]
@@ -176,18 +178,21 @@ class Fold:
                 self._keep(constraint, event, f"{latency:g} ms, over {constraint.max_latency_ms:g}" if slow else None)
 
     def _take_verdict(self, event: Event) -> None:
-        verdict = event.data
-        if (verdict["goal_id"], verdict["shape"]) != (self.goal.id, self._shape):
-            return
+        verdict = event.data or {}
+        if (verdict.get("goal_id"), verdict.get("shape")) != (self.goal.id, self._shape):
+            return  # of another goal, or a `judge_verdict` that somebody else has to tell
         if event.type == "goal_check_failed":
             self._scores.get(verdict["part"], [0, 0, 0])[2] += 1
             return
+        part, score = verdict.get("part"), verdict.get("score")
+        if not isinstance(score, (int, float)):
+            return
         for criterion in self.goal.success_criteria:
-            if criterion.id == verdict["part"]:
-                self._score(criterion, verdict["score"])
+            if criterion.id == part:
+                self._score(criterion, score)
         for constraint in self.goal.constraints:
-            if constraint.id == verdict["part"]:
-                self._keep(constraint, event, None if verdict["score"] >= 1.0 else verdict.get("reason") or "broken")
+            if constraint.id == part:
+                self._keep(constraint, event, None if score >= 1.0 else verdict.get("reason") or "broken")
 
     def _score(self, part: _Part, score: float) -> None:
         counted = self._scores[part.id]

@@ -156,6 +156,11 @@ class Goal(Validated):
         """The hard constraints that a function checks."""
         return tuple(each for each in self.constraints if each.kind == "hard" and each.check is not None)
 
+    @property
+    def judges(self) -> frozenset[str]:
+        """The criteria that a judge decides about."""
+        return frozenset(criterion.id for criterion in self.success_criteria if criterion.kind == "judge")
+
     def checks(self) -> Iterator[tuple[str, ObservedAs, str | None, Callable[..., Any]]]:
         """The functions that it calls: for which part, on what, under which key."""
         for criterion in self.success_criteria:

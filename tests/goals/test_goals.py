@@ -172,7 +172,7 @@ def test_a_judge_is_asked_once_for_each_output_off_the_actor_loop(runtime: Runti
     errors = [event.data["error"] for event in news(runtime, "goal_check_failed")]
     assert ["ValueError: no idea", "SystemExit: 5"] == errors[:2]
     assert all("True, False, or a number from 0 to 1" in error for error in errors[2:])
-    verdict = news(runtime, "goal_verdict")[0]
+    verdict = news(runtime, "judge_verdict")[0]
     (first, *_) = runtime.sessions(goal="g").get(timeout=PATIENCE)[::-1]
     assert (first.execution_id, 0.5) == (verdict.execution_id, verdict.data["score"])
 
@@ -303,7 +303,7 @@ def test_what_was_counted_stays_when_the_runtime_ends(file_store: str) -> None:
     for round in range(3):
         with Runtime(file_store) as runtime:
             run(open_with(runtime, it), {"output": {"say": round}, "success": True, "tokens": 6})
-            until(lambda count=round + 1: len(news(runtime, "goal_verdict", "goal_check_failed")) == count)
+            until(lambda count=round + 1: len(news(runtime, "judge_verdict", "goal_check_failed")) == count)
     with Runtime(file_store) as runtime:
         assert 3 == progress(runtime).completed  # the goal is not open here
         open_with(runtime, it)
@@ -361,7 +361,7 @@ def test_while_one_runtime_judges_the_other_leaves_it_to_it(file_store: str, mon
         assert 1 == gate.arrived
         gate.open()
         published(one, "goal_achieved")
-        assert 1 == len(news(one, "goal_verdict"))
+        assert 1 == len(news(one, "judge_verdict"))
 
 
 def test_another_definition_is_counted_anew_from_the_recorded_events(file_store: str) -> None:

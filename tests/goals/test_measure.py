@@ -150,6 +150,17 @@ def test_predicates_and_judges_count_by_their_verdicts() -> None:
     assert (1, True) == (second.observed, second.met)
 
 
+def test_a_verdict_of_somebody_elses_judge_says_nothing_of_a_goal() -> None:
+    """Executors may tell such an event, too."""
+    it = goal(criterion("judge", "j", check=yes))
+    story = Story()
+    for data in ({}, {"score": 1.0}, {"goal_id": it.id, "shape": it.shape}, {"goal_id": [1], "shape": {}, "part": "j"}):
+        story.add("judge_verdict", data)
+    assert 0 == measure(it, story.events).criteria[0].observed
+    story.add("judge_verdict", {"goal_id": it.id, "shape": it.shape, "part": "j", "score": 1.0})
+    assert 1 == measure(it, story.events).criteria[0].observed
+
+
 def test_only_events_of_the_streams_that_are_named_count() -> None:
     """The others pass by."""
     story = Story().output("ok").output("no", stream="other")
