@@ -59,7 +59,8 @@ def _why_nameless(qualname: Any, module: Any) -> str | None:
 
 def _name_of_object(thing: Any) -> str | None:
     for module, there in list(sys.modules.items()):
-        if module != "__main__" and getattr(there, "__spec__", None) is not None:
+        imported = isinstance(there, types.ModuleType) and getattr(there, "__spec__", None) is not None
+        if imported and module != "__main__":
             for name, value in list(vars(there).items()):
                 if value is thing:
                     return f"{module}:{name}"
