@@ -137,6 +137,8 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     events: tuple[EventDraft, ...] = ()
     inbox: tuple[int, ...] = ()
     """Rows of the execution's inbox that this is the effect of: they go in the same transaction."""
+    new_spec: ExecutionSpec | None = None
+    """What the execution is from now on: one that is replayed is of another version of the user's code."""
 
     @property
     def event_origin(self) -> EventOrigin:

@@ -32,6 +32,7 @@ from propolis.messages import (
     StaleWriter,
     StateWritten,
     Write,
+    encode,
 )
 
 from .aiming import leave_goal, move_goal, open_goal
@@ -77,6 +78,9 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     if not ADVANCE_EXECUTIONS.run(batch.connection, [advance_row(batch, write)]):
         current = _current_epoch(batch, execution_id)
         raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+    if write.new_spec is not None:
+        mine = executions.c.execution_id == execution_id
+        batch.connection.execute(update(executions).where(mine).values(spec=encode(write.new_spec)))
     if write.memory is not None or write.progress is not None or write.checkpoint is not None:
         at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
         row = session_change_row(write, batch.now, at)

@@ -61,7 +61,7 @@ class Run:
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
         if isinstance(write, AdvanceExecution):
-            return not (write.claim or write.forget or write.keep_checkpoints or gives_up(write))
+            return not (write.claim or write.forget or write.keep_checkpoints or write.new_spec or gives_up(write))
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)
         return isinstance(write, (AppendEvents, RecordSteps, ChangeState))

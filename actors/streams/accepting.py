@@ -337,7 +337,7 @@ class Accepting(Supervising):
         if entry.trial:
             self.circuit = self.circuit.on_abandoned()
 
-    def _take_in(self, entry: Entry, *, any_version: bool = False) -> None:
+    def _take_in(self, entry: Entry) -> None:
         raise AssertionError("the StreamActor recovers")
 
 

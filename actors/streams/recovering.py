@@ -176,7 +176,7 @@ class Recovering(Leaving):
         self.kept("starters", list).clear()
         self.release_early()
 
-    def _take_in(self, entry: Entry, *, any_version: bool = False) -> None:
+    def _take_in(self, entry: Entry) -> None:
         """An execution that was accepted before: queue it, whatever the bound."""
         if not self.takes_in:
             return
@@ -189,7 +189,7 @@ class Recovering(Leaving):
         if entry.inbox and (order := order_of(entry.inbox)) is not None:
             self._begin_soon(entry, order)  # somebody wanted that while nobody had it
             return
-        match "run" if any_version else version_mismatch(self.plan.entry_point, entry.spec, entry.state):
+        match version_mismatch(self.plan.entry_point, entry.spec, entry.state):
             case "park":
                 self._leave_to_version(entry)
                 return

@@ -62,7 +62,9 @@ class Replaying(Accepting):
         state = ExecutionState(
             execution_id=before.execution_id, epoch=before.epoch + 1, attempt=before.attempt, owner=self.plan.owner
         )
-        entry = Entry(row.spec, state, record.memory_payload)
+        spec, version = row.spec, self.plan.entry_point.version
+        new_spec = None if spec.version == version else spec.model_copy(update={"version": version})
+        entry = Entry(new_spec or spec, state, record.memory_payload)
         if state.execution_id in self.books.opening:
             offer_to(reply)(changed)
             return
@@ -76,8 +78,9 @@ class Replaying(Accepting):
         def reopened(_: Any) -> None:
             self.books.opening.pop(state.execution_id, None)
             self.books.results.forget(state.execution_id)
-            self._take_in(entry, any_version=True)
+            self._take_in(entry)
             if reply is not None:
                 reply.set(Accepted(execution_id=state.execution_id, session_id=record.session_id))
 
-        self.write_state(entry, before.epoch, draft("execution_queued"), reopened, refused)
+        queued = draft("execution_queued")
+        self.write_state(entry, before.epoch, queued, reopened, refused, new_spec=new_spec)

@@ -14,6 +14,7 @@ from propolis.messages import (
     EventDraft,
     ExecutionEnded,
     ExecutionRow,
+    ExecutionSpec,
     Failure,
     GetExecution,
     LeaveTurn,
@@ -354,8 +355,10 @@ class Supervising(Supervisor):
         event: EventDraft,
         then: Callable[[Any], None],
         failed: Callable[[BaseException], None],
+        *,
+        new_spec: ExecutionSpec | None = None,
     ) -> None:
-        """Commit the state of an execution that has no actor."""
+        """Commit the state of an execution that has no actor, and what it is if that is new."""
         request = make_advance(
             entry.spec,
             entry.state,
@@ -363,6 +366,7 @@ class Supervising(Supervisor):
             self.host.now(),
             (event,),
             graph_id=self.plan.entry_point.graph_id,
+            new_spec=new_spec,
         )
         self.request(self.plan.sessions, request, then, failed)
 

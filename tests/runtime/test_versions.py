@@ -92,6 +92,24 @@ def test_what_waits_for_its_version_can_be_run_under_another_one(
             runtime.replay(begun).get(timeout=PATIENCE)
 
 
+def test_what_was_replayed_under_another_version_is_of_that_one(
+    file_store: str, gate: Gate, left: tuple[str, str]
+) -> None:
+    """The next runtime with that version goes on with it, and leaves it to nobody."""
+    begun, queued = left
+    with Runtime(file_store) as runtime:
+        stream = opened(runtime, gate, "2", "park")
+        assert ["2"] == outputs(stream, queued)
+        until(lambda: stream.get_context(begun).get(timeout=PATIENCE).status == "parked")  # type: ignore[union-attr]
+        gate.close()
+        runtime.replay(begun).get(timeout=PATIENCE)
+        gate.wait_for(3)
+        runtime.stop(grace=0.0).get(timeout=PATIENCE)
+    gate.open()
+    with Runtime(file_store) as runtime:
+        assert ["2"] == outputs(opened(runtime, gate, "2", "park"), begun)
+
+
 def test_what_waits_for_its_version_can_be_cancelled(file_store: str, gate: Gate, left: tuple[str, str]) -> None:
     """Though no runtime owns it."""
     begun, queued = left
