@@ -26,6 +26,10 @@ RETRY_SECONDS: Final = 0.5
 """Before a judge is asked for the second time; from then on twice as long each time."""
 
 
+LEFT_BEHIND: Final = 2 * AT_ONCE
+"""Calls of one function that have not come back, each on a thread: with so many it is not called."""
+
+
 class Check(NamedTuple):
     """One call that is to be made."""
 
@@ -62,8 +66,12 @@ def checks_of(goal: Goal, events: Iterable[Event]) -> tuple[Check, ...]:
 class Checking:
     """Of one page of events. Nothing that a check does ends it, but the end of its event loop."""
 
-    def __init__(self, host: Host, seconds: float, checks: Sequence[Check]) -> None:
+    def __init__(
+        self, host: Host, seconds: float, checks: Sequence[Check], threads: dict[str, set[object]] | None = None
+    ) -> None:
+        """`threads`: calls that are under way, by part, also of pages before this one."""
         self._host = host
+        self._threads = threads if threads is not None else {}
         self._seconds = seconds
         self._checks = checks
         self._waiting = list(reversed(checks))
@@ -114,14 +122,31 @@ class Checking:
     async def _said(self, check: Check, value: Any) -> Any:
         """What it says; a judge mostly asks somebody who may be busy for a moment, so it is asked again."""
         calling, is_async = AsyncCalling(self._host), is_coroutine_function(check.function)
+        function = check.function if is_async else self._counted(check)
         for after in range(check.retries):
             try:
-                return await calling.call(check.function, (value,), self._seconds)
+                return await calling.call(function, (value,), self._seconds)
             except Exception as error:
                 if isinstance(error, NonRetryable) or (isinstance(error, TimeoutError) and not is_async):
                     raise  # a thread that takes too long is left behind; one is enough
             await calling.pause(RETRY_SECONDS * 2**after)
-        return await calling.call(check.function, (value,), self._seconds)
+        return await calling.call(function, (value,), self._seconds)
+
+    def _counted(self, check: Check) -> Callable[..., Any]:
+        """Its function, which is known to be under way for as long as it is. Raises TimeoutError."""
+        under_way = self._threads.setdefault(check.part, set())
+        if len(under_way) >= LEFT_BEHIND:
+            raise TimeoutError(f"{len(under_way)} calls of it have not come back, so it is not called")
+
+        def call(value: Any) -> Any:
+            this = object()
+            under_way.add(this)  # a set's own calls are atomic: this is another thread
+            try:
+                return check.function(value)
+            finally:
+                under_way.discard(this)
+
+        return call
 
 
 def _score_of(said: object) -> tuple[float | None, str | None]:

@@ -210,7 +210,9 @@ class GoalActor(AsyncioActor):
             progress = row.progress or progress_of(goal, row.tally)
             self._move(row, row.tally, progress, (), lambda _: self._read())
         elif page.checks:
-            checking = Checking(self.host, goal.check_timeout, page.checks)
+            checking = Checking(
+                self.host, goal.check_timeout, page.checks, self.kept("threads", dict[str, set[object]])
+            )
             self.follow(
                 checking.begin(self._services.asyncio_placement.run),
                 lambda _: self._settle(goal, page, checking.settled()),

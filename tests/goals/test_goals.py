@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from propolis.actors.goals.checking import AT_ONCE, LEFT_BEHIND
 from propolis.actors.goals.goal import GoalActor
 
 from propolis import (
@@ -231,6 +232,27 @@ def test_a_check_that_takes_too_long_is_told_and_the_rest_goes_on(runtime: Runti
     gate.open()
     assert "TimeoutError: it took longer" in failed.data["error"]
     published(runtime, "goal_achieved")
+
+
+def test_a_check_that_never_comes_back_is_not_called_without_end(runtime: Runtime) -> None:
+    """Each call leaves a thread behind, so there is a bound; it is called again when they have come back."""
+    gate, called = Gate(), list[Any]()
+
+    def check(output: Any) -> bool:
+        called.append(output)
+        gate.block()
+        return True
+
+    it = goal(SuccessCriterion(id="p", kind="predicate", check=check), check_timeout=0.05)
+    stream = open_with(runtime, it)
+    run(stream, *({"output": n} for n in range(40)))
+    failed = published(runtime, "goal_check_failed", 40)
+    assert LEFT_BEHIND <= len(called) < 40 - AT_ONCE
+    assert "have not come back, so it is not called" in failed[-1].data["error"]
+    gate.open()
+    until(lambda: not [each for each in threading.enumerate() if "propolis-step" in each.name])
+    run(stream, {"output": "again"})
+    until(lambda: "again" in called)
 
 
 def test_a_check_that_blocks_the_event_loop_is_given_up_with_it(file_store: str) -> None:
