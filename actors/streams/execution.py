@@ -284,11 +284,15 @@ class ExecutionActor(Parenting):
 
     def stream_restarted(self, message: StreamRestarted) -> None:
         """The stream is a new instance, which takes every execution for a running one: tell it otherwise."""
-        if self._life.phase in WAITING:
-            parked = self._life.phase == "parked"
-            self.tell_stream(SlotReturned(execution_id=self._spec.execution_id, parked=parked))
+        self._tell_waiting()
         if self._life.phase == "awaiting_slot":
             self.ask_for_slot()
+
+    def _tell_waiting(self) -> None:
+        if self._life.phase == "parked":
+            self.tell_parked()
+        elif self._life.phase in WAITING:
+            self.tell_stream(SlotReturned(execution_id=self._spec.execution_id))
 
     def on_end(self) -> None:
         """What still runs is fenced off, and nobody waits for the session on its behalf any more."""
@@ -348,7 +352,12 @@ class ExecutionActor(Parenting):
         ask_surely(self, self._plan, AppendEvents(events=()), fenced, self.gone)
 
     def _goes_on_waiting(self) -> bool:
-        """Whether nothing ran or was being written: then it waits on, and nothing is charged."""
+        """Whether nothing ran or was being written: then it waits on, and nothing is charged.
+
+        The stream is told once more that it does. What this actor crashed over may have been the word of a new instance
+        of the stream, which takes it for a running one.
+        """
+        self._tell_waiting()
         match self._life.phase:
             case "awaiting_turn":
                 self._await_turn()
@@ -360,7 +369,7 @@ class ExecutionActor(Parenting):
                 self.wait_again()
             case "awaiting_slot":
                 self.watch_limits()
-                self.stream_restarted(StreamRestarted())  # whether it was granted, or the grant is lost: asked for anew
+                self.ask_for_slot()  # whether it was granted, or the grant is lost: asked for anew
             case _:
                 return False
         return True

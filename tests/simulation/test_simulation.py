@@ -87,6 +87,11 @@ def test_a_cancel_is_not_said_of_what_another_runtime_has_completed() -> None:
     explore(40_109, faults=TROUBLE[3])
 
 
+def test_what_an_actor_crashes_over_may_be_the_word_of_a_new_stream() -> None:
+    """Which took it for a running execution, and gave it no slot when it asked for one; it waited for ever."""
+    explore(10_840, faults=TROUBLE[4], operations=length_of(10_840))
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""
