@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +18,9 @@ from .options import json_option, limit_option, store_option
 from .overview import Overview, look
 from .plain import json_text, print_table, span, when
 from .stores import reading
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["top"]
 
@@ -54,13 +61,42 @@ def _follow(store: Store, host: Host, console: Console, interval: float, limit: 
     def picture() -> RenderableType:
         return _picture(look(store, host.now(), limit))
 
-    with Live(picture(), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+    with (
+        _Interrupts() as interrupts,
+        Live(picture(), console=console, auto_refresh=False, screen=True, vertical_overflow="crop") as live,
+    ):
+        while interrupts.let(host.sleep, interval):
+            live.update(picture(), refresh=True)
+
+
+class _Interrupts:
+    """Ctrl-C ends the wait; in the middle of whatever else it raises nothing, since in a finalizer that would be lost.
+    A second one does.
+    """
+
+    def __enter__(self) -> Self:
+        self._came = self._waits = False
+        self._before = signal.signal(signal.SIGINT, self._come)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _come(self, *_: object) -> None:
+        again, self._came = self._came, True
+        if self._waits or again:
+            raise KeyboardInterrupt
+
+    def let(self, wait: Callable[[float], None], seconds: float) -> bool:
+        """Wait. False when one has come, before or meanwhile."""
         try:
-            while True:
-                host.sleep(interval)
-                live.update(picture(), refresh=True)
+            self._waits = True
+            if not self._came:
+                wait(seconds)
+            self._waits = False
         except KeyboardInterrupt:
-            return
+            self._waits = False
+        return not self._came
 
 
 def _sections(seen: Overview) -> list[tuple[tuple[str, ...], Rows]]:

@@ -9,13 +9,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
+from rich.console import Console
 
 from propolis import EntryPoint, Placement, RestartPolicy, Runtime, RuntimeConfig, Stream
+from propolis.cli import top
+from propolis.cli.overview import Overview, look
 
 from ..placements import hostile
 from ..processes import ROOT, unmeasured
@@ -171,6 +175,27 @@ def test_on_a_terminal_it_is_drawn_again_and_again_until_it_is_interrupted(busy:
         finally:
             viewer.kill()
             os.close(ours)
+
+
+def test_an_interrupt_that_comes_in_a_finalizer_is_not_lost(
+    propolis: Command, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is raised there goes nowhere, so nothing is."""
+
+    class Late:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def look_late(*args: Any) -> Overview:
+        Late()
+        return look(*args)
+
+    monkeypatch.setattr(top, "look", look_late)
+    monkeypatch.setattr(top, "Console", partial(Console, force_terminal=True))
+    result = propolis("top", "--store", recorded.url, "--interval", PATIENCE)
+    assert 0 == result.exit_code
+    assert "test.db" in result.stdout
+    assert signal.default_int_handler is signal.getsignal(signal.SIGINT)
 
 
 def _read(fd: int) -> bytes:

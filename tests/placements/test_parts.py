@@ -119,7 +119,7 @@ def test_what_has_a_name_is_found_under_it(thing: Any) -> None:
 def test_a_name_that_leads_elsewhere_is_refused() -> None:
     """Where it is looked up: another module of that name, or nothing there."""
     name = name_of_import(bodies.echo)
-    assert bodies.echo is import_name(name, file_of(bodies.echo))
+    assert bodies.echo is import_name(name, file_of(name))
     with pytest.raises(ExecutorNotImportable, match="in the worker"):
         import_name(name, "/somewhere/else.py")
     with pytest.raises(ExecutorNotImportable, match="has no"):
