@@ -103,7 +103,7 @@ def test_actors_may_crash_between_a_signal_and_its_receipt(any_runtime: Runtime,
         child = stream.ref.proxy().children().get(timeout=PATIENCE)[execution_id]
         child.tell({"nonsense": n})
         stream.send(execution_id, "news", n).get(timeout=PATIENCE)
-        if n % 3 == 1:
+        if n in (1, 4):  # and not at the last one, with which it ends
             with pytest.raises(AttributeError):
                 child.proxy().there_is_no_such_method().get(timeout=PATIENCE)
         until(lambda: len(_received(any_runtime, execution_id)) == n + 1)  # noqa: B023 - called at once
