@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, ParamSpec, TypeAlias, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel
@@ -58,29 +58,38 @@ def unchecked(cls: Callable[P, M]) -> Callable[P, M]:
     validated; what looks at the call is the type checker. Whatever comes from a user is validated. A value that is its
     field's default counts as not given, and does not travel.
     """
-    message = cast("type[Message]", cls)
-    given, put_together = _make_filter(message), _make_assembler(message)
-    return cast("Callable[P, M]", lambda **values: put_together(given(values)))
+    defaults, put_together = _defaults(cast("type[Message]", cls)), _make_assembler(cast("type[Message]", cls))
+
+    def make(**values: Any) -> Message:
+        return put_together(values, tuple([name for name, value in values.items() if value is not defaults[name]]))
+
+    return cast("Callable[P, M]", make)
 
 
 def encoder(cls: Callable[P, Message]) -> Callable[P, Encoded]:
     """As `unchecked`, for a message that is made only to be sent: its bytes, and no object at all."""
-    given, tag = _make_filter(cast("type[Message]", cls)), cast("type[Message]", cls).tag
-    return cast("Callable[P, Encoded]", lambda **values: Encoded(encode_fields(tag, given(values)), True))
+    message = cast("type[Message]", cls)
+    tag, defaults, required = message.tag, _defaults(message), _required(message)
 
-
-def _make_filter(cls: type[Message]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function that picks the fields which are given, of those that a constructor was called with."""
-    fields = cls.model_fields
-    defaults = {name: _REQUIRED if field.is_required() else field.default for name, field in fields.items()}
-    required = frozenset(name for name, field in fields.items() if field.is_required())
-
-    def pick(values: dict[str, Any]) -> dict[str, Any]:
+    def make(**values: Any) -> Encoded:
         if not required <= values.keys():
-            raise TypeError(f"{cls.__qualname__} needs {', '.join(sorted(required - values.keys()))}")
-        return {name: value for name, value in values.items() if value is not defaults[name]}
+            raise _incomplete(message, values)
+        fields = {name: value for name, value in values.items() if value is not defaults[name]}
+        return Encoded(encode_fields(tag, fields), True)
 
-    return pick
+    return cast("Callable[P, Encoded]", make)
+
+
+def _defaults(cls: type[Message]) -> dict[str, Any]:
+    return {name: _REQUIRED if field.is_required() else field.default for name, field in cls.model_fields.items()}
+
+
+def _required(cls: type[Message]) -> frozenset[str]:
+    return frozenset(name for name, field in cls.model_fields.items() if field.is_required())
+
+
+def _incomplete(cls: type[Message], given: Iterable[str]) -> TypeError:
+    return TypeError(f"{cls.__qualname__} needs {', '.join(sorted(_required(cls).difference(given)))}")
 
 
 def _make_builder(cls: type[Message]) -> Turn:
@@ -91,22 +100,23 @@ def _make_builder(cls: type[Message]) -> Turn:
         for name, turn in turns:
             if name in values and (value := values[name]) is not None:
                 values[name] = turn(value)
-        return put_together(values)
+        return put_together(values, tuple(values))
 
     return build
 
 
-def _make_assembler(cls: type[Message]) -> Callable[[dict[str, Any]], Message]:
-    """A function that makes a message of the fields that are given, as they are."""
+def _make_assembler(cls: type[Message]) -> Callable[[dict[str, Any], tuple[str, ...]], Message]:
+    """A function that makes a message of values as they are, of which these fields count as given."""
     template = {name: None if field.is_required() else field.default for name, field in cls.model_fields.items()}
-    new = cls.__new__
+    new, required = cls.__new__, _required(cls)
     # Which fields were given: one set for all messages that were given the same, as nobody changes it.
     known: dict[tuple[str, ...], set[str]] = {}
 
-    def put_together(values: dict[str, Any]) -> Message:
-        names = tuple(values)
+    def put_together(values: dict[str, Any], names: tuple[str, ...]) -> Message:
         given = known.get(names)
         if given is None:
+            if not required.issubset(names):
+                raise _incomplete(cls, names)
             given = known.setdefault(names, set(names))
         message = new(cls)
         _set_values(message, template | values)  # the template keeps the order of the fields

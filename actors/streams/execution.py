@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from propolis.messages import (
     ENDED,
@@ -29,6 +29,7 @@ from propolis.messages import (
     SlotReturned,
     StreamRestarted,
     decode,
+    encoder,
 )
 
 from ..core import LATER, Handlers
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["ExecutionActor"]
+
+_encode_events: Final = encoder(AppendEvents)
 
 
 class ExecutionActor(Parenting):
@@ -188,7 +191,7 @@ class ExecutionActor(Parenting):
             if reply is not None:
                 reply.set(None)
 
-        request = AppendEvents(
+        request = _encode_events(
             events=message.events, execution_id=self._spec.execution_id, expected_epoch=message.epoch
         )
         self.request(self._plan.sessions, request, done, lambda error: self.refused(error, reply))

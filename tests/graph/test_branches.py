@@ -159,7 +159,7 @@ def test_continue_others_goes_on_without_the_branch_that_failed(runtime: Runtime
     result = ran(graph(parts, "a>b a>c b>d c>d", parallel=policy))
     assert ({"z": "d"}, ("a", "b", "c", "d")) == (result.output, result.path)
     assert (True, True, ("b",)) == (result.is_degraded_success, result.had_partial_failures, result.nodes_with_failures)
-    recorder.wait_for("node_loop_completed")
+    recorder.wait_for("node_loop_completed", count=4)
     (failed,) = [event for event in recorder.events if not event.data["success"]]
     assert ("b", "ValueError: no") == (failed.node_id, failed.data["error"])
 
