@@ -43,7 +43,8 @@ class Pairs(Mapping[str, V]):
     _index: dict[str, V]
 
     def __init__(self, source: Mapping[str, V] | tuple[tuple[str, V], ...] = ()) -> None:
-        pairs = tuple(source.items()) if isinstance(source, Mapping) else tuple((k, v) for k, v in source)
+        given = source if type(source) is tuple or not isinstance(source, Mapping) else source.items()
+        pairs: tuple[Any, ...] = tuple(map(tuple, given))
         index = dict(pairs)
         if len(index) < len(pairs):
             raise ValueError("the same key twice")

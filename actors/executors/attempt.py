@@ -26,6 +26,7 @@ from propolis.messages import (
     SaveCheckpoint,
     StaleWriter,
     StepKey,
+    encoder,
     unchecked,
 )
 
@@ -47,7 +48,8 @@ __all__ = ["Attempt", "Beginning"]
 _new_checkpoint: Final = unchecked(Checkpoint)
 _new_end: Final = unchecked(AttemptEnded)
 _new_event: Final = unchecked(Event)
-_new_save: Final = unchecked(SaveCheckpoint)
+_encode_emit: Final = encoder(EmitEvents)
+_encode_save: Final = encoder(SaveCheckpoint)
 
 
 def _uncounted() -> None:
@@ -196,7 +198,7 @@ class Attempt:
             run=self.begin.spec.run,
             ordinal=ordinal,
         )
-        request = _new_save(
+        request = _encode_save(
             epoch=self.begin.epoch,
             checkpoint=checkpoint,
             progress=self.progress_payload(),
@@ -223,7 +225,7 @@ class Attempt:
         if data is not None and not isinstance(data, Mapping):
             raise InvalidInput(what="event.data", reason=f"{data!r:.200} is no mapping", remedy="Pass a dict.")
         event = self.event(type, Payload.of(dict(data or {}), "event.data", self.limit), node_id)
-        return ask(self.ref, EmitEvents(epoch=self.begin.epoch, events=(event,)), timeout=None)
+        return ask(self.ref, _encode_emit(epoch=self.begin.epoch, events=(event,)), timeout=None)
 
     def event(self, type: str, data: Payload, node_id: str | None = None) -> Event:
         """An event of this execution."""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from propolis.messages import EmitEvents, EventDraft, InvalidInput, NoEdgeTaken, Payload, PayloadTooLarge, unchecked
+from propolis.messages import EmitEvents, EventDraft, InvalidInput, NoEdgeTaken, Payload, PayloadTooLarge, encoder
 
 from ...core import ask
 from ..context import Context
@@ -25,7 +25,7 @@ from .visiting import Outcome, Visits
 
 __all__ = ["Run"]
 
-_new_emit: Final = unchecked(EmitEvents)
+_encode_emit: Final = encoder(EmitEvents)
 
 TEXT_CHARS: Final = 500
 """Of an error, in an event."""
@@ -306,4 +306,4 @@ class Run:
         noted, self._events = self._events, []
         if noted:
             events = tuple(self._attempt.event(type, Payload(data or b""), node) for type, node, data in noted)
-            ask(self._attempt.ref, _new_emit(epoch=self._attempt.begin.epoch, events=events), timeout=None)
+            ask(self._attempt.ref, _encode_emit(epoch=self._attempt.begin.epoch, events=events), timeout=None)
