@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ from propolis.actors.placements.process.deaths import death, memory_failure
 from propolis.actors.placements.process.frames import Frames, frame
 from propolis.actors.placements.process.importing import file_of, import_name, name_of_import
 from propolis.actors.placements.process.output import MAX_LINES, Budget, Lines
-from propolis.actors.placements.process.sizing import Count, to_start
+from propolis.actors.placements.process.sizing import Count, retry_seconds, to_start
+from propolis.actors.placements.process.watch import Watch
 
 from propolis.messages import ExecutorNotImportable, MessageError
 
@@ -50,6 +53,11 @@ def test_a_pool_whose_workers_die_at_birth_tries_one_at_a_time(count: Count, exp
     assert expected == to_start(count, workers=4, warm=2, at_once=2, shy=True)
 
 
+def test_a_pool_whose_workers_die_at_birth_waits_longer_each_time() -> None:
+    """And not for ever."""
+    assert [5.0, 10.0, 20.0, 300.0, 300.0] == [retry_seconds(stillborn) for stillborn in (1, 2, 3, 9, 10_000)]
+
+
 def test_frames_are_found_however_they_are_cut() -> None:
     """Also a byte at a time, also an empty one."""
     data = frame(b"one", 7) + frame(b"") + frame(b"x" * 1000, 2**40)
@@ -64,6 +72,26 @@ def test_what_is_no_frame_is_refused() -> None:
     """A length that no message has."""
     with pytest.raises(MessageError):
         list(Frames().feed(b"\xff" * 14))
+
+
+@pytest.mark.parametrize("epoll", [hasattr(select, "epoll"), False])
+def test_who_watches_the_line_is_woken_only_while_it_is_armed(monkeypatch: pytest.MonkeyPatch, *, epoll: bool) -> None:
+    """Where the system has epoll; elsewhere by all that comes, and reads nothing."""
+    if not epoll:
+        monkeypatch.delattr(select, "epoll", raising=False)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        watch = Watch(ours.fileno())
+        seen = [watch.wait(0)]
+        theirs.send(b"x")
+        seen.append(watch.wait(0))
+        watch.arm()
+        seen.append(watch.wait(0))
+        watch.disarm()
+        seen.append(watch.wait(0))
+        assert [False, not epoll, True, not epoll] == seen
+        assert watch.wait_for_anything(0)
+        watch.close()
 
 
 def test_output_is_cut_into_lines() -> None:

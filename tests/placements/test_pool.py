@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from propolis.actors.placements.process import pool
 
 from propolis import EntryPoint, Placement, RestartPolicy, Runtime, Stream
 from propolis.actors import Host
@@ -124,6 +125,16 @@ def test_closing_ends_what_runs_waits_and_starts(gate: Path) -> None:
     assert 2 == len(ids)
 
 
+def test_closing_waits_for_no_template_that_has_yet_to_start() -> None:
+    """Nor for the worker that it was to fork: here it would never do so. The leak check sees whether it is left."""
+    host = PoorHost("nothing")
+    with Runtime(host=host) as runtime:
+        opened(runtime, hostile.good, warm=1)
+        (template,) = until(lambda: [process for process in host.started if "-S" not in process.args])  # type: ignore[operator]
+        template.send_signal(signal.SIGSTOP)
+    assert -signal.SIGKILL == template.returncode
+
+
 def test_a_cancel_without_grace_kills_at_once(shared: Runtime, gate: Path) -> None:
     """And is `cancelled` when it is gone."""
     stream = joined(shared, hostile.spins_deaf)
@@ -141,6 +152,21 @@ def test_a_worker_that_dies_idle_is_replaced(runtime: Runtime) -> None:
     result: ExecutionResult = stream.run().get(timeout=PATIENCE)
     assert result.success
     assert first != result.output
+
+
+def test_a_spare_that_dies_before_it_is_ready_is_started_again_later(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody waits for it; not at once, or one that cannot be started would be tried without end."""
+    waited: list[int] = []
+    monkeypatch.setattr(pool, "retry_seconds", lambda stillborn: waited.append(stillborn) or 0.05)
+    opened(runtime, hostile.good, warm=1, start_method="spawn")
+    until(lambda: [worker.pid for worker in runtime.workers() if worker.pid is not None])
+    (worker,) = runtime.workers()
+    assert ("starting", True) == (worker.state, worker.pid is not None)
+    os.kill(worker.pid or 0, signal.SIGKILL)
+    until(lambda: ["idle"] == [worker.state for worker in runtime.workers()])
+    assert [1] == waited
 
 
 def test_a_worker_does_not_look_for_garbage_in_what_it_has_imported(shared: Runtime) -> None:

@@ -80,6 +80,13 @@ class Template:
                 self.kill()
             ends.close()
 
+    def forget_wanted(self) -> None:
+        """Fork nobody who still waits for it: while it imports, that could take a while."""
+        wanted, self._wanted = self._wanted, []
+        for worker, ends in wanted:
+            ends.close()
+            worker.has_exited(None)
+
     def _read(self) -> None:
         try:
             for _, body in self._channel.read():
@@ -112,10 +119,7 @@ class Template:
                 self._take(decode(body))
         self._channel.close()
         self._io.let_go(self._process.pid)
-        wanted, self._wanted = self._wanted, []
-        for worker, ends in wanted:
-            ends.close()
-            worker.has_exited(None)
+        self.forget_wanted()
         for worker in [*self._forking.values(), *self._children.values()]:
             worker.has_exited(-signal.SIGKILL)
         self._gone()

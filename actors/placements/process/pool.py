@@ -28,7 +28,7 @@ from .deaths import death
 from .forking import Template
 from .frames import frame
 from .io import WorkersThread
-from .sizing import Count, to_start
+from .sizing import Count, retry_seconds, to_start
 from .worker import Worker, rss_of
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Pool:
         self._queue: deque[ProcessAttempt] = deque()
         self._numbers = itertools.count(1)
         self._shy = False
+        self._stillborn = 0
         self._closed = False
         self._looking = False
         self._template: Template | None = None
@@ -160,7 +161,7 @@ class Pool:
 
     def is_ready(self, worker: Worker) -> None:
         """It has started."""
-        self._shy = False
+        self._shy, self._stillborn = False, 0
         self._free(worker)
 
     def has_ended(self, worker: Worker, ended: AttemptEnded) -> None:
@@ -204,9 +205,7 @@ class Pool:
     def _serve_queue(self) -> None:
         while True:
             with self._lock:
-                if not self._queue:
-                    break
-                worker = self._next_idle()
+                worker = self._next_idle() if self._queue else None
                 if worker is None:
                     break
                 attempt = self._queue.popleft()
@@ -227,17 +226,22 @@ class Pool:
                 attempt = None
             if starting:
                 self._shy = True
+                self._stillborn += 1
                 if attempt is None and self._queue and not self._closed:
                     attempt = self._queue.popleft()  # else the next one would be tried, and the next, for ever
             if attempt is not None:
                 attempt.ended = True
-            gone = self._closed and not self._workers
         if attempt is not None:
-            failure = worker.verdict or death(returncode, worker.pid, starting=starting)
-            self._tell_death(attempt, failure)
-        if gone:
+            self._tell_death(attempt, worker.verdict or death(returncode, worker.pid, starting=starting))
+        if self._closed and not self._workers:
             self._everybody_is_gone()
+        elif starting and not self._closed:
+            self.io.later(retry_seconds(self._stillborn), self._dare)
         self._serve_queue()
+
+    def _dare(self) -> None:
+        self._shy = False
+        self._replenish()
 
     def _may_begin_elsewhere(self, worker: Worker, attempt: ProcessAttempt) -> bool:
         """Under the lock. Whether it goes to another worker, uncharged: this one was dead, or as good as, already."""
@@ -382,6 +386,8 @@ class Pool:
             self._idle.clear()
         if not workers:
             self._everybody_is_gone()
+        elif self._template is not None:
+            self._template.forget_wanted()
 
     def kill_all(self) -> None:
         """End every worker at once. Any thread."""
