@@ -143,8 +143,9 @@ class Recovering(Leaving):
     def _found(self, found: RecoveredExecution) -> None:
         execution_id = found.state.execution_id
         known = self.books.live.get(execution_id)
-        if not found.taken and (known is not None or execution_id in self.books.opening):
-            return  # it is in the books
+        in_books = known is not None and known.state.owner == self.plan.owner  # and not from before a lost lease
+        if not found.taken and (in_books or execution_id in self.books.opening):
+            return
         entry = Entry(found.spec, found.state, found.memory, found.node)
         entry.inbox = found.inbox or None
         if known is not None and known.ref is not None:  # it was taken from us, and back, before its actor knew

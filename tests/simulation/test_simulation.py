@@ -92,6 +92,11 @@ def test_what_an_actor_crashes_over_may_be_the_word_of_a_new_stream() -> None:
     explore(10_840, faults=TROUBLE[4], operations=length_of(10_840))
 
 
+def test_a_stream_that_crashes_over_its_takeover_after_a_lost_lease_knows_whom_it_has_not_begun() -> None:
+    """What was left of them from before the lease was lost, and had yet to hear of that, was taken for them."""
+    explore(10_110, faults=TROUBLE[1], operations=length_of(10_110))
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""
