@@ -27,7 +27,7 @@ from propolis.messages import (
 )
 
 from .asking import gives_up
-from .batch import session_change_row
+from .batch import names_another, session_change_row
 from .batch_view import (
     ADVANCE,
     CHANGE,
@@ -200,6 +200,8 @@ class _Rows:
         return self._more_events(write)
 
     def _advance(self, write: AdvanceExecution) -> Committed:
+        if names_another(write, self._owner):
+            raise Odd
         state, events = write.state, write.events
         last_seq = self.next_seq + len(events) - 1 if state.status in ENDED else None
         type, node_id, data = events[0] if events else _NO_EVENT

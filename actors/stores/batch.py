@@ -25,7 +25,7 @@ from .rows import draft_rows, event_row, state_row
 from .schema import events
 from .statements import INSERT_EVENTS, LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ
 
-__all__ = ["Batch", "advance_row", "first_session_row", "initial_state", "session_change_row"]
+__all__ = ["Batch", "advance_row", "first_session_row", "initial_state", "names_another", "session_change_row"]
 
 _BEYOND: Final = 1 << 62
 """Greater than every number of an event; where a batch without events stands."""
@@ -116,6 +116,14 @@ class Batch:
 def initial_state(batch: Batch, write: OpenExecution) -> ExecutionState:
     """How a new execution stands: this runtime's."""
     return ExecutionState.accepted(write.spec, batch.runtime_id, write.started_at)
+
+
+def names_another(write: AdvanceExecution, runtime_id: str) -> bool:
+    """Whether it gives its execution to another runtime: it was made under the name that this one had before it lost
+    its lease. (`@`: it is left to a version of the user's code.)
+    """
+    owner = write.state.owner
+    return owner != runtime_id and owner is not None and owner[0] != "@"
 
 
 def advance_row(batch: Batch, write: AdvanceExecution) -> tuple[Any, ...]:

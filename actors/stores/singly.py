@@ -37,7 +37,7 @@ from propolis.messages import (
 
 from .aiming import leave_goal, move_goal, open_goal
 from .asking import answer_question, check_given_up, gives_up
-from .batch import Batch, advance_row, session_change_row
+from .batch import Batch, advance_row, names_another, session_change_row
 from .moments import to_micros
 from .opening import find_session_to_take, open_execution
 from .posting import clear_inbox, post_to_inbox
@@ -64,11 +64,19 @@ def _current_epoch(batch: Batch, execution_id: str) -> int | None:
     return current
 
 
+def _check_advance(batch: Batch, write: AdvanceExecution) -> None:
+    if names_another(write, batch.runtime_id):
+        execution_id = write.state.execution_id
+        current = _current_epoch(batch, execution_id)
+        raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+    if gives_up(write):
+        check_given_up(batch.connection, write)
+
+
 def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     execution_id = write.state.execution_id
     memory = None
-    if gives_up(write):
-        check_given_up(batch.connection, write)
+    _check_advance(batch, write)
     if write.claim:
         _check_epoch(batch, execution_id, write.expected_epoch)
         memory = _claim(batch, write)

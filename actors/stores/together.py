@@ -21,7 +21,7 @@ from propolis.messages import (
 )
 
 from .asking import gives_up
-from .batch import Batch, advance_row, first_session_row, initial_state, session_change_row
+from .batch import Batch, advance_row, first_session_row, initial_state, names_another, session_change_row
 from .moments import to_micros
 from .posting import clear_inbox
 from .protocol import Committed, Outcome
@@ -61,7 +61,8 @@ class Run:
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
         if isinstance(write, AdvanceExecution):
-            return not (write.claim or write.forget or write.keep_checkpoints or write.new_spec or gives_up(write))
+            apart = write.claim or write.forget or write.keep_checkpoints or write.new_spec
+            return not (apart or gives_up(write) or names_another(write, self._batch.runtime_id))
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)
         return isinstance(write, (AppendEvents, RecordSteps, ChangeState))

@@ -336,11 +336,13 @@ class ExecutionActor(Parenting):
         life.phase = "writing"
 
         def found(row: ExecutionRow | None) -> None:
-            if row is None or row.state.owner not in (self._plan.owner, None):
+            ended = row is not None and row.state.status in ENDED
+            # By the name that it began under: who has lost its lease since may have it anew, for a successor of this.
+            if row is None or not (ended or row.state.owner == (life.state.owner or self._plan.owner)):
                 self.leave()
                 return
             life.state = row.state
-            if row.state.status in ENDED:
+            if ended:
                 if row.state.result is not None:
                     decode(row.state.result)  # the stream passes it on as bytes that need no second look
                 self.tell_end()

@@ -77,6 +77,7 @@ FOUND_CRASHING = {
     20181: "a stream took in what a takeover had brought it meanwhile, and crashed before it answered",
     20230: "an execution was replayed while another one had its session, and both were at work",
     20020: "of two executions side by side on one session, one was taken over with the checkpoint of the other",
+    12863: "a lease was lost while an actor that had crashed looked at its row, and it wrote under its former name",
     3091: "a checkpoint was committed and its actor crashed before it knew: steps of before it ran again",
 }
 """The same, with actors that crash all the time."""

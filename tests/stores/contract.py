@@ -554,6 +554,18 @@ class RuntimesContract:
         ]
         assert not recovered.more
 
+    def test_a_write_under_a_name_that_its_runtime_has_no_more_is_stale(self, store: Store) -> None:
+        """It would give the execution to nobody. Those beside it in the batch land."""
+        client = Client(store, "new")
+        client.opened(opening("e0"), opening("e1"))
+        for others in ((), (opening("e2"),)):
+            stale, *rest = client.commit(advance("e0", "running", owner="old"), *others)
+            assert isinstance(stale, StaleWriter)
+            assert not any(isinstance(outcome, Exception) for outcome in rest)
+        assert {"e0": "new", "e1": "new", "e2": "new"} == {
+            spec.execution_id: state.owner for spec, state in store.list_executions(limit=10)
+        }
+
     def test_what_was_never_begun_is_of_the_version_that_takes_it_over(self, store: Store) -> None:
         """Whoever takes it over from that one is told so; what has begun stays of the version that it began under."""
         first, second = Client(store, "first"), Client(store, "second")
