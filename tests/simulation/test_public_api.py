@@ -120,8 +120,8 @@ class PublicApi(RuleBasedStateMachine):
         """What has begun under another version runs, waits or fails, as the entry point says."""
         failing: list[str] = []
         for execution_id, row in self.world.rows().items():
-            if row.status in ENDED:
-                continue
+            if row.status in ENDED or self.expected.get(execution_id) == "cancelled":
+                continue  # a cancel that was left for it is carried out first
             mismatch = row.attempt > 0 and self.versions[execution_id] != self.version
             if execution_id in self.parked and self.parked[execution_id] != self.version:
                 continue
@@ -200,6 +200,7 @@ class PublicApi(RuleBasedStateMachine):
         assert outcome.outcome != "detached", "there is nothing here that cannot be cancelled"
         if outcome.outcome == "cancelling":  # its runtime is dead, and nobody has taken it over yet
             self.expected[execution_id] = "cancelled"
+            self.parked.pop(execution_id, None)
         if outcome.outcome == "cancelled":
             assert execution_id not in self.ended
             self.expected[execution_id] = self.ended[execution_id] = "cancelled"
