@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from propolis.messages import (
     SessionBusy,
     SessionNotFound,
     StoreUnavailable,
+    StreamNotFound,
     StreamNotRunning,
     StreamSaturated,
 )
@@ -37,6 +39,7 @@ EXPECTED = (
     SessionBusy,
     SessionNotFound,
     StoreUnavailable,
+    StreamNotFound,  # it could not be opened there
     StreamNotRunning,
     StreamSaturated,
 )
@@ -260,6 +263,8 @@ class Workload:
             simulation.run_until(self._all_is_over, within=SETTLED_SECONDS)
         except TimeoutError:
             raise Violation(f"stuck: {'; '.join(self._left())}") from None
+        with contextlib.suppress(TimeoutError):  # who was asked of another runtime's execution looks now and then
+            simulation.run_until(self._nobody_is_owed, within=2 * CONFIG.grace_seconds)
         for member in self.members:
             for error in member.unexpected:
                 raise Violation(f"unexpected: {error!r}") from error
@@ -268,6 +273,10 @@ class Workload:
         for execution_id in self.log.acknowledged:
             if execution_id not in simulation.disk.rows:
                 raise Violation(f"{execution_id} was acknowledged, and is gone")
+
+    def _nobody_is_owed(self) -> bool:
+        streams = (stream for member in self.members if member.is_usable() for stream in member.streams if stream)
+        return not any(stream._opened.books.owed for stream in streams)
 
     def _all_is_over(self) -> bool:
         return not any(True for _ in self._left())
