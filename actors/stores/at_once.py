@@ -27,7 +27,7 @@ from propolis.messages import (
 )
 
 from .asking import gives_up
-from .batch import names_another, session_change_row
+from .batch import changes_session, names_another, session_change_row
 from .batch_view import (
     ADVANCE,
     CHANGE,
@@ -223,18 +223,16 @@ class _Rows:
                 data,
             )
         )
-        if write.memory is not None or write.progress is not None or write.checkpoint is not None:
+        if changes_session(write):
             self._change_session(write)
         if write.steps:
             self._steps(write)
         return self._more_events(write)
 
     def _change_session(self, write: AdvanceExecution) -> None:
-        checkpoint = write.checkpoint
-        at = None if checkpoint is None else to_micros(checkpoint.created_at)
-        point = None if checkpoint is None else checkpoint_row(checkpoint)
+        point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
         run = (None, None) if point is None else point[:2]
-        self.rows.append((CHANGE, *session_change_row(write, self._now, at), *run))
+        self.rows.append((CHANGE, *session_change_row(write, self._now), *run))
         if point is not None and write.keep_checkpoints is not None:
             before = to_micros(write.drop_checkpoints_before)
             self.rows.append((PRUNE, write.run or write.state.execution_id, point[1], write.keep_checkpoints, before))

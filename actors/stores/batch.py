@@ -21,11 +21,20 @@ from propolis.messages import (
 )
 
 from .moments import to_micros
+from .protocol import VERSION_OWNER
 from .rows import draft_rows, event_row, state_row
 from .schema import events
 from .statements import INSERT_EVENTS, LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ
 
-__all__ = ["Batch", "advance_row", "first_session_row", "initial_state", "names_another", "session_change_row"]
+__all__ = [
+    "Batch",
+    "advance_row",
+    "changes_session",
+    "first_session_row",
+    "initial_state",
+    "names_another",
+    "session_change_row",
+]
 
 _BEYOND: Final = 1 << 62
 """Greater than every number of an event; where a batch without events stands."""
@@ -120,10 +129,10 @@ def initial_state(batch: Batch, write: OpenExecution) -> ExecutionState:
 
 def names_another(write: AdvanceExecution, runtime_id: str) -> bool:
     """Whether it gives its execution to another runtime: it was made under the name that this one had before it lost
-    its lease. (`@`: it is left to a version of the user's code.)
+    its lease.
     """
     owner = write.state.owner
-    return owner != runtime_id and owner is not None and owner[0] != "@"
+    return owner != runtime_id and owner is not None and not owner.startswith(VERSION_OWNER)
 
 
 def advance_row(batch: Batch, write: AdvanceExecution) -> tuple[Any, ...]:
@@ -138,7 +147,12 @@ def first_session_row(spec: ExecutionSpec, memory: Payload) -> tuple[Any, ...]:
     return (spec.session_id, own, own, at, at, 0, own, memory.data)
 
 
-def session_change_row(write: AdvanceExecution, now: int, checkpoint_at: int | None) -> tuple[Any, ...]:
+def changes_session(write: AdvanceExecution) -> bool:
+    """Whether it has something to say of the session, too."""
+    return write.memory is not None or write.progress is not None or write.checkpoint is not None
+
+
+def session_change_row(write: AdvanceExecution, now: int) -> tuple[Any, ...]:
     """The row of `CHANGE_SESSIONS`."""
     checkpoint = write.checkpoint
     return (
@@ -153,7 +167,7 @@ def session_change_row(write: AdvanceExecution, now: int, checkpoint_at: int | N
                 checkpoint.execution_id,
                 checkpoint.checkpoint_id,
                 checkpoint.node,
-                checkpoint_at,
+                to_micros(checkpoint.created_at),
                 checkpoint.memory.data,
             )
         ),

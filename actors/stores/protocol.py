@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 from propolis.messages import (
     Advanced,
@@ -42,7 +42,10 @@ from propolis.messages import (
     Write,
 )
 
-__all__ = ["Bounds", "Committed", "Expired", "Outcome", "SessionEvidence", "Store", "StoreHost"]
+__all__ = ["VERSION_OWNER", "Bounds", "Committed", "Expired", "Outcome", "SessionEvidence", "Store", "StoreHost"]
+
+VERSION_OWNER: Final = "@version:"
+"""The owner of what waits for a version of the user's code begins so, and no runtime's id does."""
 
 
 class Committed(NamedTuple):

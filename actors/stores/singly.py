@@ -37,7 +37,7 @@ from propolis.messages import (
 
 from .aiming import leave_goal, move_goal, open_goal
 from .asking import answer_question, check_given_up, gives_up
-from .batch import Batch, advance_row, names_another, session_change_row
+from .batch import Batch, advance_row, changes_session, names_another, session_change_row
 from .moments import to_micros
 from .opening import find_session_to_take, open_execution
 from .posting import clear_inbox, post_to_inbox
@@ -64,11 +64,13 @@ def _current_epoch(batch: Batch, execution_id: str) -> int | None:
     return current
 
 
+def _stale(batch: Batch, execution_id: str, epoch: int) -> StaleWriter:
+    return StaleWriter(execution_id=execution_id, epoch=epoch, current=_current_epoch(batch, execution_id))
+
+
 def _check_advance(batch: Batch, write: AdvanceExecution) -> None:
     if names_another(write, batch.runtime_id):
-        execution_id = write.state.execution_id
-        current = _current_epoch(batch, execution_id)
-        raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+        raise _stale(batch, write.state.execution_id, write.expected_epoch)
     if gives_up(write):
         check_given_up(batch.connection, write)
 
@@ -84,16 +86,12 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
             return Advanced(execution_id=execution_id, claimed=False)
     first_seq = batch.add_drafts(write)
     if not ADVANCE_EXECUTIONS.run(batch.connection, [advance_row(batch, write)]):
-        current = _current_epoch(batch, execution_id)
-        raise StaleWriter(execution_id=execution_id, epoch=write.expected_epoch, current=current)
+        raise _stale(batch, execution_id, write.expected_epoch)
     if write.new_spec is not None:
         mine = executions.c.execution_id == execution_id
         batch.connection.execute(update(executions).where(mine).values(spec=encode(write.new_spec)))
-    if write.memory is not None or write.progress is not None or write.checkpoint is not None:
-        at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
-        row = session_change_row(write, batch.now, at)
-        if not CHANGE_SESSIONS.run(batch.connection, [row]):
-            raise SessionNotFound(session_id=write.session_id)
+    if changes_session(write) and not CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)]):
+        raise SessionNotFound(session_id=write.session_id)
     if write.inbox:
         clear_inbox(batch.connection, write.inbox)
     _keep_run(batch, write)

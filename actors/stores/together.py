@@ -21,8 +21,15 @@ from propolis.messages import (
 )
 
 from .asking import gives_up
-from .batch import Batch, advance_row, first_session_row, initial_state, names_another, session_change_row
-from .moments import to_micros
+from .batch import (
+    Batch,
+    advance_row,
+    changes_session,
+    first_session_row,
+    initial_state,
+    names_another,
+    session_change_row,
+)
 from .posting import clear_inbox
 from .protocol import Committed, Outcome
 from .rows import execution_row
@@ -70,7 +77,7 @@ class Run:
     def add(self, write: Write) -> Outcome:
         """Take in a write that fits, flushing the run first where it must see that; its outcome if nothing is odd."""
         if isinstance(write, AdvanceExecution):
-            changes = write.memory is not None or write.progress is not None or write.checkpoint is not None
+            changes = changes_session(write)
             if changes:
                 self._keep_apart(write.state.execution_id, write.session_id)
             else:
@@ -140,11 +147,10 @@ class Run:
         self._applied += write.inbox
         self._steps += step_rows(write)
         if changes:
-            at = None if write.checkpoint is None else to_micros(write.checkpoint.created_at)
             point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
             if point is not None:
                 self._points.append(point)
-            self._changes.append(session_change_row(write, self._batch.now, at))
+            self._changes.append(session_change_row(write, self._batch.now))
         return Committed(first_seq)
 
     def flush(self) -> None:

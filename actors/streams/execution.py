@@ -362,7 +362,8 @@ class ExecutionActor(Parenting):
         The stream is told once more that it does. What this actor crashed over may have been the word of a new instance
         of the stream, which takes it for a running one.
         """
-        self._tell_waiting()
+        if self._life.phase != "parked":  # which it is told below
+            self._tell_waiting()
         match self._life.phase:
             case "awaiting_turn":
                 self._await_turn()

@@ -20,7 +20,6 @@ from ..alarms import wake
 from ..core import LATER, Reply
 from .accepting import CANCELLED_BY_STOP
 from .replaying import Replaying
-from .supervising import tell_child
 
 __all__ = ["Leaving"]
 
@@ -59,7 +58,7 @@ class Leaving(Replaying):
             elif entry.ref is None:
                 self.leave_pending(execution_id)
             else:
-                tell_child(entry.ref, GiveUp())
+                entry.ref.deliver(GiveUp())
         self._watch_grace(grace)
 
     def _watch_grace(self, seconds: float) -> None:
@@ -79,7 +78,7 @@ class Leaving(Replaying):
             return
         stragglers = tuple(name for name in self.children() if name in self.books.live)
         for name in stragglers:
-            tell_child(self.children()[name], GiveUp(now=True))
+            self.children()[name].deliver(GiveUp(now=True))
         named = self.kept("stragglers", list[str])
         named.extend(name for name in stragglers if name not in named)
         if stragglers:  # a store that takes no writes must not hold up a cancelled straggler's leaving for ever
@@ -107,7 +106,7 @@ class Leaving(Replaying):
         if self.mode == "draining" and not self.books.opening and self.books.live.keys() == self.books.parked:
             for execution_id in self.books.parked:
                 if (ref := self.books.live[execution_id].ref) is not None:
-                    tell_child(ref, GiveUp())
+                    ref.deliver(GiveUp())
         if self.books.live or self.books.opening:
             return
         if self.mode in ("stopping", "draining"):

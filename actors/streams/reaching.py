@@ -28,7 +28,7 @@ from .entries import Entry
 from .life import Order
 from .posted import cancel_body, cancel_outcome, order_of
 from .recovering import Recovering
-from .supervising import FOREIGN_POLL_SECONDS, tell_child
+from .supervising import FOREIGN_POLL_SECONDS
 from .versions import waits_for_version
 
 __all__ = ["Reaching"]
@@ -183,7 +183,7 @@ class Reaching(Recovering):
         if entry is None:
             return
         if entry.ref is not None:
-            tell_child(entry.ref, row)
+            entry.ref.deliver(row)
             return
         known = entry.inbox or ()
         if row.id not in {other.id for other in known}:

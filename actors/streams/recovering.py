@@ -34,7 +34,6 @@ from .leaving import Leaving
 from .life import CLAIM, WAIT, Order
 from .plan import StreamPlan
 from .posted import order_of
-from .supervising import tell_child
 from .versions import version_failure, version_mismatch, version_owner
 
 __all__ = ["Recovering"]
@@ -150,7 +149,7 @@ class Recovering(Leaving):
         entry.inbox = found.inbox or None
         if known is not None and known.ref is not None:  # it was taken from us, and back, before its actor knew
             self._successors[execution_id] = entry
-            tell_child(known.ref, GiveUp(now=True))
+            known.ref.deliver(GiveUp(now=True))
             return
         if known is not None:
             self.leave_pending(execution_id)
@@ -275,7 +274,7 @@ class Recovering(Leaving):
             if execution_id in children:
                 entry.ref = children[execution_id]
                 self.admission.adopt(execution_id, entry.spec.priority)
-                tell_child(entry.ref, StreamRestarted())
+                entry.ref.deliver(StreamRestarted())
             elif entry.ref is not None:  # the news of its end is in the mailbox, or was lost in the crash
                 asked = GetExecution(execution_id=execution_id)
 
@@ -369,7 +368,7 @@ class Recovering(Leaving):
             if entry.ref is None:
                 self.leave_pending(execution_id)
             else:
-                tell_child(entry.ref, GiveUp(now=True))
+                entry.ref.deliver(GiveUp(now=True))
         if self.mode == "running":
             self._recover()
 

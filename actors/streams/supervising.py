@@ -18,7 +18,6 @@ from propolis.messages import (
     Failure,
     GetExecution,
     LeaveTurn,
-    Message,
     Payload,
     RuntimeStopped,
     SlotGranted,
@@ -44,15 +43,10 @@ from .life import CLAIM, Life, Order
 from .limits import next_limit
 from .plan import StreamPlan
 
-__all__ = ["Supervising", "tell_child"]
+__all__ = ["Supervising"]
 
 FOREIGN_POLL_SECONDS = 0.2
 """How often the store is read for the end of an execution that another runtime has."""
-
-
-def tell_child(ref: Ref[Any], message: Message) -> None:
-    """Tell an execution something, if it is still there: the news of its end may be on its way."""
-    ref.deliver(message)
 
 
 class Supervising(Supervisor):
@@ -117,7 +111,7 @@ class Supervising(Supervisor):
         if entry.ref is None:
             self.spawn_execution(entry, CLAIM)
         else:
-            tell_child(entry.ref, SlotGranted(request=entry.request))
+            entry.ref.deliver(SlotGranted(request=entry.request))
 
     def _open_blocked(self, execution_id: str, *, start_now: bool) -> None:
         opening = self.blocked.pop(execution_id, None)
@@ -174,7 +168,7 @@ class Supervising(Supervisor):
         if self.admission.where(message.execution_id) != "aside":
             return
         if self.admission.readmit(message.execution_id).start_now:
-            tell_child(entry.ref, SlotGranted(request=entry.request))
+            entry.ref.deliver(SlotGranted(request=entry.request))
 
     def execution_ended(self, message: ExecutionEnded) -> None:
         """Its end is committed, or it left without one."""

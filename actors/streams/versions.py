@@ -6,26 +6,22 @@ over what has that owner, and nobody else does.
 
 from __future__ import annotations
 
-from typing import Final
-
 from propolis.messages import ExecutionSpec, ExecutionState, Failure
 
 from ..specs import EntryPoint, OnVersionMismatch
+from ..stores.protocol import VERSION_OWNER
 
 __all__ = ["version_failure", "version_mismatch", "version_owner", "waits_for_version"]
-
-_PREFIX: Final = "@version:"
-"""No runtime's id begins so."""
 
 
 def version_owner(version: str | None) -> str:
     """The owner of what waits for this version."""
-    return _PREFIX + (version or "")
+    return VERSION_OWNER + (version or "")
 
 
 def waits_for_version(owner: str | None) -> bool:
     """Whether what has this owner waits for a version."""
-    return owner is not None and owner.startswith(_PREFIX)
+    return owner is not None and owner.startswith(VERSION_OWNER)
 
 
 def version_mismatch(point: EntryPoint, spec: ExecutionSpec, state: ExecutionState) -> OnVersionMismatch:

@@ -138,7 +138,7 @@ def test_a_stale_epoch_is_refused_and_its_attempt_leaves(file_store: str, gate: 
         gate.wait_for(1)
         context = stream.get_context(execution_id).get(timeout=PATIENCE)
         assert context is not None
-        state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="@another")
+        state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="@version:8")
         write = advance_to(state)
         runtime.sessions_ref.ask(write, timeout=PATIENCE)
         with pytest.raises(StaleWriter, match="epoch 7"):
@@ -225,7 +225,7 @@ def advance_to(state: ExecutionState) -> AdvanceExecution:
 
 def take_over(runtime: Runtime, execution_id: str) -> None:
     """As if another runtime had."""
-    state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="@another")
+    state = ExecutionState(execution_id=execution_id, status="running", epoch=7, attempt=2, owner="@version:8")
     runtime.sessions_ref.ask(advance_to(state), timeout=PATIENCE)
 
 

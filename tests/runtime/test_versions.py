@@ -41,6 +41,11 @@ def outputs(stream: Stream, *ids: str) -> list[Any]:
     return [stream.wait_for_completion(id).get(timeout=PATIENCE).output for id in ids]  # type: ignore[union-attr]
 
 
+def wait_until_parked(stream: Stream, id: str) -> None:
+    """It has been left to its version."""
+    until(lambda: stream.get_context(id).get(timeout=PATIENCE).status == "parked")  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(("version", "policy"), [("2", "run"), (None, "run"), ("1", "park"), ("1", "fail")])
 def test_it_runs_under_its_own_version_or_where_any_will_do(
     file_store: str, gate: Gate, left: tuple[str, str], version: str | None, policy: str
@@ -85,7 +90,7 @@ def test_what_waits_for_its_version_can_be_run_under_another_one(
     begun, _ = left
     with Runtime(file_store) as runtime:
         stream = opened(runtime, gate, "2", "park")
-        until(lambda: stream.get_context(begun).get(timeout=PATIENCE).status == "parked")  # type: ignore[union-attr]
+        wait_until_parked(stream, begun)
         assert begun == runtime.replay(begun).get(timeout=PATIENCE)
         assert ["2"] == outputs(stream, begun)
         with pytest.raises(SessionBusy):
@@ -100,7 +105,7 @@ def test_what_was_replayed_under_another_version_is_of_that_one(
     with Runtime(file_store) as runtime:
         stream = opened(runtime, gate, "2", "park")
         assert ["2"] == outputs(stream, queued)
-        until(lambda: stream.get_context(begun).get(timeout=PATIENCE).status == "parked")  # type: ignore[union-attr]
+        wait_until_parked(stream, begun)
         gate.close()
         runtime.replay(begun).get(timeout=PATIENCE)
         gate.wait_for(3)
@@ -116,7 +121,7 @@ def test_what_waits_for_its_version_can_be_cancelled(file_store: str, gate: Gate
     with Runtime(file_store) as runtime:
         stream = opened(runtime, gate, "2", "park")
         outputs(stream, queued)
-        until(lambda: stream.get_context(begun).get(timeout=PATIENCE).status == "parked")  # type: ignore[union-attr]
+        wait_until_parked(stream, begun)
         assert "cancelled" == stream.cancel_execution(begun).get(timeout=PATIENCE).outcome
         assert "cancelled" == stream.wait_for_completion(begun).get(timeout=PATIENCE).status  # type: ignore[union-attr]
         stats = stream.get_stats().get(timeout=PATIENCE)
