@@ -55,10 +55,10 @@ class Leaving(Replaying):
                 if not self.end_pending(execution_id, CANCELLED_BY_STOP) and entry.ref is not None:
                     reason = CANCELLED_BY_STOP.reason
                     entry.ref.deliver(CancelExecution(execution_id=execution_id, grace=grace, reason=reason))
-            elif entry.ref is None:
-                self.leave_pending(execution_id)
-            else:
+            elif entry.ref is not None:
                 entry.ref.deliver(GiveUp())
+        if not self.books.cancelling:
+            self.leave_pending(*self.pending_ids())
         self._watch_grace(grace)
 
     def _watch_grace(self, seconds: float) -> None:

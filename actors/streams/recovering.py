@@ -364,10 +364,9 @@ class Recovering(Leaving):
 
     def rejoined(self, message: Rejoined) -> None:
         """A peer declared this runtime lost, so it owns nothing any more: let go of all, take back what is free."""
-        for execution_id, entry in list(self.books.live.items()):
-            if entry.ref is None:
-                self.leave_pending(execution_id)
-            else:
+        self.leave_pending(*self.pending_ids())
+        for entry in self.books.live.values():
+            if entry.ref is not None:
                 entry.ref.deliver(GiveUp(now=True))
         if self.mode == "running":
             self._recover()

@@ -221,15 +221,23 @@ class Supervising(Supervisor):
             else:
                 reply.offer_error(RuntimeStopped(what=f"Stream {self.stream_id!r}"))
 
-    def leave_pending(self, execution_id: str) -> None:
-        """Let go of an execution that has not begun; the store keeps it."""
-        entry = self.books.live.pop(execution_id, None)
-        if entry is not None:
-            self.admission.withdraw(execution_id)
+    def pending_ids(self) -> tuple[str, ...]:
+        """Those under way that have not begun here: they have no actor."""
+        return tuple(execution_id for execution_id, entry in self.books.live.items() if entry.ref is None)
+
+    def leave_pending(self, *execution_ids: str) -> None:
+        """Let go of executions that have not begun; the store keeps them. Who comes in for them begins after that."""
+        freed: list[Freed] = []
+        for execution_id in execution_ids:
+            if (entry := self.books.live.pop(execution_id, None)) is None:
+                continue
+            freed.append(self.admission.withdraw(execution_id))
             self._left(entry)
             spec = entry.spec
             if spec.origin != "fresh":  # or nobody behind it would have a turn on the session
                 self.plan.sessions.deliver(LeaveTurn(session_id=spec.session_id, execution_id=execution_id))
+        for room in freed:
+            self.make_room(room)
 
     def look_at_end(self) -> None:
         """Whether a stop or a drain is through."""

@@ -98,6 +98,11 @@ def test_a_stream_that_crashes_over_its_takeover_after_a_lost_lease_knows_whom_i
     explore(10_110, faults=TROUBLE[1], operations=length_of(10_110))
 
 
+def test_who_waits_for_room_comes_in_for_those_that_are_let_go_of_after_a_lost_lease() -> None:
+    """It got its place, and its row was not written: the room was nobody's, and its caller waited for ever."""
+    explore(12_250, faults=TROUBLE[0], operations=length_of(12_250))
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""
