@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["ROOT", "is_gone", "unmeasured"]
+__all__ = ["ROOT", "is_gone", "marked", "unmeasured"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,3 +24,16 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
+
+
+def marked(mark: str) -> set[int]:
+    """Every process whose environment, when it began or when its ancestor that was no fork did, had this in it."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                if mark.encode() in (folder / "environ").read_bytes() and not is_gone(int(folder.name)):
+                    found.add(int(folder.name))
+            except OSError:
+                continue
+    return found

@@ -75,7 +75,8 @@ def leaves_children(ctx: Any, gate: str) -> str:
     if pid == 0:
         threading.Event().wait()
     other = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"])
-    Path(gate).write_text(f"{pid} {other.pid}")
+    Path(f"{gate}.new").write_text(f"{pid} {other.pid}")
+    Path(f"{gate}.new").rename(gate)  # whoever sees it sees all of it, also when this is killed in between
     return "done"
 
 

@@ -6,7 +6,7 @@ import signal
 
 from propolis.messages import Failure, Payload
 
-__all__ = ["death", "imports_failure", "memory_failure"]
+__all__ = ["death", "imports_failure", "memory_failure", "overdue_failure"]
 
 MEGABYTE = 1024 * 1024
 
@@ -33,6 +33,17 @@ def memory_failure(rss: int, limit: int) -> Failure:
         message=f"its worker process took {rss >> 20} MB of memory, and the limit is {limit >> 20} MB",
         code="out_of_memory",
         details=Payload.of({"rss_bytes": rss, "limit_bytes": limit}),
+    )
+
+
+def overdue_failure(seconds: float) -> Failure:
+    """Of a worker that was to be forked, and has not said within so many seconds that it is ready."""
+    return Failure(
+        kind="WorkerDied",
+        message=f"a worker was not ready {seconds:g} s after its template was to fork it; it may hang at a lock that a "
+        'thread of the template held at the fork. If importing its executors starts threads, use start_method="spawn".',
+        code="worker_not_started",
+        retryable=True,
     )
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "end_with_children",
     "has_children",
     "kill_family",
+    "kill_group",
 ]
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -50,12 +51,21 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def kill_family(pid: int) -> None:
-    """Kill a worker, its process group, and what has left that. Raises OSError when there is no such group."""
+    """Kill a worker that nobody has waited for, its process group, and what has left that.
+
+    It may have left the group itself, or lead none yet.
+    """
     others = below(pid)
-    os.killpg(pid, signal.SIGKILL)
-    for other in others:
+    for other in (pid, *others):
         with contextlib.suppress(OSError):
             os.kill(other, signal.SIGKILL)
+    kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group of one that has ended, or is about to."""
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def end_children() -> None:

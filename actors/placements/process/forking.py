@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from propolis.messages import ForkWorker, MessageError, PrepareWorker, WorkerExited, WorkerForked, WorkerReady, decode
 
 from .channel import Channel, Ends, line_ends
+from .family import kill_group
 from .frames import encoded
 from .starting import boot_line, command
 
@@ -19,11 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Forked", "Template"]
 
+CLOSE_SECONDS = 2.0
+"""What a template is given to end everybody below it, and itself."""
+
 
 class Forked(Protocol):
     """Who wants to be forked."""
 
     number: int
+
+    def is_being_forked(self) -> None:
+        """The template was asked for it."""
+        ...
 
     def has_forked(self, pid: int) -> None:
         """Its process is there."""
@@ -75,6 +83,7 @@ class Template:
         wanted, self._wanted = self._wanted, []
         for worker, ends in wanted:
             self._forking[worker.number] = worker
+            worker.is_being_forked()
             fds = (ends.line.fileno(), ends.stdout, ends.stderr)
             if not self._channel.send_with_fds(encoded(ForkWorker(number=worker.number)), fds):
                 self.kill()
@@ -107,11 +116,12 @@ class Template:
                 self._children.pop(message.pid).has_exited(message.returncode)
 
     def kill(self) -> None:
-        """End it; its workers end with it."""
-        with contextlib.suppress(OSError):
-            self._process.send_signal(signal.SIGKILL)
+        """End it, with whom it is forking that moment; its workers end with it."""
+        if self.alive:  # nobody has waited for it, so the number is its own
+            kill_group(self._process.pid)
 
     def _ended(self) -> None:
+        self.kill()  # who was being forked is still in its group, and would hear of no end if it hangs
         self.alive = False
         self._process.wait()
         with contextlib.suppress(MessageError):
@@ -120,6 +130,8 @@ class Template:
         self._channel.close()
         self._io.let_go(self._process.pid)
         self.forget_wanted()
+        for pid in self._children:  # they are killed by the kernel; what they have started is not
+            kill_group(pid)
         for worker in [*self._forking.values(), *self._children.values()]:
             worker.has_exited(-signal.SIGKILL)
         self._gone()
@@ -127,5 +139,7 @@ class Template:
     def close(self) -> None:
         """It is not needed any more: the end of its line is its end; one that still imports would not hear that."""
         self._channel.close()
-        if not self._ready:
+        if self._ready:
+            self._io.later_in_truth(CLOSE_SECONDS, self.kill)
+        else:
             self.kill()

@@ -70,6 +70,11 @@ class WorkersThread:
         assert self.loop is not None
         return self.host.call_later(self.loop, seconds, call)
 
+    def later_in_truth(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """The same in real seconds on every host: processes are real, too. On the thread."""
+        assert self.loop is not None
+        return self.host.watch_later(self.loop, seconds, call)
+
     def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
         """Run a function, once, when a process has ended, before anybody waits for it if it can be. On the thread."""
         if hasattr(os, "pidfd_open"):
@@ -116,7 +121,7 @@ class WorkersThread:
         if self._keeper is None:
             try:
                 self._keeper = self.host.spawn_process(
-                    [sys.executable, "-I", "-S", "-c", KEEPER],
+                    [sys.executable, "-I", "-S", "-c", KEEPER, str(os.getpid())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -255,12 +255,10 @@ class Pool:
     @staticmethod
     def _tell_death(attempt: ProcessAttempt, failure: Failure) -> None:
         attempt.forget_timers()
-        epoch = attempt.begin.epoch
-        ended = (
-            AttemptEnded(epoch=epoch, how="cancelled")
-            if attempt.cancelled
-            else AttemptEnded(epoch=epoch, how="failed", failure=failure)
-        )
+        if attempt.cancelled:
+            ended = AttemptEnded(epoch=attempt.begin.epoch, how="cancelled")
+        else:
+            ended = AttemptEnded(epoch=attempt.begin.epoch, how="failed", failure=failure)
         attempt.ref.deliver(ended)
 
     # -- how many ----------------------------------------------------------------------------------------------------
@@ -390,10 +388,12 @@ class Pool:
             self._template.forget_wanted()
 
     def kill_all(self) -> None:
-        """End every worker at once. Any thread."""
+        """End every worker at once, with their template. Any thread."""
         with self._lock:
             for worker in self._workers:
                 worker.kill()
+            if self._template is not None:
+                self.io.post(self._template.kill)
 
     def wait(self, timeout: float) -> bool:
         """Whether they are all gone, after at most so many seconds."""

@@ -30,8 +30,9 @@ from propolis.messages import (
 )
 
 from ...core import Reply, waking_together
+from ...host import Timer
 from .channel import Channel, open_ends
-from .deaths import memory_failure
+from .deaths import memory_failure, overdue_failure
 from .family import kill_family
 from .frames import encoded, frame
 from .output import Lines
@@ -52,6 +53,8 @@ LOST_SECONDS = 1.0
 """What a worker that has closed its line is given to end by itself, and so to say why."""
 STOP_SECONDS = 2.0
 """What a worker that was told to stop is given."""
+FORK_SECONDS = 30.0
+"""What a template is given to fork a worker, and that to be ready: all is imported, so it takes milliseconds."""
 DRAIN_BYTES = 1024 * 1024
 
 
@@ -79,6 +82,8 @@ class Worker:
         self._pipes: dict[int, Lines] = {}
         self._killing = threading.Lock()
         self._doomed = self._ending = self._buried = False
+        self._template: Template | None = None
+        self._hello: Timer | None = None
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
@@ -96,6 +101,7 @@ class Worker:
             self._io.watch(fd, partial(self._read_output, fd))
         if template is not None:
             self.known.update(template.known)
+            self._template = template
             template.fork(self, ends)
             return
         try:
@@ -119,9 +125,26 @@ class Worker:
         self.verdict = Failure.of(error, code="worker_not_started", retryable=True)
         self._bury(None)
 
+    def is_being_forked(self) -> None:
+        """The template was asked for it. It may hang from its first moment, at a lock that was held at the fork."""
+        self._hello = self._io.later_in_truth(FORK_SECONDS, self._is_overdue)
+
+    def _is_overdue(self) -> None:
+        failure = overdue_failure(FORK_SECONDS)
+        if self.pid is None and self._template is not None:  # which hangs, or is stopped
+            self.verdict = self.verdict or failure
+            self._template.kill()
+        else:
+            self.kill(verdict=failure)
+
+    def _has_said_hello(self) -> None:
+        if self._hello is not None:
+            self._hello.cancel()
+
     def has_forked(self, pid: int) -> None:
         """Its process is there."""
-        self.pid = pid
+        with self._killing:
+            self.pid = pid
         self._io.keep(pid)
         if self._doomed:
             self.kill()
@@ -157,10 +180,10 @@ class Worker:
             if self.pid is None:
                 self._doomed = True
                 return
-            with contextlib.suppress(OSError):
-                if number == signal.SIGKILL:
-                    kill_family(self.pid)
-                else:
+            if number == signal.SIGKILL:
+                kill_family(self.pid)
+            else:
+                with contextlib.suppress(OSError):
                     os.kill(self.pid, number)
 
     def stop(self) -> None:
@@ -192,6 +215,7 @@ class Worker:
             case WorkerReady() | WorkerIdle() if self._ending:
                 return
             case WorkerReady() if self.state == "starting":
+                self._has_said_hello()
                 self.pool.is_ready(self)
             case WorkerIdle() if self.state == "busy" and self.attempt is None:
                 self.pool.is_idle(self, dirty=message.dirty)
@@ -272,7 +296,8 @@ class Worker:
         if self._buried:
             return
         self._ending = True
-        self.kill()  # its group: while nobody has waited for it, the number is its own
+        if self._process is not None:  # else its template has done so
+            self.kill()  # its group: while nobody has waited for it, the number is its own
         assert self._channel is not None
         with contextlib.suppress(MessageError):
             for number, body in self._channel.rest():
@@ -281,6 +306,7 @@ class Worker:
         self._bury(returncode if self._process is None else self._process.wait())
 
     def _bury(self, returncode: int | None) -> None:
+        self._has_said_hello()
         with self._killing:
             self._buried = True
         if self._channel is not None:

@@ -1,0 +1,26 @@
+"""A module that leaves whoever forks its template at a lock that nobody lets go of: the child, or the template, too."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+from typing import Any
+
+_lock = threading.Lock()
+_lock.acquire()
+
+
+def _hang(who: str) -> None:
+    """PROPOLIS_TEST_HANGS says who: "child" or "parent", each with its probability ("child=0.5 parent=0.1")."""
+    hanging = dict(word.split("=") for word in os.environ.get("PROPOLIS_TEST_HANGS", "").split())
+    if "propolis.actors.placements.process.template" in sys.modules and random.random() < float(hanging.get(who, 0)):
+        _lock.acquire()
+
+
+os.register_at_fork(after_in_child=lambda: _hang("child"), after_in_parent=lambda: _hang("parent"))
+
+
+def work(ctx: Any, data: Any) -> Any:
+    return data
