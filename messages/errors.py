@@ -267,8 +267,8 @@ class SessionNotFound(PropolisError, LookupError):
 
     def __str__(self) -> str:
         if self.checkpoint_id is not None:
-            return f"Session {self.session_id!r} has no checkpoint {self.checkpoint_id!r}. See session().checkpoint_id."
-        return f"There is no session {self.session_id!r} in this store. Leave session_id out to open a new one."
+            return f"Session {self.session_id!r} has no checkpoint {self.checkpoint_id!r}. See runtime.checkpoints()."
+        return f"There is no session {self.session_id!r} in this store. execute() without session_id opens one."
 
 
 @dataclass(eq=False, kw_only=True)
@@ -276,10 +276,7 @@ class SessionBusy(PropolisError):
     """The session is in a state, or in use, such that this call cannot have it now."""
 
     retryable: ClassVar[bool] = True
-    sentence = (
-        "Session {session_id!r} cannot be used for this now: {reason}. "
-        "Wait until its execution has ended, or choose another session_policy."
-    )
+    sentence = "Session {session_id!r} cannot be used for this now: {reason}."
     session_id: str
     reason: str
 
@@ -338,7 +335,7 @@ class StoreUnavailable(PropolisError):
     """The store cannot be written or read now."""
 
     retryable: ClassVar[bool] = True
-    sentence = "The store {store} cannot be used now: {reason}. Nothing acknowledged is lost; it is retried."
+    sentence = "The store {store} cannot be used now: {reason}. Nothing acknowledged is lost; call again later."
     store: str
     reason: str
 

@@ -77,4 +77,4 @@ def one_of(what: str, value: Any, words: Iterable[str]) -> Any:
 
 
 def _refused(what: str, value: Any, wanted: str) -> InvalidInput:
-    return InvalidInput(what=what, reason=f"{value!r:.200} is no {wanted}", remedy=f"Pass a {wanted}.")
+    return InvalidInput(what=what, reason=f"{value!r:.200} is no {wanted}", remedy="Pass one.")

@@ -84,9 +84,11 @@ _FAULTS: Final = {
 def tell_fault(error: BaseException) -> tuple[Fault, str]:
     """The kind of an exception, by SQLite's own error code and never by its text; and a reason for people."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(cause, (OverflowError, UnicodeError)):  # raised by the driver before SQLite sees the value
+    if isinstance(cause, (OverflowError, UnicodeEncodeError)):  # raised by the driver before SQLite sees the value
         return Fault.VALUE, str(cause)
     code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(cause, UnicodeDecodeError) or (code is None and isinstance(cause, sqlite3.OperationalError)):
+        return Fault.CORRUPT, "what is read from it is no text"  # by the driver too, of a value, or of SQLite's words
     if code is None:
         return Fault.BUG, str(cause)
     name = getattr(cause, "sqlite_errorname", "")

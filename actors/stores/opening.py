@@ -87,7 +87,11 @@ def _join(batch: Batch, write: OpenExecution) -> Opened:
     row = _session(batch, write)
     policy = write.session_policy
     if row["held"] and policy == "reject":
-        raise SessionBusy(session_id=row["session_id"], reason=f"execution {row['holder']!r} has it and has not ended")
+        raise SessionBusy(
+            session_id=row["session_id"],
+            reason=f"execution {row['holder']!r} has it and has not ended; wait for it, or let executions queue for "
+            'their session, with EntryPoint(session_policy="queue")',
+        )
     if (row["held"] or write.wait_turn) and policy == "queue":
         # Its turn is still to come, and so is what it puts on the memory: the holder goes on with the memory it has.
         return _insert(batch, write, None, waits=True)
@@ -108,10 +112,12 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
         raise SessionBusy(
             session_id=session_id,
             reason=f"its execution {row['owner_execution_id']!r} is still active, and only what has ended can be "
-            "resumed",
+            "resumed; wait for it",
         )
     if row["held"]:
-        raise SessionBusy(session_id=session_id, reason=f"execution {row['holder']!r} has it and has not ended")
+        raise SessionBusy(
+            session_id=session_id, reason=f"execution {row['holder']!r} has it and has not ended; wait for it"
+        )
     start = _find_start(batch, write, row)
     if row["owner_status"] == "completed" and write.checkpoint_id is None:
         raise SessionBusy(session_id=session_id, reason="it is completed; name a checkpoint_id to go on from there")

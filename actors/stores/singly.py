@@ -189,7 +189,9 @@ def _delete(batch: Batch, write: DeleteSession) -> bool:
     unfinished = select(executions.c.execution_id).where(its, UNFINISHED).limit(1)
     busy = connection.scalar(unfinished)
     if busy is not None:
-        raise SessionBusy(session_id=session_id, reason=f"its execution {busy!r} has not ended")
+        raise SessionBusy(
+            session_id=session_id, reason=f"its execution {busy!r} has not ended; wait for it, or cancel it"
+        )
     found = connection.execute(select(executions.c.execution_id, executions.c.first_seq).where(its)).all()
     ids = [execution_id for execution_id, _ in found]
     if found:

@@ -260,13 +260,14 @@ class Accepting(Supervising):
             events=STARTED if started_at is not None else () if start_now else QUEUED,
         )
 
-        self.request(self.plan.sessions, request, partial(self._opened, opening), partial(self._not_opened, opening))
+        self.request(self.plan.sessions, request, partial(self._opened, opening), partial(self.not_opened, opening))
 
     def _opened(self, opening: Opening, opened: Opened | None) -> None:
         entry, reply = opening.entry, opening.reply
         execution_id = entry.spec.execution_id
         self.host.reach("accept.committed")
-        self.books.opening.pop(execution_id, None)
+        if self.books.opening.pop(execution_id, None) is None:
+            return  # a stop has given it up
         if opened is not None and opened.duplicate:
             self._abandon_trial(entry)
             self.make_room(self.admission.withdraw(execution_id))
@@ -315,9 +316,11 @@ class Accepting(Supervising):
             ids = {"execution_id": opened.execution_id, "session_id": opened.session_id}
             reply.set(Accepted(**ids, duplicate=opened.duplicate))
 
-    def _not_opened(self, opening: Opening, error: BaseException) -> None:
+    def not_opened(self, opening: Opening, error: BaseException) -> None:
+        """The store has refused it, or a stop waits for that no longer: tell whoever asked."""
         entry = opening.entry
-        self.books.opening.pop(entry.spec.execution_id, None)
+        if self.books.opening.pop(entry.spec.execution_id, None) is None:
+            return
         if isinstance(error, SessionBusy) and error.reason == "id_taken" and entry.spec.origin in ("fresh", "fork"):
             drawn = self.host.new_session_id()
             freed = self.admission.withdraw(entry.spec.execution_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from propolis.messages import (
@@ -10,6 +11,7 @@ from propolis.messages import (
     DrainStream,
     GiveUp,
     ReleaseExecutions,
+    RuntimeStopped,
     StopStream,
     StreamEnded,
     StreamNotRunning,
@@ -24,7 +26,7 @@ from .replaying import Replaying
 __all__ = ["Leaving"]
 
 LAST_WORDS_SECONDS = 5.0
-"""How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
+"""How long, after the grace of a stop, the end of a cancelled straggler, or a new execution, may take to be committed."""
 
 
 class Leaving(Replaying):
@@ -61,8 +63,8 @@ class Leaving(Replaying):
             self.leave_pending(*self.pending_ids())
         self._watch_grace(grace)
 
-    def _watch_grace(self, seconds: float) -> None:
-        alarm = wake(self, self.plan.wakeups, WakeMe(after=seconds), self._grace_is_over)
+    def _watch_grace(self, seconds: float, *, last: bool = False) -> None:
+        alarm = wake(self, self.plan.wakeups, WakeMe(after=seconds), partial(self._grace_is_over, last=last))
         self.kept("graces", list[Reply[Any]]).append(alarm)
 
     def _turn_away(self) -> None:
@@ -73,7 +75,7 @@ class Leaving(Replaying):
             if opening.reply is not None:
                 opening.reply.offer_error(StreamNotRunning(stream_id=self.stream_id))
 
-    def _grace_is_over(self) -> None:
+    def _grace_is_over(self, *, last: bool) -> None:
         if self.mode != "stopping":
             return
         stragglers = tuple(name for name in self.children() if name in self.books.live)
@@ -81,8 +83,11 @@ class Leaving(Replaying):
             self.children()[name].deliver(GiveUp(now=True))
         named = self.kept("stragglers", list[str])
         named.extend(name for name in stragglers if name not in named)
-        if stragglers:  # a store that takes no writes must not hold up a cancelled straggler's leaving for ever
-            self._watch_grace(LAST_WORDS_SECONDS)
+        if last:  # a row that lands yet is released right behind, or taken over from this runtime
+            for opening in list(self.books.opening.values()):
+                self.not_opened(opening, RuntimeStopped(what=f"Stream {self.stream_id!r}"))
+        if stragglers or self.books.opening:  # a store that takes no writes must not hold up a stop for ever
+            self._watch_grace(LAST_WORDS_SECONDS, last=True)
 
     def drain(self, message: DrainStream) -> object:
         """Admit nothing new, finish what was admitted."""

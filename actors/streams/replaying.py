@@ -76,7 +76,8 @@ class Replaying(Accepting):
             self.look_at_end()
 
         def reopened(_: Any) -> None:
-            self.books.opening.pop(state.execution_id, None)
+            if self.books.opening.pop(state.execution_id, None) is None:
+                return  # a stop has given it up
             self.books.results.forget(state.execution_id)
             self._take_in(entry)
             if reply is not None:

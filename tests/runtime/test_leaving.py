@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from propolis import Runtime, RuntimeConfig, Stream
+from propolis.actors import root
+from propolis.actors.streams import leaving
 from propolis.messages import AppendEvents, RuntimeStopped, StreamNotRunning
 from propolis.testing import FailingStore
 
@@ -23,6 +25,10 @@ def held_stream(runtime: Runtime, placement: str, gate: Gate, **fields: Any) -> 
         return data
 
     return runtime.open_stream(point(placement, **fields), executor_for(placement, held)).get(timeout=PATIENCE)
+
+
+async def noted(ctx: Any, data: Any) -> Any:
+    return data
 
 
 def test_a_stopped_stream_keeps_its_work_and_goes_on_with_it_after_a_start(
@@ -114,6 +120,33 @@ def test_a_stop_waits_for_the_row_that_is_on_its_way_into_the_store(file_store: 
         statuses = {row.status for row in runtime.executions().get(timeout=PATIENCE)}
         assert statuses <= {"completed", "cancelled"}
         assert ("cancelled" in statuses) is cancel
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_stop_ends_though_the_store_takes_nothing(monkeypatch: pytest.MonkeyPatch, *, whole: bool) -> None:
+    """Who waits for a row is told; one that lands after all belongs to nobody, and is done by the next start."""
+    monkeypatch.setattr(leaving, "LAST_WORDS_SECONDS", 0.05)
+    monkeypatch.setattr(root, "FLUSH_SECONDS", 0.05)
+    failing = FailingStore()
+    with Runtime(failing.open) as runtime:
+        stream = runtime.open_stream(point("asyncio"), executor_for("asyncio", noted)).get(timeout=PATIENCE)
+        runtime.sessions_ref.ask(AppendEvents(events=()), timeout=PATIENCE)
+        with failing.hold_commit() as held:
+            accepting = stream.execute(1)
+            held.wait_reached()
+            stopping = runtime.stop(grace=0.0) if whole else stream.stop(grace=0.0)
+            with pytest.raises(RuntimeStopped):
+                accepting.get(timeout=PATIENCE)
+            if not whole:
+                assert () == stopping.get(timeout=PATIENCE).stragglers
+            held.release()
+            stopping.get(timeout=PATIENCE)
+        if not whole:
+            until(lambda: [row.status for row in runtime.executions().get(timeout=PATIENCE)])
+            stats = stream.get_stats().get(timeout=PATIENCE)
+            assert (0, stats.max_concurrent) == (stats.total_executions, stats.available_slots)
+            stream.start().get(timeout=PATIENCE)
+            until(lambda: ["completed"] == [row.status for row in runtime.executions().get(timeout=PATIENCE)])
 
 
 def test_a_stop_is_not_through_before_the_row_that_is_on_its_way() -> None:

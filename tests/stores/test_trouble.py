@@ -180,6 +180,27 @@ def test_a_damaged_store_is_corrupt_when_the_damage_is_read(path: Path, store: S
         read_damaged()
 
 
+@pytest.mark.parametrize("words", [b"execution_started", b"goals"])
+def test_text_that_is_none_any_more_is_damage(path: Path, words: bytes) -> None:
+    """In a row, and in the schema: the driver has no code of SQLite's for that."""
+    store = open_store(f"sqlite:///{path}", host=StillHost())
+    Client(store).commit(opening("e0", started=False, events=1))
+    store.close()
+    data = path.read_bytes()
+    assert words in data
+    path.write_bytes(data.replace(words, words[:-1] + b"\xff"))
+
+    def read_damaged() -> None:
+        damaged = open_store(f"sqlite:///{path}", host=StillHost())
+        try:
+            damaged.events_after(0, EventFilter())
+        finally:
+            damaged.close()
+
+    with pytest.raises(StoreCorrupt, match="no text"):
+        read_damaged()
+
+
 # --- reading only ---
 
 
