@@ -26,7 +26,7 @@ from .replaying import Replaying
 __all__ = ["Leaving"]
 
 LAST_WORDS_SECONDS = 5.0
-"""How long, after the grace of a stop, the end of a cancelled straggler, or a new execution, may take to be committed."""
+"""How long, after the grace of a stop, what is new, or the end of a cancelled straggler, may take to be committed."""
 
 
 class Leaving(Replaying):

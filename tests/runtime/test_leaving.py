@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from propolis.actors.streams import leaving
 
 from propolis import Runtime, RuntimeConfig, Stream
 from propolis.actors import root
-from propolis.actors.streams import leaving
 from propolis.messages import AppendEvents, RuntimeStopped, StreamNotRunning
 from propolis.testing import FailingStore
 
