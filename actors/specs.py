@@ -196,7 +196,9 @@ class EntryPoint(Validated):
     result_retention_ttl: Seconds | None = None
     """How long a result is kept in memory."""
     session_policy: SessionPolicy = "queue"
-    """What becomes of an execution whose session is in use."""
+    """What becomes of an execution that joins a session in use: `queue` waits for its turn, `reject` is refused,
+    `parallel` runs beside the others, whoever has the session then: it begins with the memory as it is, and changes in
+    it the keys that it has written or deleted (of one that several have changed the last one wins)."""
     checkpoint: _Checkpoint = True
     """Keep checkpoints, so that a re-run starts from the last one, and a resume from any; which ones, and for how long.
     False keeps none."""

@@ -74,6 +74,8 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
 
     traceparent: str | None = None
     """The trace that it is part of (W3C), and the span there that it hangs below; None: nothing is traced."""
+    beside: bool = False
+    """A join whose entry point has the policy `parallel`: it runs beside whoever has its session, and never has it."""
 
     @property
     def run_id(self) -> str:

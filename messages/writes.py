@@ -96,13 +96,17 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
 
 
 class Advanced(Message, tag="write.advanced.v1"):
-    """The change is committed. `memory` is the session's, when the write claimed the session."""
+    """The change is committed. When it claimed the session, `memory` is what the execution begins with: the session's,
+    or, once it has begun, what it has saved last.
+    """
 
     execution_id: str
     first_seq: int | None = None
     memory: Payload | None = None
     claimed: bool = True
     """False: the session is held by another execution; nothing was written. Ask again when it has ended."""
+    node: str | None = None
+    """Where the checkpoint was made that the memory is of."""
 
 
 class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
@@ -121,7 +125,7 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     correlation_id: str
     graph_id: str | None = None
     claim: bool = False
-    """Take the session for this execution, in the same transaction."""
+    """Take the session for this execution, in the same transaction, and say what it begins with."""
     memory: Payload | None = None
     progress: Payload | None = None
     checkpoint: Checkpoint | None = None
@@ -139,6 +143,10 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     """Rows of the execution's inbox that this is the effect of: they go in the same transaction."""
     new_spec: ExecutionSpec | None = None
     """What the execution is from now on: one that is replayed is of another version of the user's code."""
+    beside: bool = False
+    """It does not have the session: of its memory only what it has changed goes into the session's, and neither its
+    checkpoint nor its progress become the session's.
+    """
 
     @property
     def event_origin(self) -> EventOrigin:

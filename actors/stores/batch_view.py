@@ -134,8 +134,9 @@ _KINDS: Final = {
         ON CONFLICT (session_id) DO UPDATE SET revision = revision + 1, updated_at = excluded.updated_at,
             progress = coalesce(excluded.progress, progress),
             memory = iif(excluded.memory IS NULL AND excluded.checkpoint_at IS NULL, memory, excluded.memory),
-            {", ".join(f"{name} = iif(excluded.checkpoint_at IS NULL, {name}, excluded.{name})" for name in _PINNED)};
-        SELECT RAISE(ABORT, 'no such session') WHERE changes() = 0;
+            {", ".join(f"{name} = iif(excluded.checkpoint_at IS NULL, {name}, excluded.{name})" for name in _PINNED)}
+        WHERE shared IS NULL;
+        SELECT RAISE(ABORT, 'no such session, or one that others write too') WHERE changes() = 0;
         INSERT INTO checkpoints (run, ordinal, execution_id, node, at, memory)
         SELECT :run, :ordinal, :checkpoint_execution_id, :checkpoint_node?, :checkpoint_at, :checkpoint_memory
         WHERE :run? IS NOT NULL

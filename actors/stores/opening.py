@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, select, update
 
 from propolis.messages import (
     Checkpoint,
@@ -18,13 +18,14 @@ from propolis.messages import (
 )
 
 from .batch import Batch, first_session_row, initial_state
+from .holding import Start, find_session_to_take, keep_start, pinned, start_of_owner
 from .protocol import Committed
 from .rows import execution_row, memory_in, overlaid, spec_of
-from .schema import checkpoints, executions, sessions
-from .statements import GIVE_ROW, INSERT_EXECUTIONS, INSERT_SESSIONS, SESSION_TO_TAKE, of_session
+from .schema import executions, sessions
+from .statements import INSERT_EXECUTIONS, INSERT_SESSIONS, of_session
 from .stepping import PUT_CHECKPOINTS, branch, find_checkpoint, runs_of
 
-__all__ = ["find_session_to_take", "open_execution", "same_as"]
+__all__ = ["open_execution", "same_as"]
 
 
 def open_execution(batch: Batch, write: OpenExecution) -> Opened | Committed:
@@ -98,16 +99,19 @@ def _join(batch: Batch, write: OpenExecution) -> Opened:
     before = memory_in(row)
     memory = overlaid(before, write.memory)
     changes: dict[str, Any] = {} if memory == before else {"memory": memory}
-    if policy != "parallel":
-        own = write.spec.execution_id
-        changes |= {"holder": own, "start_execution_id": own, "start_memory": memory}
+    own = write.spec.execution_id
+    if policy == "parallel":
+        changes |= {"shared": 1} if changes else {}
+        keep_start(batch, own, memory)
+    else:
+        changes |= {"holder": own, "start_execution_id": own, "start_memory": memory, "shared": None}
     _change(batch, row, changes)
     return _insert(batch, write, Payload(memory))
 
 
 def _resume(batch: Batch, write: OpenExecution) -> Opened:
-    row = _session(batch, write)
-    session_id, own = row["session_id"], write.spec.execution_id
+    row, spec = _session(batch, write), write.spec
+    session_id, own = row["session_id"], spec.execution_id
     if row["owner_ended"] is not None and not row["owner_ended"]:
         raise SessionBusy(
             session_id=session_id,
@@ -121,69 +125,46 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
     start = _find_start(batch, write, row)
     if row["owner_status"] == "completed" and write.checkpoint_id is None:
         raise SessionBusy(session_id=session_id, reason="it is completed; name a checkpoint_id to go on from there")
-    memory = overlaid(start.memory, write.memory)
-    changes: dict[str, Any] = {
-        "owner_execution_id": own,
-        "holder": own,
-        "memory": memory,
-        "start_execution_id": own,
-        "start_memory": memory,
-    }
-    if write.spec.run is None:
-        _begin_run(batch, write, start, memory)
-        # What a re-run of it begins with is this, and no longer the checkpoint that the session had.
-        changes |= {
-            "checkpoint_execution_id": own,
-            "checkpoint_id": Checkpoint.id_of(own, start.ordinal) if start.ordinal else row["checkpoint_id"],
-            "checkpoint_node": start.node,
-            "checkpoint_at": batch.now,
-            "checkpoint_memory": memory,
-        }
-    _change(batch, row, changes)
-    return _insert(batch, write, Payload(memory), node=start.node)
+    start = start._replace(memory=overlaid(start.memory, write.memory))
+    taken = {"owner_execution_id": own, "holder": own, "memory": start.memory, "shared": None}
+    if spec.run is None:
+        start = _begin_run(batch, start, own)
+    began = {"start_execution_id": own, "start_memory": start.memory}
+    _change(batch, row, taken | began | pinned(batch, row, own, start))
+    return _insert(batch, write, Payload(start.memory), node=start.node)
 
 
-class _Start(NamedTuple):
-    """Where a run begins that does not begin at the beginning: at a checkpoint of another one (0: its start)."""
-
-    run: str
-    ordinal: int
-    node: str | None
-    memory: bytes
-
-
-def _find_start(batch: Batch, write: OpenExecution, row: RowMapping) -> _Start:
-    """The checkpoint that is named, or the last one. Raises SessionNotFound."""
-    connection, session_id = batch.connection, row["session_id"]
-    if write.checkpoint_id is not None and write.checkpoint_id != row["checkpoint_id"]:
-        named = find_checkpoint(connection, runs_of(of_session(session_id)), write.checkpoint_id)
-        if named is None:
+def _find_start(batch: Batch, write: OpenExecution, row: RowMapping) -> Start:
+    """The checkpoint that is named, or where its owner stands. Raises SessionNotFound."""
+    if write.checkpoint_id is not None:
+        session_id = row["session_id"]
+        named = find_checkpoint(batch.connection, runs_of(of_session(session_id)), write.checkpoint_id)
+        if named is not None:
+            return Start(named.run or named.execution_id, named.ordinal, named.node, named.memory.data)
+        if write.checkpoint_id != row["checkpoint_id"]:
             raise SessionNotFound(session_id=session_id, checkpoint_id=write.checkpoint_id)
-        return _Start(named.run or named.execution_id, named.ordinal, named.node, named.memory.data)
-    owner = select(executions.c.spec).where(executions.c.execution_id == row["owner_execution_id"])
-    run = spec_of(connection.execute(owner).scalar_one()).run_id
-    last = connection.scalar(select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == run)) or 0
-    return _Start(run, last, row["checkpoint_node"], row["checkpoint_memory"])
+        return start_of_owner(batch.connection, row)._replace(memory=row["checkpoint_memory"])  # a pause before any
+    return start_of_owner(batch.connection, row)
 
 
-def _begin_run(batch: Batch, write: OpenExecution, start: _Start, memory: bytes) -> None:
-    own = write.spec.execution_id
+def _begin_run(batch: Batch, start: Start, own: str) -> Start:
+    """Have a run of its own begin there."""
     branch(batch.connection, start.run, start.ordinal, own)
     if start.ordinal:
-        point = (own, start.ordinal, own, start.node, batch.now, memory)
-        PUT_CHECKPOINTS.run(batch.connection, [point])
+        PUT_CHECKPOINTS.run(batch.connection, [(own, start.ordinal, own, start.node, batch.now, start.memory)])
+    return start._replace(run=own)
 
 
 def _fork(batch: Batch, write: OpenExecution) -> Opened:
     """A session of its own, which begins where another one stood. That one is only read."""
     assert write.source is not None
+    spec = write.spec
     start = _find_start(batch, write, find_session_to_take(batch, write.source))
     memory = Payload(overlaid(start.memory, write.memory))
     opened = _open_fresh(batch, write.model_copy(update={"memory": memory}))
-    _begin_run(batch, write, start, memory.data)
+    start = _begin_run(batch, start._replace(memory=memory.data), spec.execution_id)
     if start.ordinal:
-        _pin(batch, write.spec.session_id, start)
-    spec = write.spec
+        _pin(batch, spec.session_id, start)
     return Opened(
         execution_id=spec.execution_id,
         session_id=spec.session_id,
@@ -193,20 +174,10 @@ def _fork(batch: Batch, write: OpenExecution) -> Opened:
     )
 
 
-def _pin(batch: Batch, session_id: str, start: _Start) -> None:
+def _pin(batch: Batch, session_id: str, start: Start) -> None:
     its = sessions.c.session_id == session_id
     point = {"checkpoint_id": Checkpoint.id_of(session_id, start.ordinal), "checkpoint_node": start.node}
     batch.connection.execute(update(sessions).where(its).values(checkpoint_at=batch.now, **point))
-
-
-def find_session_to_take(batch: Batch, session_id: str) -> RowMapping:
-    """A session with how it is held and owned, which has a row from now on. Raises SessionNotFound."""
-    row = batch.connection.execute(SESSION_TO_TAKE, {"id": session_id}).mappings().one_or_none()
-    if row is None and batch.connection.execute(GIVE_ROW, {"id": session_id}).rowcount:
-        row = batch.connection.execute(SESSION_TO_TAKE, {"id": session_id}).mappings().one_or_none()
-    if row is None:
-        raise SessionNotFound(session_id=session_id)
-    return row
 
 
 def _session(batch: Batch, write: OpenExecution) -> RowMapping:

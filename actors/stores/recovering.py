@@ -48,7 +48,6 @@ def _find(owner: Any) -> Any:
     columns: tuple[Any, ...] = (
         executions.c.id,
         executions.c.execution_id,
-        executions.c.session_id,
         executions.c.spec,
         executions.c.status,
         executions.c.epoch,
@@ -58,9 +57,8 @@ def _find(owner: Any) -> Any:
         executions.c.owner,
         executions.c.started_at,
         _START,
-        sessions.c.owner_execution_id,
         sessions.c.checkpoint_execution_id,
-        sessions.c.checkpoint_id,
+        sessions.c.start_execution_id,
         sessions.c.checkpoint_node,
     )
     return (
@@ -143,7 +141,6 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
     for (
         _,
         own,
-        session_id,
         spec,
         status,
         epoch,
@@ -153,7 +150,6 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
         owner,
         started_at,
         start,
-        session_owner,
         checkpoint_owner,
         _,
         node,
@@ -162,7 +158,6 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
             raise MessageError(reason="invalid_fields", tag=ExecutionState.tag, detail=f"status: {status!r}")
         taken = owner != me
         point = points.get(own)
-        resumes = session_owner == own != session_id  # from the session's checkpoint
         state = _new_state(
             execution_id=own,
             status=status,
@@ -173,7 +168,7 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
             owner=me,
             started_at=from_micros(started_at),
         )
-        its_node = node if resumes or checkpoint_owner == own else None
+        its_node = node if checkpoint_owner == own else None
         recovered.append(
             _new_recovered(
                 encoded_spec=specs.get(own, spec),
@@ -188,11 +183,13 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
 
 
 def _points_beside(batch: Batch, rows: Sequence[Any]) -> dict[str, Any]:
-    """The last checkpoints of executions whose session was at another one's last: they run beside each other."""
+    """The last checkpoints, or starts, of executions of which the row of their session says nothing: they run beside
+    the one that has it.
+    """
     beside = {
         spec_of(row.spec).run_id: row.execution_id
         for row in rows
-        if row.checkpoint_id is not None and row.checkpoint_execution_id != row.execution_id
+        if row.checkpoint_execution_id not in {None, row.execution_id} and row.start_execution_id != row.execution_id
     }
     if not beside:
         return {}

@@ -151,7 +151,7 @@ sessions: Final = Table(
     Column("revision", BIG, nullable=False),
     Column("memory", LargeBinary),  # NULL: that of the checkpoint
     Column("progress", LargeBinary),
-    # What the holder's run began with, where that is no checkpoint (after a join, a resume).
+    # What the holder's run began with, where that is no checkpoint (after a join, a resume, a replay).
     Column("start_execution_id", Text),
     Column("start_memory", LargeBinary),
     # The last checkpoint. At first the start of the session, which has no id.
@@ -160,6 +160,8 @@ sessions: Final = Table(
     Column("checkpoint_node", Text),
     Column("checkpoint_at", BIG),
     Column("checkpoint_memory", LargeBinary, nullable=False),
+    # 1: in the memory is what the holder does not know of, so what it writes is to be merged into that (`merging.py`).
+    Column("shared", Integer),
     sqlite_with_rowid=False,
 )
 
@@ -192,7 +194,8 @@ Index(
 )
 OPEN_WAIT: Final = text("status = 'begun' AND kind <> 'step'")
 
-# The checkpoints of a run by their number, the last one included (which stands in its session's row too).
+# The checkpoints of a run by their number, the last one included (which stands in its session's row too). Number 0 is
+# what a run began with, where no row of a session says that.
 checkpoints: Final = Table(
     "checkpoints",
     metadata,

@@ -28,7 +28,6 @@ from propolis.messages import (
     RecoverExecutions,
     ReleaseExecutions,
     SessionBusy,
-    SessionNotFound,
     StaleWriter,
     StateWritten,
     Write,
@@ -38,14 +37,15 @@ from propolis.messages import (
 from .aiming import leave_goal, move_goal, open_goal
 from .asking import answer_question, check_given_up, gives_up
 from .batch import Batch, advance_row, changes_session, names_another, session_change_row
+from .holding import claim
+from .merging import change_shared
 from .moments import to_micros
-from .opening import find_session_to_take, open_execution
+from .opening import open_execution
 from .posting import clear_inbox, post_to_inbox
 from .protocol import Committed, Outcome
 from .pruning import delete_rows_of
 from .recovering import recover_executions
-from .rows import memory_in, overlaid
-from .schema import UNFINISHED, executions, sessions
+from .schema import UNFINISHED, executions
 from .sharing import SharedKeys, find_recorded
 from .statements import ADVANCE_EXECUTIONS, CHANGE_SESSIONS, CURRENT_EPOCH, of_session
 from .stepping import PUT_CHECKPOINTS, PUT_STEPS, checkpoint_row, forget_steps, prune_checkpoints, step_rows
@@ -77,12 +77,12 @@ def _check_advance(batch: Batch, write: AdvanceExecution) -> None:
 
 def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     execution_id = write.state.execution_id
-    memory = None
+    start = None
     _check_advance(batch, write)
     if write.claim:
         _check_epoch(batch, execution_id, write.expected_epoch)
-        memory = _claim(batch, write)
-        if memory is None:
+        start = claim(batch, write)
+        if start is None:
             return Advanced(execution_id=execution_id, claimed=False)
     first_seq = batch.add_drafts(write)
     if not ADVANCE_EXECUTIONS.run(batch.connection, [advance_row(batch, write)]):
@@ -90,14 +90,20 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     if write.new_spec is not None:
         mine = executions.c.execution_id == execution_id
         batch.connection.execute(update(executions).where(mine).values(spec=encode(write.new_spec)))
-    if changes_session(write) and not CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)]):
-        raise SessionNotFound(session_id=write.session_id)
+    if changes_session(write):
+        _change_session(batch, write)
     if write.inbox:
         clear_inbox(batch.connection, write.inbox)
     _keep_run(batch, write)
-    if not write.claim:
+    if start is None:
         return Committed(first_seq)
-    return Advanced(execution_id=execution_id, first_seq=first_seq, memory=memory)
+    return Advanced(execution_id=execution_id, first_seq=first_seq, memory=Payload(start.memory), node=start.node)
+
+
+def _change_session(batch: Batch, write: AdvanceExecution) -> None:
+    alone = not write.beside and CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)])
+    if not alone:
+        change_shared(batch, write)
 
 
 def _keep_run(batch: Batch, write: AdvanceExecution) -> None:
@@ -113,35 +119,6 @@ def _keep_run(batch: Batch, write: AdvanceExecution) -> None:
         if write.keep_checkpoints is not None:
             before = to_micros(write.drop_checkpoints_before)
             prune_checkpoints(connection, run, point[1], write.keep_checkpoints, before)
-
-
-def _claim(batch: Batch, write: AdvanceExecution) -> Payload | None:
-    """Take the session; its memory, None when another execution has it."""
-    connection, own = batch.connection, write.state.execution_id
-    row = find_session_to_take(batch, write.session_id)
-    memory = memory_in(row)
-    if row["holder"] == own:
-        return Payload(memory)
-    if row["held"]:
-        return None
-    mine = executions.c.execution_id == own
-    overlay = connection.scalar(select(executions.c.overlay).where(mine))
-    memory = overlaid(memory, overlay)
-    if overlay is not None:
-        connection.execute(update(executions).where(mine).values(overlay=None))
-    connection.execute(
-        update(sessions)
-        .where(sessions.c.session_id == write.session_id)
-        .values(
-            holder=own,
-            memory=memory,
-            start_execution_id=own,
-            start_memory=memory,
-            revision=sessions.c.revision + 1,
-            updated_at=batch.now,
-        )
-    )
-    return Payload(memory)
 
 
 def _record(batch: Batch, write: RecordSteps) -> Committed:

@@ -148,7 +148,9 @@ def _change_sessions(v: Subquery) -> Any:
     is_first = and_(first.c.execution_id == v.c.session_id, first.c.session_id == v.c.session_id)
     rows = select(*new.values()).select_from(v.join(first, is_first)).where(true())
     inserted = insert_or_update(sessions).from_select(list(new), rows, include_defaults=False)
-    return inserted.on_conflict_do_update(index_elements=["session_id"], set_=_session_changes(inserted.excluded))
+    changes = _session_changes(inserted.excluded)
+    alone = sessions.c.shared.is_(None)  # else it is to be merged, by itself
+    return inserted.on_conflict_do_update(index_elements=["session_id"], set_=changes, where=alone)
 
 
 def _session_changes(v: Any) -> dict[str, Any]:

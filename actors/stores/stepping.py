@@ -50,6 +50,7 @@ __all__ = [
     "find_checkpoint",
     "find_history",
     "forget_steps",
+    "last_point",
     "list_all_checkpoints",
     "list_checkpoints",
     "prune_checkpoints",
@@ -61,6 +62,7 @@ __all__ = [
 STEP_COLUMNS: Final = tuple(column.name for column in steps.c)
 STEP_CHANGES: Final = ("status", "digest", "due_at", "about", "value", "failure", "inherited", "at")
 _ALL: Final = (1 << 63) - 1
+_COUNTED: Final = checkpoints.c.ordinal > literal_column("0")
 _CHECKPOINT_COLUMNS: Final = tuple(column.name for column in checkpoints.c)
 
 
@@ -133,6 +135,9 @@ def forget_steps(connection: Connection, run: str, keys: Iterable[tuple[int, str
 
 # Made once: every execution that runs again asks them.
 _STEPS_OF_RUN: Final = select(steps).where(steps.c.run == bindparam("run"))
+_LAST_POINT: Final = (
+    select(checkpoints).where(checkpoints.c.run == bindparam("run")).order_by(checkpoints.c.ordinal.desc()).limit(1)
+)
 _LAST_OF_RUN: Final = select(func.max(checkpoints.c.ordinal)).where(checkpoints.c.run == bindparam("run"))
 
 
@@ -141,6 +146,12 @@ def find_history(connection: Connection, run: str) -> RunHistory:
     found = connection.execute(_STEPS_OF_RUN, {"run": run}).mappings()
     last = connection.scalar(_LAST_OF_RUN, {"run": run})
     return RunHistory(steps=tuple(step_of(row) for row in found), segment=last or 0)
+
+
+def last_point(connection: Connection, run: str) -> Checkpoint | None:
+    """The last checkpoint of a run; what it began with (0) where it has made none and that is kept."""
+    row = connection.execute(_LAST_POINT, {"run": run}).mappings().one_or_none()
+    return None if row is None else _checkpoint_of(row)
 
 
 def step_of(row: RowMapping) -> RecordedStep:
@@ -163,7 +174,7 @@ def step_of(row: RowMapping) -> RecordedStep:
 def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[CheckpointRecord, ...]:
     """The checkpoints of these runs (a query that gives their ids), the last one first."""
     latest_first = (checkpoints.c.at.desc(), checkpoints.c.ordinal.desc())
-    query = select(checkpoints).where(checkpoints.c.run.in_(runs)).order_by(*latest_first).limit(limit)
+    query = select(checkpoints).where(checkpoints.c.run.in_(runs), _COUNTED).order_by(*latest_first).limit(limit)
     return tuple(
         CheckpointRecord(
             checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
@@ -188,7 +199,7 @@ def find_checkpoint(connection: Connection, runs: Any, checkpoint_id: str) -> Ch
     run, _, ordinal = checkpoint_id.rpartition(".")
     if not run or not ordinal.isdecimal() or len(ordinal) > 18:
         return None
-    its = and_(checkpoints.c.run == run, checkpoints.c.ordinal == int(ordinal), checkpoints.c.run.in_(runs))
+    its = and_(checkpoints.c.run == run, checkpoints.c.ordinal == int(ordinal), checkpoints.c.run.in_(runs), _COUNTED)
     row = connection.execute(select(checkpoints).where(its)).mappings().one_or_none()
     return None if row is None else _checkpoint_of(row)
 

@@ -68,7 +68,7 @@ class Run:
     def fits(self, write: Write) -> bool:
         """Whether it is of a kind that can go with others."""
         if isinstance(write, AdvanceExecution):
-            apart = write.claim or write.forget or write.keep_checkpoints or write.new_spec
+            apart = write.claim or write.beside or write.forget or write.keep_checkpoints or write.new_spec
             return not (apart or gives_up(write) or names_another(write, self._batch.runtime_id))
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)

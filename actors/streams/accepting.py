@@ -103,6 +103,7 @@ class Accepting(Supervising):
             ancestry=message.ancestry,
             parent=message.parent,
             traceparent=self._trace(message.traceparent, execution_id),
+            beside=not fresh and point.session_policy == "parallel",
         )
         memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))

@@ -96,8 +96,7 @@ class ExecutionActor(Parenting):
         elif before.attempt > 0 and before.status != "restarting":
             events.insert(0, draft("execution_recovered", data | {"lost_attempts": before.lost_attempts}))
         replayed = before.status == "pending" and before.attempt > 0  # it had ended: others may have its session
-        joins = self._spec.origin != "fresh" or replayed
-        claim = joins and self._plan.entry_point.session_policy != "parallel"
+        life.takes = life.takes or replayed or self._spec.origin != "fresh"
         over = self.take_over()
         self.host.reach("claim.before")
         self.advance(
@@ -106,7 +105,7 @@ class ExecutionActor(Parenting):
             tuple(events),
             lambda done: self._claimed(before, done, over),
             lambda error: self.unclaimed(before, over, error),
-            claim=claim,
+            claim=life.takes,
             steps=steps_of(over),
             inbox=rows_of(over),
         )
@@ -122,8 +121,8 @@ class ExecutionActor(Parenting):
             if not self.settle_early():
                 self._await_turn()
             return
-        if done is not None and done.memory is not None and before.status == "pending":
-            life.memory = done.memory
+        if done is not None and done.memory is not None:
+            life.memory, life.node = done.memory, done.node
         self.launch()
 
     def _await_turn(self) -> None:

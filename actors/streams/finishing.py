@@ -89,6 +89,7 @@ class Finishing(AsyncioActor):
             steps=steps or None,
             forget=forget or None,
             run=self._spec.run,
+            beside=self._spec.beside or None,
             **prune,
         )
         self.request(self._plan.sessions, request, then, failed or self.gone)

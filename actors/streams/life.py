@@ -74,6 +74,7 @@ class Life:
         "requests",
         "saving",
         "state",
+        "takes",
     )
 
     def __init__(
@@ -100,6 +101,8 @@ class Life:
         self.leaving = False
         self.requests = 0
         """How often it has asked for a slot."""
+        self.takes = False
+        """Whether it has to take its session with each attempt, and begins with what it is told then."""
         self.cancel_waiters: list[Reply[Any]] | None = None
         self.inbox = inbox
         """The rows that were left for it and are not cleared yet, in order."""

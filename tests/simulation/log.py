@@ -8,7 +8,7 @@ from typing import Any
 
 from propolis.messages import ENDED, Event, ExecutionResult
 from propolis.testing import Simulation
-from propolis.testing.simulation import Row
+from propolis.testing.simulation import Row, Violation
 
 __all__ = ["Body", "Log"]
 
@@ -139,6 +139,14 @@ class Log:
         """A checkpoint was acknowledged."""
         self.seen["checkpoints"] += 1
         self.checkpoints[ctx.execution_id] = max(done, self.checkpoints.get(ctx.execution_id, 0))
+
+    def check_memory(self) -> None:
+        """At the end: what each execution has saved in a session is there, whoever else has written to it."""
+        for execution_id, done in self.checkpoints.items():
+            record = self.simulation.disk.session(self.simulation.disk.rows[execution_id].session_id)
+            kept = 0 if record is None else record.memory.get(execution_id, 0)
+            if kept < done:
+                raise Violation(f"{execution_id} was told that {done} is saved, and its session has {kept}")
 
     def end(self, body: Body) -> None:
         """Its code has come back."""

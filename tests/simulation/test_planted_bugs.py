@@ -10,7 +10,7 @@ import pytest
 from propolis.actors.core import Waker
 from propolis.actors.executors import attempt
 from propolis.actors.records import session
-from propolis.actors.stores import sql
+from propolis.actors.stores import merging, sql
 from propolis.actors.streams import admission, execution, stream
 
 from propolis.messages import AdvanceExecution, ExecutionEnded, OpenExecution
@@ -163,6 +163,11 @@ def in_doubt_is_committed_anew(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(session.SessionActor, "_commit_again", anew)
 
 
+def last_one_has_the_memory(patch: pytest.MonkeyPatch) -> None:
+    """Of executions beside each other on one session, each writes all of its memory and not what it has changed."""
+    patch.setattr(merging, "merged", lambda memory, before, after: after)
+
+
 PLANTED: dict[Plant, Faults | None] = {
     reply_before_commit: None,
     lost_wake_up: None,
@@ -173,6 +178,7 @@ PLANTED: dict[Plant, Faults | None] = {
     recovery_without_a_new_epoch: None,
     attempt_before_its_commit: None,
     in_doubt_is_committed_anew: Faults(commit_in_doubt=0.2),
+    last_one_has_the_memory: None,
 }
 
 

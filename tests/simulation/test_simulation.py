@@ -103,6 +103,11 @@ def test_who_waits_for_room_comes_in_for_those_that_are_let_go_of_after_a_lost_l
     explore(12_250, faults=TROUBLE[0], operations=length_of(12_250))
 
 
+def test_one_that_runs_beside_another_does_not_set_back_its_memory() -> None:
+    """It wrote all that it knew of the session, and the other one was replayed with its steps and an older memory."""
+    explore(12_335, faults=TROUBLE[3], operations=length_of(12_335))
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""

@@ -273,6 +273,7 @@ class Workload:
         for execution_id in self.log.acknowledged:
             if execution_id not in simulation.disk.rows:
                 raise Violation(f"{execution_id} was acknowledged, and is gone")
+        self.log.check_memory()
 
     def _nobody_is_owed(self) -> bool:
         streams = (stream for member in self.members if member.is_usable() for stream in member.streams if stream)

@@ -87,6 +87,7 @@ def opening(
         idempotency_key=key,
         accepted_at=START,
         input_data=Payload.of({"n": 1} if input_data is None else input_data),
+        beside=origin == "join" and policy == "parallel",
     )
     return OpenExecution(
         spec=spec,
@@ -113,6 +114,7 @@ def advance(
     to_epoch: int | None = None,
     session_id: str | None = None,
     claim: bool = False,
+    beside: bool = False,
     memory: Any = None,
     progress: Any = None,
     checkpoint: tuple[str, Any] | None = None,
@@ -149,6 +151,7 @@ def advance(
         stream_id="hook",
         correlation_id=f"c-{execution_id}",
         claim=claim,
+        beside=beside,
         memory=None if memory is None else Payload.of(memory),
         progress=None if progress is None else Payload.of(progress),
         checkpoint=None

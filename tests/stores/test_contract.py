@@ -11,13 +11,20 @@ from propolis.actors.stores.sql import SqlStore
 
 from .builders import StillHost
 from .contract import StoreContract
+from .contract_beside import BesideContract
 from .contract_goals import DecisionsContract, GoalsContract
 from .contract_state import StateContract
 from .contract_triggers import PruningContract, TriggersContract
 
 
 class TestMemoryStore(
-    StoreContract, StateContract, TriggersContract, PruningContract, GoalsContract, DecisionsContract
+    StoreContract,
+    BesideContract,
+    StateContract,
+    TriggersContract,
+    PruningContract,
+    GoalsContract,
+    DecisionsContract,
 ):
     """SQLite in memory."""
 
@@ -29,7 +36,15 @@ class TestMemoryStore(
         store.close()
 
 
-class TestFileStore(StoreContract, StateContract, TriggersContract, PruningContract, GoalsContract, DecisionsContract):
+class TestFileStore(
+    StoreContract,
+    BesideContract,
+    StateContract,
+    TriggersContract,
+    PruningContract,
+    GoalsContract,
+    DecisionsContract,
+):
     """SQLite in a file."""
 
     @pytest.fixture

@@ -25,6 +25,7 @@ from propolis.messages import (
     OpenExecution,
     PropolisError,
     Recovered,
+    RecoveredExecution,
     RecoverExecutions,
     Write,
 )
@@ -43,6 +44,7 @@ class Execution:
     input: Any
     epoch: int
     lost: int = 0
+    beside: bool = False
     overlay: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -52,14 +54,33 @@ class Execution:
 
 @dataclass
 class Session:
-    """A session as the model has it. `starts` is what each execution's re-run begins with, if not the memory."""
+    """A session as the model has it. `checkpoint`: of whom, its name, the memory; `start`: of the holder; `kept`: what
+    others began with. `shared`: its holder does not know all of the memory.
+    """
 
     owner: str
     holder: str
     memory: dict[str, Any]
-    checkpoint: tuple[str | None, dict[str, Any]]
-    starts: dict[str, dict[str, Any]]
+    checkpoint: tuple[str, str | None, dict[str, Any]]
+    start: tuple[str, dict[str, Any]] = ("", {})
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shared: bool = False
     revision: int = 0
+
+    def begun_with(self, own: str) -> dict[str, Any]:
+        """What it begins with when it is recovered."""
+        if own == self.checkpoint[0]:
+            return self.checkpoint[2]
+        return self.start[1] if own == self.start[0] else self.kept.get(own, self.memory)
+
+    def stands_at(self) -> dict[str, Any]:
+        """What its owner goes on with."""
+        return self.memory if self.shared or self.holder != self.owner else self.checkpoint[2]
+
+
+def differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether they are other bytes."""
+    return list(one.items()) != list(other.items())
 
 
 class Model:
@@ -109,7 +130,7 @@ class Model:
     def open(self, write: OpenExecution, me: str) -> Any:
         spec, own = write.spec, write.spec.execution_id
         status, epoch = ("running", 1) if write.started_at else ("pending", 0)
-        new = Execution(spec.session_id, status, me, spec.idempotency_key, spec.input_data, epoch)
+        new = Execution(spec.session_id, status, me, spec.idempotency_key, spec.input_data, epoch, beside=spec.beside)
         for earlier, known in self.executions.items():
             if new.key is not None and known.key == new.key:
                 return (earlier, True, None) if known.input == new.input else "IdempotencyConflict"
@@ -118,7 +139,7 @@ class Model:
         if spec.origin == "fresh":
             if session is not None or own in self.executions:
                 return "SessionBusy"
-            self.sessions[own] = Session(own, own, given or {}, (None, given or {}), {own: given or {}})
+            self.sessions[own] = Session(own, own, given or {}, (own, None, given or {}))
             self.executions[own] = new
             return (self.number(write),)
         if session is None:
@@ -142,10 +163,13 @@ class Model:
             return None, False
         memory = session.memory | (given or {})
         if write.session_policy != "parallel":
-            session.holder, session.starts[own] = own, memory
+            session.holder, session.start, session.shared = own, (own, memory), False
             session.revision += 1
-        elif memory != session.memory:
-            session.revision += 1
+        else:
+            session.kept[own] = memory
+            if differ(memory, session.memory):
+                session.revision += 1
+                session.shared = True
         session.memory = memory
         return memory, True
 
@@ -153,16 +177,18 @@ class Model:
         own, owner = write.spec.execution_id, self.executions[session.owner]
         if not owner.ended or self.is_held(session):
             return "SessionBusy"
-        name, memory = session.checkpoint
+        name = session.checkpoint[1]
         if write.checkpoint_id not in {None, name}:
             return "SessionNotFound"
         if owner.status == "completed" and write.checkpoint_id is None:
             return "SessionBusy"
-        session.memory = session.starts[own] = memory | (given or {})
-        session.checkpoint = (name, session.memory)  # it is a run of its own, and this is where that begins
+        stood = session.stands_at() if write.checkpoint_id is None else session.checkpoint[2]
+        session.memory = memory = stood | (given or {})
+        session.start, session.shared = (own, memory), False
+        session.checkpoint = (own, name, memory)
         session.owner = session.holder = own
         session.revision += 1
-        return session.memory, True
+        return memory, True
 
     def advance(self, write: AdvanceExecution) -> Any:
         own, memory = write.state.execution_id, None
@@ -171,22 +197,40 @@ class Model:
             return "StaleWriter"
         session = self.sessions[write.session_id]
         if write.claim:
-            if session.holder != own and self.is_held(session):
+            if not write.beside and session.holder != own and self.is_held(session):
                 return (False, None, None)
-            if session.holder != own:
-                session.memory = session.starts[own] = session.memory | execution.overlay
-                session.holder, execution.overlay = own, {}
-                session.revision += 1
-            memory = session.memory
+            memory = session.begun_with(own) if write.beside else self.claim(session, own, execution)
         execution.status, execution.epoch = write.state.status, write.state.epoch
         execution.owner, execution.lost = write.state.owner, write.state.lost_attempts
-        if write.checkpoint is not None:
-            session.memory = session.starts[own] = write.checkpoint.memory.value()
-            session.checkpoint = (write.checkpoint.checkpoint_id, session.memory)
-        if write.memory is not None:
-            session.memory = write.memory.value()
-        session.revision += write.memory is not None or write.checkpoint is not None
+        self.change(session, own, write)
         return (True, memory, self.number(write)) if write.claim else (self.number(write),)
+
+    def claim(self, session: Session, own: str, execution: Execution) -> dict[str, Any]:
+        if session.holder == own and not (session.shared and execution.status == "pending"):
+            return session.begun_with(own)
+        session.memory = memory = session.memory | execution.overlay
+        session.holder, session.start, session.shared, execution.overlay = own, (own, memory), False, {}
+        if own == session.owner:
+            session.checkpoint = (own, session.checkpoint[1], memory)
+        session.revision += 1
+        return memory
+
+    def change(self, session: Session, own: str, write: AdvanceExecution) -> None:
+        point = None if write.checkpoint is None else write.checkpoint.memory.value()
+        new = point if write.memory is None else write.memory.value()
+        if new is None:
+            return
+        if session.shared or write.beside:
+            start, before = session.begun_with(own), session.memory
+            kept = {key: value for key, value in before.items() if key in new or key not in start}
+            session.memory = kept | {key: value for key, value in new.items() if start.get(key) != value}
+            changed = differ(session.memory, before)
+            session.shared = session.shared or changed
+        else:
+            session.memory, changed = new, True
+        if write.checkpoint is not None and not write.beside:
+            session.checkpoint, changed = (own, write.checkpoint.checkpoint_id, point), True
+        session.revision += changed
 
     def recover(self, write: RecoverExecutions, me: str) -> Any:
         free = [
@@ -197,8 +241,8 @@ class Model:
         for _, one in free[: write.limit]:
             one.lost += one.status == "running" and one.owner is not None
             one.owner, one.epoch = me, one.epoch + 1
-        taken = [own for own, _ in free[: write.limit]]
-        return ([(own, self.executions[own].epoch) for own in taken], len(free) > write.limit)
+        states = [(own, one.epoch, self.sessions[one.session].begun_with(own)) for own, one in free[: write.limit]]
+        return (states, len(free) > write.limit)
 
     def delete(self, session_id: str) -> Any:
         its = [own for own, one in self.executions.items() if one.session == session_id]
@@ -226,9 +270,13 @@ def seen(outcome: Any) -> Any:
         case Appended():
             return outcome.first_seq
         case Recovered():
-            return ([(r.spec.execution_id, r.state.epoch) for r in outcome.executions], outcome.more)
+            return ([recovered(each) for each in outcome.executions], outcome.more)
         case _:
             return outcome
+
+
+def recovered(each: RecoveredExecution) -> tuple[str, int, Any]:
+    return each.spec.execution_id, each.state.epoch, {} if each.memory is None else each.memory.value()
 
 
 RUNTIMES = ("r1", "r2")
@@ -292,6 +340,7 @@ class StoreMachine(RuleBasedStateMachine):
             to_epoch=epoch + (a == 1),
             session_id=there.session if there else own,
             claim=flag,
+            beside=there.beside if there else False,
             memory=memory,
             checkpoint=("cp", {"c": a}) if b == 1 else None,
             owner=me,
@@ -334,7 +383,7 @@ class StoreMachine(RuleBasedStateMachine):
             for record in self.store.list_sessions(limit=10_000)
         }
         assert found == {
-            own: (one.owner, one.memory, one.revision, one.checkpoint[0]) for own, one in self.model.sessions.items()
+            own: (one.owner, one.memory, one.revision, one.checkpoint[1]) for own, one in self.model.sessions.items()
         }
 
     @invariant()

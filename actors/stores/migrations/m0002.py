@@ -17,6 +17,7 @@ BIG = BigInteger().with_variant(Integer, "sqlite")
 def upgrade(connection: Connection) -> None:
     """Add what is new since version 1. Runs inside the caller's transaction."""
     create_tables(connection, _describe)
+    connection.execute(text("ALTER TABLE sessions ADD COLUMN shared INTEGER"))
 
 
 def _describe() -> MetaData:

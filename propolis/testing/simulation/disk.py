@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from propolis.actors import Host, Store, open_store
-from propolis.messages import RuntimeRow, StoreUnavailable, Write
+from propolis.messages import RuntimeRow, SessionRecord, StoreUnavailable, Write
 
 from .checks import Row, Violation, epochs_respected, released, rows_changed
 from .faults import CALM, Faults
@@ -100,6 +100,11 @@ class Disk:
             self.world.fail(Violation("; ".join(found)))
         for call in self.on_commit:
             call(before, self.rows)
+
+    def session(self, session_id: str) -> SessionRecord | None:
+        """A session, as it is now."""
+        record: SessionRecord | None = self._store.get_session(session_id)
+        return record
 
     def is_down(self) -> bool:
         """Whether no commit lands now; each time it is asked an outage may begin."""
