@@ -153,6 +153,14 @@ def stops_itself(ctx: Any, data: Any) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def leaves_its_group(ctx: Any, data: Any) -> None:
+    """For that of the template, and does not listen."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setpgid(0, os.getppid())
+    while True:
+        pass
+
+
 def becomes_another_program(ctx: Any, data: Any) -> None:
     os.execv("/bin/sh", ["sh", "-c", "exit 7"])
 

@@ -129,6 +129,17 @@ def test_a_worker_that_stops_itself_is_ended_by_its_limit(shared: Runtime) -> No
     next_one(shared)
 
 
+def test_a_worker_that_leaves_its_process_group_is_killed_all_the_same(shared: Runtime) -> None:
+    """By its number."""
+    stream = opened(shared, tampering.leaves_its_group)
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    (worker,) = until(lambda: [worker for worker in shared.workers() if worker.execution_id == execution_id])
+    assert worker.pid is not None
+    until(lambda: os.getpgid(worker.pid or 0) != worker.pid)
+    assert "cancelled" == stream.cancel_execution(execution_id, grace=0.1).get(timeout=PATIENCE).outcome
+    assert is_gone(worker.pid)
+
+
 def test_a_worker_that_becomes_another_program_has_died(shared: Runtime) -> None:
     """With the status of that."""
     failure = opened(shared, tampering.becomes_another_program).run().get(timeout=PATIENCE).failure
