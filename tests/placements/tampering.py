@@ -188,6 +188,6 @@ def has_daemons(ctx: Any, data: dict[str, str]) -> str:
     path.write_text(Path(f"{path}.2").read_text() + f" {other.pid}")
     if data["then"] == "exit":
         os._exit(1)
-    while data["then"] == "spin":
+    while data["then"] in ("spin", "template"):
         pass
     return "done"

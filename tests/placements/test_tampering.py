@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -175,23 +176,33 @@ def daemons(path: Path) -> list[int]:
 
 @pytest.mark.parametrize(
     ("start_method", "then"),
-    [("spawn", "return"), ("forkserver", "return"), ("spawn", "spin"), ("forkserver", "spin"), ("forkserver", "exit")],
+    [
+        ("spawn", "return"),
+        ("forkserver", "return"),
+        ("spawn", "spin"),
+        ("spawn", "exit"),
+        ("forkserver", "exit"),
+        ("forkserver", "template"),
+    ],
 )
 def test_daemons_end_with_the_execution_that_started_them(
     runtime: Runtime, tmp_path: Path, start_method: Any, then: str
 ) -> None:
-    """Whether it returns, is killed, or, below a template, dies by itself."""
+    """Whether it returns, is killed, dies by itself, or with its template."""
     path = tmp_path / "pids"
     placement = Placement.process(workers=1, warm=0, start_method=start_method)
     point = EntryPoint(id="daemons", placement=placement, restart=NEVER)
     stream = runtime.open_stream(point, tampering.has_daemons).get(timeout=PATIENCE)
     execution_id = stream.execute({"path": str(path), "then": then}).get(timeout=PATIENCE)
     pids = daemons(path)
+    if then == "template":
+        (worker,) = runtime.workers()
+        os.kill(int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
     if then == "spin":
         assert not any(map(is_gone, pids))
         assert "cancelled" == stream.cancel_execution(execution_id, grace=0.1).get(timeout=PATIENCE).outcome
     result: Any = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
-    assert {"return": "completed", "spin": "cancelled", "exit": "failed"}[then] == result.status
+    assert {"return": "completed", "spin": "cancelled", "exit": "failed", "template": "failed"}[then] == result.status
     until(lambda: all(map(is_gone, pids)), f"the end of {pids}")
 
 
@@ -202,16 +213,17 @@ from tests.placements import tampering
 
 runtime = Runtime()
 runtime.start().get()
-placement = Placement.process(workers=1, warm=0, start_method="forkserver")
+placement = Placement.process(workers=1, warm=0, start_method=sys.argv[2])
 stream = runtime.open_stream(EntryPoint(id="daemons", placement=placement), tampering.has_daemons).get()
 stream.execute({"path": sys.argv[1], "then": "spin"}).get()
 threading.Event().wait()
 """
 
 
-def test_daemons_below_a_template_do_not_outlive_a_program_that_is_killed(tmp_path: Path) -> None:
-    """The template hears of it, and ends everybody below it before itself."""
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "pids")]
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_daemons_do_not_outlive_a_program_that_is_killed(tmp_path: Path, start_method: str) -> None:
+    """A template hears of it, and ends everybody below it before itself; the keeper finds those of other workers."""
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "pids"), start_method]
     with subprocess.Popen(command, cwd=ROOT, env=unmeasured()) as program:
         try:
             pids = daemons(tmp_path / "pids")

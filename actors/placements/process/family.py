@@ -14,6 +14,7 @@ __all__ = [
     "adopt_orphans",
     "below",
     "end_children",
+    "end_marked",
     "end_strangers",
     "end_with_children",
     "has_children",
@@ -81,6 +82,36 @@ def end_children() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def end_marked(mark: bytes) -> None:
+    """Kill whoever has this in its environment, as all that a process starts has from it, wherever it moves (Linux).
+
+    For who is too late for `below`: the process has ended, and what it has left is below somebody else.
+    """
+    known: set[int] = set()
+    for _ in range(_ROUNDS):
+        fresh = {pid for pid in _everybody() if _has(pid, mark)} - known
+        if not fresh:
+            return
+        known |= fresh
+        for pid in fresh:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _everybody() -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        yield from (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208 - names are wanted
+
+
+def _has(pid: int, mark: bytes) -> bool:
+    """Source: proc(5), /proc/pid/environ; empty in a process that has ended."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - ten times as fast as a Path
+            return mark in file.read()
+    except OSError:
+        return False
 
 
 def end_with_children(number: int, _: object) -> None:

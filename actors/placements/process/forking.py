@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from propolis.messages import ForkWorker, MessageError, PrepareWorker, WorkerExited, WorkerForked, WorkerReady, decode
 
 from .channel import Channel, Ends, line_ends
-from .family import kill_group
+from .family import end_marked, kill_group
 from .frames import encoded
-from .starting import boot_line, command
+from .starting import boot_line
 
 if TYPE_CHECKING:
     from .io import WorkersThread
@@ -57,12 +57,7 @@ class Template:
         line, theirs = line_ends()
         self._channel = Channel(io, line)
         try:
-            self._process = io.host.spawn_process(
-                command(theirs.fileno()),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
+            self._process, self._mark = io.start(theirs.fileno(), subprocess.DEVNULL, subprocess.DEVNULL)
         except OSError:
             self._channel.close()
             raise
@@ -123,7 +118,7 @@ class Template:
     def _ended(self) -> None:
         self.kill()  # who was being forked is still in its group, and would hear of no end if it hangs
         self.alive = False
-        self._process.wait()
+        orderly = self._process.wait() == 0
         with contextlib.suppress(MessageError):
             for _, body in self._channel.rest():
                 self._take(decode(body))
@@ -132,6 +127,8 @@ class Template:
         self.forget_wanted()
         for pid in self._children:  # they are killed by the kernel; what they have started is not
             kill_group(pid)
+        if not orderly:
+            end_marked(self._mark)
         for worker in [*self._forking.values(), *self._children.values()]:
             worker.has_exited(-signal.SIGKILL)
         self._gone()

@@ -51,8 +51,9 @@ def watch_parent(parent_pid: int) -> int | None:
 
 # A process that waits for the end of the runtime, its parent, however that comes, or of its input. Then it kills the
 # process groups that it was told of and not untold: workers with all that they have started; and those (~) that end by
-# themselves, once they have ended everybody below them, if they have not done so in time: templates. It imports nothing
-# of ours, to be small (10 MB, most of it shared) and there at once.
+# themselves, once they have ended everybody below them, if they have not done so in time: templates. At last it kills
+# whoever has the mark of the runtime's workers in its environment, as all that they start has. It imports nothing of
+# ours, to be small (10 MB, most of it shared) and there at once.
 KEEPER: Final = r"""
 import os, select, signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -63,7 +64,7 @@ def kill(group, number):
     except OSError:
         return False
     return True
-parent = int(sys.argv[1])
+parent, mark = int(sys.argv[1]), sys.argv[2].encode() + b"="
 watch = select.poll()
 watch.register(0, select.POLLIN)
 pause = 1000
@@ -96,4 +97,21 @@ while late and time.monotonic() < end:
     late = [group for group in late if kill(group, 0)]
 for group in late:
     kill(group, signal.SIGKILL)
+known = {os.getpid()}
+while True:
+    fresh = set()
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        try:
+            if name.isdecimal() and int(name) not in known and mark in open("/proc/%s/environ" % name, "rb").read():
+                fresh.add(int(name))
+        except OSError:
+            pass
+    if not fresh:
+        break
+    known |= fresh
+    for pid in fresh:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
 """

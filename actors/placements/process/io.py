@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -15,11 +17,14 @@ from typing import Any
 from ...core import Waker, waker_of
 from ...host import Host, Timer
 from .guard import KEEPER
+from .starting import command
 
 __all__ = ["WorkersThread"]
 
 logger = logging.getLogger("propolis.placements")
 
+KEEPER_SECONDS = 1.0
+"""After which there is another keeper in the place of one that somebody has killed."""
 POLL_SECONDS = 0.05
 """How often a process is looked at where the system does not say when it ends."""
 
@@ -39,6 +44,9 @@ class WorkersThread:
         self._kept: dict[int, bytes] = {}
         """What the keeper is told of each process group."""
         self._keeper: subprocess.Popen[bytes] | None = None
+        # not of the host: who has the same seed must not take our processes for its own
+        self._mark = f"PROPOLIS_WORKER_{secrets.token_hex(8)}"
+        self._numbers = itertools.count(1)
 
     def post(self, call: Callable[..., object], *args: Any) -> None:
         """Run a function on the thread. Any thread."""
@@ -74,6 +82,16 @@ class WorkersThread:
         """The same in real seconds on every host: processes are real, too. On the thread."""
         assert self.loop is not None
         return self.host.watch_later(self.loop, seconds, call)
+
+    def start(self, fd: int, stdout: int, stderr: int) -> tuple[subprocess.Popen[bytes], bytes]:
+        """Start a worker or a template with its line at `fd`, and the mark of all that comes of it. Raises OSError.
+
+        On the thread.
+        """
+        number = str(next(self._numbers))
+        environment = {**os.environ, self._mark: number}
+        process = self.host.spawn_process(command(fd), stdout=stdout, stderr=stderr, pass_fds=(fd,), env=environment)
+        return process, f"{self._mark}={number}\0".encode()
 
     def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
         """Run a function, once, when a process has ended, before anybody waits for it if it can be. On the thread."""
@@ -119,19 +137,28 @@ class WorkersThread:
         """
         self._kept[group] = b"~%d\n" % group if late else b"+%d\n" % group
         if self._keeper is None:
-            try:
-                self._keeper = self.host.spawn_process(
-                    [sys.executable, "-I", "-S", "-c", KEEPER, str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-            except OSError as error:
-                logger.warning("No keeper: what workers start may outlive this process: %s", error)
-                return
-            for known in self._kept.values():
-                self._tell_keeper(known)
-        self._tell_keeper(self._kept[group])
+            self._have_keeper()
+        else:
+            self._tell_keeper(self._kept[group])
+
+    def _have_keeper(self) -> None:
+        if self._keeper is not None or not self._kept:
+            return
+        try:
+            keeper = self.host.spawn_process(
+                [sys.executable, "-I", "-S", "-c", KEEPER, str(os.getpid()), self._mark],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            logger.warning("No keeper: what workers start may outlive this process: %s", error)
+            return
+        self._keeper = keeper
+        assert keeper.stdout is not None
+        self.watch(keeper.stdout.fileno(), self._end_keeper)  # it says nothing: this is its end
+        for known in self._kept.values():
+            self._tell_keeper(known)
 
     def let_go(self, group: int) -> None:
         """It has ended. On the thread."""
@@ -145,12 +172,15 @@ class WorkersThread:
             self._keeper.stdin.write(line)
             self._keeper.stdin.flush()
         except OSError:  # somebody killed it; workers still end with this process, what they started may not
-            self._end_keeper()  # the next worker gets another
+            self._end_keeper()
 
     def _end_keeper(self) -> None:
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
+            assert keeper.stdout is not None
+            self.unwatch(keeper.stdout.fileno())
             keeper.communicate()  # the end of its input is its end
+            self.later_in_truth(KEEPER_SECONDS, self._have_keeper)
 
     def close(self, timeout: float) -> bool:
         """End the thread, once every worker has ended. Any thread but this one."""

@@ -33,10 +33,10 @@ from ...core import Reply, waking_together
 from ...host import Timer
 from .channel import Channel, open_ends
 from .deaths import memory_failure, overdue_failure
-from .family import kill_family
+from .family import end_marked, kill_family
 from .frames import encoded, frame
 from .output import Lines
-from .starting import boot_line, command
+from .starting import boot_line
 
 if TYPE_CHECKING:
     from .attempt import ProcessAttempt
@@ -82,6 +82,7 @@ class Worker:
         self._pipes: dict[int, Lines] = {}
         self._killing = threading.Lock()
         self._doomed = self._ending = self._buried = False
+        self._mark = b""
         self._template: Template | None = None
         self._hello: Timer | None = None
 
@@ -105,12 +106,7 @@ class Worker:
             template.fork(self, ends)
             return
         try:
-            self._process = self._io.host.spawn_process(
-                command(ends.line.fileno()),
-                stdout=ends.stdout,
-                stderr=ends.stderr,
-                pass_fds=(ends.line.fileno(),),
-            )
+            self._process, self._mark = self._io.start(ends.line.fileno(), ends.stdout, ends.stderr)
         except OSError as error:
             self._not_started(error)
             return
@@ -303,7 +299,13 @@ class Worker:
             for number, body in self._channel.rest():
                 self._take(decode(body), number)
         self.read_what_is_printed()
-        self._bury(returncode if self._process is None else self._process.wait())
+        if self._process is None:
+            self._bury(returncode)
+            return
+        returncode, stopped = self._process.wait(), self.state == "stopping"
+        self._bury(returncode)
+        if returncode or not stopped:  # else it has ended in order, and before that what it had started
+            end_marked(self._mark)
 
     def _bury(self, returncode: int | None) -> None:
         self._has_said_hello()
