@@ -35,12 +35,12 @@ from propolis.messages import (
     Write,
 )
 
+from ..forks import wait_before_forks
 from . import asking, posting, reading, registering, stepping, watching
 from .at_once import AtOnce, Outrun, is_plain
 from .batch import Batch
 from .dialect import IMMEDIATE, Fault, tell_fault
 from .file import StoreFile
-from .forks import wait_before_forks
 from .keeping import Keeping
 from .moments import to_micros
 from .protocol import Outcome, StoreHost

@@ -72,6 +72,40 @@ def test_a_worker_that_gets_no_descriptors_is_a_failure(runtime: Runtime, monkey
     assert 4 == stream.run(2).get(timeout=PATIENCE).output
 
 
+class ForkedHost(Host):
+    """The program is forked while a process is started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forks: list[threading.Thread] = []
+        self.forked_meanwhile: list[bool] = []
+
+    def spawn_process(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """With a while for the fork."""
+        self.forks.append(threading.Thread(target=self._fork))
+        self.forks[-1].start()
+        self.forks[-1].join(0.1)
+        self.forked_meanwhile.append(not self.forks[-1].is_alive())
+        return super().spawn_process(command, **options)
+
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_of_the_program_waits_for_the_process_that_is_being_started() -> None:
+    """Else its child would hold the pipe that says that the start is over, and all wait as long as that lives."""
+    host = ForkedHost()
+    with Runtime(host=host) as runtime:
+        assert 4 == opened(runtime, hostile.good).run(2).get(timeout=PATIENCE).output
+    for fork in host.forks:
+        fork.join(PATIENCE)
+    assert [False, False] == host.forked_meanwhile
+
+
 def test_without_a_keeper_the_workers_work() -> None:
     """There is a warning."""
     with Runtime(host=PoorHost("killpg")) as runtime:

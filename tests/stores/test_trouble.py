@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from propolis.actors.forks import wait_before_forks
 from propolis.actors.stores import Committed, open_store
-from propolis.actors.stores.forks import wait_before_forks
 from propolis.actors.stores.migrations import LATEST
 from propolis.actors.stores.sql import SqlStore
 

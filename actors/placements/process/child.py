@@ -32,7 +32,6 @@ from ...host import Host
 from ...specs import EntryPoint, RestartPolicy
 from .deaths import imports_failure
 from .family import adopt_orphans, end_children, end_with_children, has_children
-from .guard import die_with_parent
 from .importing import import_name
 from .line import Line, LineRef
 from .logs import LineHandler
@@ -276,7 +275,6 @@ def main(fd: int) -> None:
     except EOFError:
         return
     assert isinstance(prepare, PrepareWorker)
-    die_with_parent(prepare.parent_pid)
     known = {message.key: learn(message) for message in prepare.executors}
     if prepare.template:
         from .template import run_template  # noqa: PLC0415 - only one of many

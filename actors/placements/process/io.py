@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...core import Waker, waker_of
+from ...forks import wait_before_forks
 from ...host import Host, Timer
 from .guard import KEEPER
 from .starting import command
@@ -47,6 +48,8 @@ class WorkersThread:
         # not of the host: who has the same seed must not take our processes for its own
         self._mark = f"PROPOLIS_WORKER_{secrets.token_hex(8)}"
         self._numbers = itertools.count(1)
+        self._spawning = threading.Lock()
+        wait_before_forks(self._spawning)
 
     def post(self, call: Callable[..., object], *args: Any) -> None:
         """Run a function on the thread. Any thread."""
@@ -90,7 +93,10 @@ class WorkersThread:
         """
         number = str(next(self._numbers))
         environment = {**os.environ, self._mark: number}
-        process = self.host.spawn_process(command(fd), stdout=stdout, stderr=stderr, pass_fds=(fd,), env=environment)
+        with self._spawning:
+            process = self.host.spawn_process(
+                command(fd), stdout=stdout, stderr=stderr, pass_fds=(fd,), env=environment
+            )
         return process, f"{self._mark}={number}\0".encode()
 
     def watch_end(self, process: subprocess.Popen[bytes], call: Callable[[], None]) -> None:
@@ -145,12 +151,13 @@ class WorkersThread:
         if self._keeper is not None or not self._kept:
             return
         try:
-            keeper = self.host.spawn_process(
-                [sys.executable, "-I", "-S", "-c", KEEPER, str(os.getpid()), self._mark],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
+            with self._spawning:
+                keeper = self.host.spawn_process(
+                    [sys.executable, "-I", "-S", "-c", KEEPER, str(os.getpid()), self._mark],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
         except OSError as error:
             logger.warning("No keeper: what workers start may outlive this process: %s", error)
             return

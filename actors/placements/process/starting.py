@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ __all__ = ["boot_line", "command"]
 
 # Not multiprocessing: that would run the program's own `__main__` again. sys.path comes first, so that what the
 # program can import the worker can. What is imported here is never garbage: to look for some took a sixth of the start,
-# and would take the longest part of every look later.
+# and would take the longest part of every look later. Before all that it is made to die with its parent, as in `guard`:
+# a fork of the program may hold the other end of the line, so that its end is not heard.
 _BOOT = (
-    "import gc, json, os, sys\n"
+    "import ctypes, gc, json, os, sys\n"
+    "if sys.platform == 'linux': ctypes.PyDLL(None).prctl(1, 9, 0, 0, 0)\n"
+    "if os.getppid() != int(sys.argv[2]): os._exit(1)\n"
     "gc.disable()\n"
     "fd = int(sys.argv[1])\n"
     "text = b''\n"
@@ -27,10 +31,10 @@ _BOOT = (
 
 
 def command(fd: int) -> list[str]:
-    """The command line of a worker whose line is at `fd`."""
+    """The command line of a worker of this process whose line is at `fd`."""
     # the flags of this interpreter (-X, -W, -O, ...), as multiprocessing passes them on
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [sys.executable, *flags, "-c", _BOOT, str(fd)]
+    return [sys.executable, *flags, "-c", _BOOT, str(fd), str(os.getpid())]
 
 
 def boot_line() -> bytes:

@@ -1,7 +1,8 @@
-"""Forks of a process whose other threads write to a store.
+"""Forks of a process whose other threads write to a store, or start workers.
 
 SQLite has locks of its own. A child that is forked while one of them is held finds it locked for ever: its first
-connection, to whatever file, hangs. So whoever forks waits for the commit under way.
+connection, to whatever file, hangs. And who starts a process waits until the other end of a pipe is closed, of which a
+child that is forked meanwhile has a copy. So whoever forks waits for the commit, and the start, under way.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _held: Final = threading.local()
 
 
 def wait_before_forks(lock: Any) -> None:
-    """Have forks wait until this lock is free, which is held by whoever is in SQLite. As long as the lock lives."""
+    """Have forks wait until this lock is free, which is held by whoever is in SQLite, say. While the lock lives."""
     _locks.add(lock)
 
 
