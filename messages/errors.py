@@ -268,7 +268,7 @@ class SessionNotFound(PropolisError, LookupError):
     def __str__(self) -> str:
         if self.checkpoint_id is not None:
             return f"Session {self.session_id!r} has no checkpoint {self.checkpoint_id!r}. See runtime.checkpoints()."
-        return f"There is no session {self.session_id!r} in this store. execute() without session_id opens one."
+        return f"There is no session {self.session_id!r} in this store. See runtime.sessions()."
 
 
 @dataclass(eq=False, kw_only=True)

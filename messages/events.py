@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from .base import Message, Request
 from .payload import Payload
@@ -44,6 +44,7 @@ EVENT_TYPES: Final = LIVE_EVENTS | {
     "escalation_requested",
     "execution_cancelled",
     "execution_completed",
+    "execution_damaged",
     "execution_failed",
     "execution_imported",
     "execution_parked",
@@ -172,6 +173,8 @@ class EventFilter(Message, tag="event.filter.v1"):
 class EventsMissed(Message, tag="event.missed.v1"):
     """Told to a subscriber whose own queue overflowed: so many were dropped, up to this `seq`."""
 
+    type: ClassVar[str] = "events_missed"
+    """So that a handler may look at the `type` of whatever it is given."""
     count: int
     last_seq: int | None = None
 

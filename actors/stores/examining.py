@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sqlalchemy import Column, Connection, Select, Table, and_, case, exists, func, literal, or_, select
 
-from propolis.messages import ENDED, ExecutionResult, ExecutionSpec, Failure, MessageError, Payload, decode_as
+from propolis.messages import (
+    ENDED,
+    ExecutionResult,
+    ExecutionSpec,
+    ExecutionStatus,
+    Failure,
+    MessageError,
+    Payload,
+    decode_as,
+)
 
 from .findings import SHOWN, Finding
 from .moments import from_micros
@@ -145,6 +154,14 @@ def _executions(connection: Connection) -> Iterator[Finding]:
         kind="no_result",
         subject="executions",
         detail="ended, without a result",
+        remedy="delete their sessions, or restore the file",
+    )
+    yield from _listed(
+        connection,
+        select(id).where(executions.c.status.not_in(get_args(ExecutionStatus))).order_by(executions.c.id),
+        kind="undecodable",
+        subject="executions.status",
+        detail="their status is none that an execution has",
         remedy="delete their sessions, or restore the file",
     )
     unowned = select(executions.c.entry_point, func.count()).where(UNFINISHED, executions.c.owner.is_(None))

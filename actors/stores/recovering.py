@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Update, and_, bindparam, case, func, select, update
 
 from propolis.messages import (
+    ExecutionSpec,
     ExecutionState,
     ExecutionStatus,
     MessageError,
@@ -122,11 +123,20 @@ def _begin_under(batch: Batch, taken: Sequence[Any], version: str | None) -> dic
     """
     specs = {}
     for row in taken:
-        if row.attempt == 0 and (spec := spec_of(row.spec)).version != version:
+        spec = _whole(row) if row.attempt == 0 else None
+        if spec is not None and spec.version != version:
             specs[row.execution_id] = encode(spec.model_copy(update={"version": version}))
     if specs:
         batch.connection.execute(_CHANGE_SPEC, [{"of": own, "new": spec} for own, spec in specs.items()])
     return specs
+
+
+def _whole(row: Any) -> ExecutionSpec | None:
+    """The spec of a row; None of one that is damaged, which its stream leaves alone."""
+    try:
+        return spec_of(row.spec)
+    except MessageError:
+        return None
 
 
 def _by_id(row: Any) -> int:
@@ -154,13 +164,12 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
         _,
         node,
     ) in rows:
-        if status not in _UNFINISHED:
-            raise MessageError(reason="invalid_fields", tag=ExecutionState.tag, detail=f"status: {status!r}")
+        whole = status in _UNFINISHED  # else it is damaged, and goes as one whose spec cannot be read
         taken = owner != me
         point = points.get(own)
         state = _new_state(
             execution_id=own,
-            status=status,
+            status=status if whole else "pending",
             epoch=epoch + taken,
             attempt=attempt,
             restarts=restarts,
@@ -171,7 +180,7 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
         its_node = node if checkpoint_owner == own else None
         recovered.append(
             _new_recovered(
-                encoded_spec=specs.get(own, spec),
+                encoded_spec=specs.get(own, spec) if whole else b"",
                 state=state,
                 memory=as_payload(start if point is None else point.memory),
                 node=its_node if point is None else point.node,
@@ -187,9 +196,11 @@ def _points_beside(batch: Batch, rows: Sequence[Any]) -> dict[str, Any]:
     the one that has it.
     """
     beside = {
-        spec_of(row.spec).run_id: row.execution_id
+        spec.run_id: row.execution_id
         for row in rows
-        if row.checkpoint_execution_id not in {None, row.execution_id} and row.start_execution_id != row.execution_id
+        if row.checkpoint_execution_id not in {None, row.execution_id}
+        and row.start_execution_id != row.execution_id
+        and (spec := _whole(row)) is not None
     }
     if not beside:
         return {}

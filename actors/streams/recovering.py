@@ -16,6 +16,7 @@ from propolis.messages import (
     GetExecution,
     GetHistory,
     GiveUp,
+    MessageError,
     Recovered,
     RecoveredExecution,
     RecoverExecutions,
@@ -145,7 +146,12 @@ class Recovering(Leaving):
         in_books = known is not None and known.state.owner == self.plan.owner  # and not from before a lost lease
         if not found.taken and (in_books or execution_id in self.books.opening):
             return
-        entry = Entry(found.spec, found.state, found.memory, found.node)
+        try:
+            spec = found.spec
+        except MessageError as error:  # it alone stays as it is
+            self.announce("execution_damaged", {"execution_id": execution_id, "reason": str(error)})
+            return
+        entry = Entry(spec, found.state, found.memory, found.node)
         entry.inbox = found.inbox or None
         if known is not None and known.ref is not None:  # it was taken from us, and back, before its actor knew
             self._successors[execution_id] = entry

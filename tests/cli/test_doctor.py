@@ -261,6 +261,7 @@ def test_a_row_that_disagrees_with_its_status_is_set_right(propolis: Run, store:
         ("UPDATE sessions SET memory = x'81' WHERE session_id = :id", "sessions.memory"),
         ("UPDATE events SET data = x'c1' WHERE execution_id = :id", "events.data"),
         ("UPDATE executions SET result = 'text' WHERE execution_id = :id", "executions.result"),
+        ("UPDATE executions SET status = 'runnin?' WHERE execution_id = :id", "executions.status"),
     ],
 )
 def test_rows_that_cannot_be_read_are_named_and_never_deleted(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+
+from propolis.cli.plain import print_table
 
 from .conftest import Recorded
 
@@ -87,3 +90,9 @@ def test_help_is_shown_without_a_command(propolis: Run) -> None:
         result = propolis(*args)
         assert 0 == result.exit_code
         assert result.stdout.startswith("Usage: propolis")
+
+
+def test_a_table_goes_nowhere_when_standard_output_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `propolis … >&-` has it: Python then gives None for it."""
+    monkeypatch.setattr(sys, "stdout", None)
+    print_table(["NAME"], [["ada"]])

@@ -148,7 +148,7 @@ def test_sentences_that_depend_on_the_case() -> None:
     expected = [
         "No stream 's' is open here (open: none). Open it with runtime.open_stream().",
         "No stream 's' is open here (open: a, b). Open it with runtime.open_stream().",
-        "There is no session 'x' in this store. execute() without session_id opens one.",
+        "There is no session 'x' in this store. See runtime.sessions().",
         f"Execution 'e' is gone{moved}",
         f"Execution 'e' is at epoch 3{moved}",
         "Not a message that can be handled 'a.v9' (unknown_version). Install the version that sent it.",

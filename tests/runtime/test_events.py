@@ -161,6 +161,7 @@ def test_a_subscriber_is_told_what_it_missed(gate: Gate) -> None:
         gate.open()
         until(lambda: got and isinstance(got[-1], Event) and got[-1].data == {"n": 49})
         missed = sum(event.count for event in got if isinstance(event, EventsMissed))
+        assert {"custom", "events_missed"} >= {event.type for event in got}
         events = [event for event in got if isinstance(event, Event)]
         assert 50 == missed + len(events)
         assert missed >= 40

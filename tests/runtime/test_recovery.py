@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -72,6 +73,39 @@ def test_what_a_killed_process_left_is_finished_by_the_next_one(file_store: str,
         assert all(records[n].epoch > records[0].epoch for n in range(5, 10))
         stats = stream.get_stats().get(timeout=PATIENCE)
         assert (7, 7) == (stats.total_executions, stats.completed_executions)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("damage", ["spec = x'c1ff'", "status = 'runnin?'"])
+def test_a_damaged_row_holds_up_no_other_execution(file_store: str, gate: Gate, damage: str, *, begun: bool) -> None:
+    """It stays as it is, and is told by an event; the others of its stream are taken over and end."""
+
+    async def held(ctx: Any, data: Any) -> Any:
+        await gate.passed(ctx)
+        return data
+
+    with Runtime(file_store) as runtime:
+        stream = runtime.open_stream(point("asyncio", max_concurrent=2), held).get(timeout=PATIENCE)
+        ids = [stream.execute(n).get(timeout=PATIENCE) for n in range(4)]
+        gate.wait_for(2)
+    gate.open()
+    damaged = ids.pop(0 if begun else 2)
+    with sqlite3.connect(file_store.removeprefix("sqlite:///")) as connection:
+        connection.execute(f"UPDATE executions SET {damage} WHERE execution_id = ?", (damaged,))
+    connection.close()
+    seen = Recorder()
+    with Runtime(file_store) as runtime:
+        runtime.subscribe("execution_damaged", seen).get(timeout=PATIENCE)
+        stream = runtime.open_stream(point("asyncio", version="2"), held).get(timeout=PATIENCE)
+        for id in ids:
+            result = stream.wait_for_completion(id).get(timeout=PATIENCE)
+            assert result is not None
+            assert result.success
+        assert damaged == seen.wait_for("execution_damaged").data["execution_id"]
+    with sqlite3.connect(file_store.removeprefix("sqlite:///")) as connection:
+        left = connection.execute("SELECT execution_id, owner FROM executions WHERE NOT ended").fetchall()
+    connection.close()
+    assert [(damaged, None)] == left
 
 
 def test_code_that_kills_its_process_is_quarantined_in_the_end(file_store: str) -> None:
