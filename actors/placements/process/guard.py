@@ -91,7 +91,7 @@ for group in groups:
     if groups[group] == b"+":
         kill(group, signal.SIGKILL)
 late = [group for group in groups if groups[group] == b"~"]
-end = time.monotonic() + 1.5
+end = time.monotonic() + 1.0
 while late and time.monotonic() < end:
     time.sleep(0.02)
     late = [group for group in late if kill(group, 0)]
