@@ -106,7 +106,7 @@ class ForkWorker(Message, tag="worker.fork.v1"):
 
 
 class WorkerForked(Message, tag="worker.forked.v1"):
-    """From a template: the worker is there."""
+    """From a template: the worker is there; with pid 0: it could not be forked."""
 
     number: int
     pid: int

@@ -48,6 +48,10 @@ def forking() -> tuple[int, int]:
     return next(((parent, child) for parent in _children("self") for child in _children(parent)), (0, 0))
 
 
+def _templates() -> list[int]:
+    return [pid for pid in _children("self") if b"import main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def _children(pid: int | str) -> list[int]:
     return [int(word) for path in Path(f"/proc/{pid}/task").glob("*/children") for word in path.read_text().split()]
 
@@ -80,6 +84,17 @@ def test_a_worker_that_says_nothing_after_its_fork_is_killed_and_what_waits_for_
     assert failure is not None
     assert ("worker_not_started", True) == (failure.code, failure.retryable)
     assert 'start_method="spawn"' in failure.message
+
+
+def test_a_template_that_cannot_fork_says_so_and_goes_on(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its other workers with it."""
+    monkeypatch.setenv("PROPOLIS_TEST_HANGS", "refused=1")
+    stream = opened(runtime)
+    template = until(_templates)
+    failure = stream.run(1).get(timeout=PATIENCE).failure
+    assert failure is not None
+    assert ("worker_not_started", True) == (failure.code, failure.retryable)
+    assert template == _templates()
 
 
 @pytest.fixture

@@ -33,6 +33,10 @@ class Forked(Protocol):
         """The template was asked for it."""
         ...
 
+    def has_not_forked(self) -> None:
+        """The system had no room for it."""
+        ...
+
     def has_forked(self, pid: int) -> None:
         """Its process is there."""
         ...
@@ -104,6 +108,8 @@ class Template:
             case WorkerReady():
                 self._ready = True
                 self._fork_wanted()
+            case WorkerForked(pid=0) if message.number in self._forking:
+                self._forking.pop(message.number).has_not_forked()
             case WorkerForked() if message.number in self._forking:
                 worker = self._children[message.pid] = self._forking.pop(message.number)
                 worker.has_forked(message.pid)

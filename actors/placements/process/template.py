@@ -69,12 +69,13 @@ def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) ->
 def _fork(line: Line, message: ForkWorker, fds: list[int], workers: set[int]) -> Line | None:
     """The worker's own line, in the worker; None in the template."""
     template, (own, out, err) = os.getpid(), fds
-    pid = os.fork()
-    if pid:
-        workers.add(pid)
+    pid = _forked()
+    if pid != 0:
         for fd in fds:
             os.close(fd)
-        line.send(WorkerForked(number=message.number, pid=pid))
+        if pid is not None:
+            workers.add(pid)
+        line.send(WorkerForked(number=message.number, pid=pid or 0))
         return None
     die_with_parent(template)  # before anything else: until here it is in the template's group, which ends with it
     os.setpgid(0, 0)
@@ -86,6 +87,14 @@ def _fork(line: Line, message: ForkWorker, fds: list[int], workers: set[int]) ->
     # those of the template remember what kind of file they were opened on
     sys.stdout, sys.stderr = (open(fd, "w", buffering=1, encoding="utf-8", closefd=False) for fd in (1, 2))  # noqa: SIM115
     return Line(own)
+
+
+def _forked() -> int | None:
+    """As os.fork(); None where the system has no room for another: the workers that are there go on."""
+    try:
+        return os.fork()
+    except OSError:
+        return None
 
 
 def _bury(line: Line, workers: set[int]) -> None:

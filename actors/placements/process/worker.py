@@ -137,6 +137,10 @@ class Worker:
         if self._hello is not None:
             self._hello.cancel()
 
+    def has_not_forked(self) -> None:
+        """The system had no room for it."""
+        self._not_started(OSError("its template could not fork it: there is no room for another process"))
+
     def has_forked(self, pid: int) -> None:
         """Its process is there."""
         with self._killing:
