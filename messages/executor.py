@@ -49,6 +49,8 @@ class AttemptEnded(Message, tag="executor.ended.v1"):
     """parked: what it waits for; it is to run again when one of them is over."""
     forget: tuple[tuple[int, str, str, int], ...] = ()
     """failed: keys of the recorded steps whose failure this is. They are to run again with it."""
+    events: tuple[EventDraft, ...] = ()
+    """What led to it, for the commit of what comes of it."""
 
 
 class AttemptGivenUp(Message, tag="executor.given_up.v1"):

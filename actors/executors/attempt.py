@@ -102,6 +102,7 @@ class Attempt:
         "replay",
         "seen",
         "superseded",
+        "told",
         "turns",
         "waits",
     )
@@ -149,6 +150,8 @@ class Attempt:
         """Records that `ctx.log` was to keep."""
         self.waits: tuple[RecordedStep, ...] = ()
         """What it is being unwound for."""
+        self.told: tuple[EventDraft, ...] = ()
+        """Events for the commit of its end."""
 
     def next_turn(self) -> int:
         """The number of a turn that it asks for."""
@@ -306,6 +309,7 @@ class Attempt:
             memory=memory,
             progress=self.progress_payload(),
             report=self.figures,
+            events=self.told,
         )
 
     def ended_by(self, error: BaseException, *unwinding: type[BaseException]) -> AttemptEnded:
@@ -329,11 +333,12 @@ class Attempt:
                     progress=self.progress_payload(),
                     report=self.figures,
                     ordinal=self.replay.segment,
+                    events=self.told,
                 )
             except Exception as problem:  # noqa: BLE001
                 return self.failed(problem)
         if self.cancelled and issubclass(kind, unwinding):
-            return AttemptEnded(epoch=self.begin.epoch, how="cancelled", report=self.figures)
+            return AttemptEnded(epoch=self.begin.epoch, how="cancelled", report=self.figures, events=self.told)
         return self.failed(error)
 
     def failed(self, error: BaseException) -> AttemptEnded:
@@ -356,11 +361,17 @@ class Attempt:
             progress=self._last_progress(),
             forget=forget,
             report=self.figures,
+            events=self.told,
         )
 
     def _parked(self) -> AttemptEnded:
         return AttemptEnded(
-            epoch=self.begin.epoch, how="parked", waits=self.waits, progress=self._last_progress(), report=self.figures
+            epoch=self.begin.epoch,
+            how="parked",
+            waits=self.waits,
+            progress=self._last_progress(),
+            report=self.figures,
+            events=self.told,
         )
 
     def _last_progress(self) -> Payload | None:

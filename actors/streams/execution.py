@@ -211,6 +211,7 @@ class ExecutionActor(Parenting):
         if message.progress is not None:
             life.progress = message.progress
         life.report = message.report or life.report
+        self.told = message.events
         match message.how:
             case _ if life.detached:
                 self.finish("cancelled")

@@ -44,6 +44,8 @@ class Finishing(AsyncioActor):
     """Writes through the SessionActor and tells the stream what is committed (D3)."""
 
     _alarms: tuple[Reply[Any], ...] = ()
+    told: tuple[EventDraft, ...] = ()
+    """What the attempt that has ended told last: for the commit of what comes of that."""
 
     def __init__(self, plan: StreamPlan, spec: ExecutionSpec, life: Life, order: Order) -> None:
         self._plan = plan
@@ -74,6 +76,8 @@ class Finishing(AsyncioActor):
         prune: Mapping[str, Any] = {},
     ) -> None:
         """Commit the execution's present state over the row of an expected epoch, with the rows that this is of."""
+        if self.told:
+            events, self.told = (*self.told, *events), ()
         request = make_advance(
             self._spec,
             self._life.state,

@@ -71,7 +71,7 @@ class Run:
         finally:
             await self._end_what_runs()
             self._attempt.figures = self._position.report()
-        self._emit_noted()
+        self._attempt.told += tuple(self._events)
         if self._errors:
             text = f"branches of graph {self._chart.graph.id!r} failed"
             raise self._errors[0] if len(self._errors) == 1 else ExceptionGroup(text, self._errors)
