@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from propolis.messages import InvalidInput
 
-from .executors import plan_executor, prepared
+from .executors import announced, plan_executor, prepared
 from .goals import Goal, goal_for
 from .specs import EntryPoint
 from .streams.plan import StreamPlan
@@ -96,4 +96,5 @@ class Services:
             backlog=self.backlog,
             streams=self.streams,
             goal=goal,
+            announced=announced(executor, entry_point),
         )

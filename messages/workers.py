@@ -76,6 +76,7 @@ class RunAttempt(Message, tag="worker.run.v1"):
     memory: Payload | None = None
     resume_from: str | None = None
     history: RunHistory | None = None
+    announced: bool = False
 
 
 class InterruptAttempt(Message, tag="worker.interrupt.v1"):

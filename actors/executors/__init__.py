@@ -6,7 +6,7 @@ from .calling import AsyncCalling
 from .context import Context, SyncContext
 from .forms import check_answer
 from .outcomes import Done
-from .protocol import Executor, ExecutorPlan, is_coroutine_function, plan_executor, prepared
+from .protocol import Executor, ExecutorPlan, announced, is_coroutine_function, plan_executor, prepared
 from .remembering import Memory, SyncMemory
 from .signals import Cancelled, Parked, Paused, Unwind
 from .whose import belongs_to, ids_here
@@ -27,6 +27,7 @@ __all__ = [
     "SyncContext",
     "SyncMemory",
     "Unwind",
+    "announced",
     "belongs_to",
     "check_answer",
     "ids_here",

@@ -75,6 +75,8 @@ class Beginning(NamedTuple):
     """What the run has recorded, where an earlier attempt may have recorded something."""
     is_trusted: Callable[[], bool] = _always
     """Whether the runtime surely still owns what it runs (its lease). A worker does not know."""
+    announced: bool = False
+    """Whether what its executor announces was committed when this attempt was counted."""
 
 
 class Attempt:

@@ -258,7 +258,7 @@ class Accepting(Supervising):
             source=opening.source,
             session_policy="queue" if spec.origin == "fresh" else point.session_policy,
             graph_id=point.graph_id,
-            events=STARTED if started_at is not None else () if start_now else QUEUED,
+            events=STARTED + self.plan.announced if started_at is not None else () if start_now else QUEUED,
         )
 
         self.request(self.plan.sessions, request, partial(self._opened, opening), partial(self.not_opened, opening))

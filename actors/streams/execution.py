@@ -89,6 +89,8 @@ class ExecutionActor(Parenting):
         life.state = self.running_state(restarts=before.restarts, counted=True)
         data = {"attempt": life.state.attempt}
         events = [draft("execution_started", data)]
+        if before.attempt == 0 and self._spec.origin == "fresh":
+            events += self._plan.announced
         if before.attempt == 0 and self._spec.origin == "resume":
             events.insert(0, draft("execution_resumed", data))
         elif before.status == "parked":
@@ -162,8 +164,9 @@ class ExecutionActor(Parenting):
         life.phase = "running"
         late, epoch, attempt = self._plan.late.one, life.state.epoch, life.state.attempt
         trusted = self._plan.lease.is_trusted
-        begin = Beginning(self._spec, epoch, attempt, life.memory, life.node, late, history, trusted)
         plan = self._plan
+        said = bool(plan.announced) and attempt == 1 and self._spec.origin == "fresh"
+        begin = Beginning(self._spec, epoch, attempt, life.memory, life.node, late, history, trusted, said)
         self.host.reach("launch.before")
         life.launched = plan.launcher.launch(plan.executor, plan.entry_point, begin, self.actor_inbox.ref)
         self.host.reach("launch.after")

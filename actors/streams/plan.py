@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from propolis.messages import EventDraft
+
     from ..backlog import Backlog
     from ..config import RuntimeConfig
     from ..core import Ref
@@ -53,6 +55,8 @@ class StreamPlan:
     lease: Lease
     backlog: Backlog
     goal: Goal | None = None
+    announced: tuple[EventDraft, ...] = ()
+    """What the executor begins with, for the commit that counts the first attempt of a fresh execution."""
     late: LateCalls = field(default_factory=LateCalls)
 
     @property

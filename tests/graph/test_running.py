@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from propolis import EdgeSpec, EntryPoint, GraphExecutor, GraphSpec, NodeSpec, NonRetryable, RestartPolicy, Runtime
+from propolis import (
+    Context,
+    EdgeSpec,
+    EntryPoint,
+    GraphExecutor,
+    GraphSpec,
+    NodeSpec,
+    NonRetryable,
+    RestartPolicy,
+    Runtime,
+)
 from propolis.messages import ExecutionResult, GraphInvalid, InvalidInput
 
 from ..runtime.support import PATIENCE, Recorder, until
@@ -34,6 +44,17 @@ def raises(error: BaseException) -> Body:
         raise error
 
     return body
+
+
+async def fails_at_first(ctx: Any, inputs: Any) -> None:
+    """In an execution that is to."""
+    if ctx.attempt == 1 and ctx.input["fail"]:
+        raise LookupError("gone")
+
+
+def writes_of(runtime: Runtime) -> int:
+    """How many writes it has committed."""
+    return runtime.stats().get(timeout=PATIENCE).rows_written
 
 
 def node(id: str, function: Body | None = None, reads: str = "", writes: str = "", **fields: Any) -> NodeSpec:
@@ -99,6 +120,37 @@ def test_events_tell_the_way_in_its_order(runtime: Runtime, ran: Ran) -> None:
         ("node_loop_started", "c", {"visit": 1}),
         done("c"),
     ] == told
+
+
+def test_a_graph_is_a_write_for_each_node_and_one_more(runtime: Runtime) -> None:
+    """What begins goes with what was done before it; with the first node the opening, with the last one the end."""
+    executor = GraphExecutor(graph([node("a", gives(1), writes="x"), node("b"), node("c")], "a>b b>c"))
+    stream = runtime.open_stream(EntryPoint(id="g"), executor).get(timeout=PATIENCE)
+    before = writes_of(runtime)
+    assert stream.run(None).get(timeout=PATIENCE).success
+    assert 4 == writes_of(runtime) - before
+
+
+def test_the_first_node_is_announced_once(runtime: Runtime) -> None:
+    """By the opening; by the claim of one that had to wait; by the run itself within an executor of the user's, and
+    when a first attempt has failed.
+    """
+    recorder, executor = Recorder(), GraphExecutor(graph([node("a", fails_at_first)]))
+    runtime.subscribe(["node_loop_started"], recorder).get(timeout=PATIENCE)
+
+    async def around(ctx: Context, input: Any) -> Any:
+        return await executor.execute(ctx, input)
+
+    told = []
+    for id, body in (("graph", executor), ("around", around)):
+        stream = runtime.open_stream(EntryPoint(id=id, max_concurrent=1, restart=QUICK), body).get(timeout=PATIENCE)
+        ids = [stream.execute({"fail": fail}).get(timeout=PATIENCE) for fail in (False, False, True)]
+        for each in ids:
+            assert stream.wait_for_completion(each, timeout=PATIENCE).get().success
+        until(lambda: len(recorder.events) >= 4)
+        told.append([[event.execution_id for event in recorder.events].count(each) for each in ids])
+        recorder.events.clear()
+    assert [[1, 1, 2], [1, 1, 2]] == told
 
 
 def test_a_node_is_tried_again_and_the_result_says_so(runtime: Runtime, ran: Ran) -> None:

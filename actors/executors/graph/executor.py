@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from propolis.messages import GraphChanged, GraphInvalid, GraphProblem, InvalidInput
+from propolis.messages import EventDraft, GraphChanged, GraphInvalid, GraphProblem, InvalidInput, Payload
 
 from ...specs import EntryPoint
 from ..ai.nodes import ModelNodes
@@ -73,6 +73,11 @@ class GraphExecutor:
         names = {"graph_id": graph.id, "version": graph.version}
         missing = {name: value for name, value in names.items() if getattr(entry_point, name) is None and value}
         return entry_point.model_copy(update=missing) if missing else entry_point
+
+    def announce(self, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
+        """What a fresh execution begins with."""
+        entry = entry_point.entry_node or self.spec.entry_node
+        return (("node_loop_started", entry, Payload.of({"visit": 1}).data),)
 
     async def execute(self, ctx: Context, input: Any) -> dict[str, Any]:
         """Run the graph to its end, from where the session stands."""

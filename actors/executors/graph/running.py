@@ -95,6 +95,8 @@ class Run:
         elif paused:  # its process died when that was committed, and the pause was not
             self._pause_at = paused[0].node
         self._enter(self._attempt.replay.segment)
+        if self._attempt.begin.announced:
+            self._events.clear()  # the visit of the entry node: `GraphExecutor.announce` has said it
         self._emit_noted()
         self._start()
 

@@ -135,6 +135,7 @@ class _Child:
                 message.memory,
                 message.resume_from,
                 history=message.history,
+                announced=message.announced,
             )
             # made here, so that an interrupt right behind finds it, also while the executor is still being imported
             attempt = Attempt(begin, self._ref, self._nobody, self._host, self._prepare.payload_limit)

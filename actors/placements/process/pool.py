@@ -148,10 +148,10 @@ class Pool:
             attempt=begin.attempt,
             memory=begin.memory,
             resume_from=begin.resume_from,
+            announced=begin.announced,
             **({} if begin.history is None else {"history": begin.history}),
         )
-        data = worker.learn(attempt.executor) + frame(encode(run))
-        worker.send(data)
+        worker.send(worker.learn(attempt.executor) + frame(encode(run)))
         if attempt.cancelled:  # by somebody who came between the choice of the worker and this line
             attempt.interrupt("cancel")
         if attempt.pausing:
