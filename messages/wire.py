@@ -199,13 +199,13 @@ def _decode_leaf(code: int, data: bytes) -> Any:
 
 def join_map(items: Mapping[str, bytes]) -> bytes:
     """A map of values that are encoded already."""
-    packer = msgpack.Packer(autoreset=False)
-    packer.pack_map_header(len(items))
-    parts = [packer.bytes()]
+    size = len(items)
+    if size < 1 << 4:
+        parts = [bytes((0x80 | size,))]
+    else:
+        parts = [b"\xde" + size.to_bytes(2) if size < 1 << 16 else b"\xdf" + size.to_bytes(4)]
     for key, data in items.items():
-        packer.reset()
-        packer.pack(key)
-        parts += (packer.bytes(), data)
+        parts += (pack_value(key), data)
     return b"".join(parts)
 
 

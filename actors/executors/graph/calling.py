@@ -14,8 +14,8 @@ from ...host import Host
 from ..access import Access
 from ..calling import start_thread
 from ..context import Context, SyncContext
-from ..protocol import is_coroutine_function
 from ..signals import Cancelled
+from .place import Place
 
 __all__ = ["NodeContext", "SyncNodeContext", "call_function", "limited", "within"]
 
@@ -119,16 +119,8 @@ async def within(host: Host, seconds: float | None, node_id: str, work: Awaitabl
         raise
 
 
-async def call_function(
-    ctx: Context,
-    node_id: str,
-    function: Callable[..., Any],
-    inputs: Any,
-    timeout: float | None,
-    stalled: Callable[[], None],
-    access: Access | None = None,
-) -> Any:
-    """Call it and await it, for `timeout` seconds at most.
+async def call_function(ctx: Context, place: Place, inputs: Any, access: Access, stalled: Callable[[], None]) -> Any:
+    """Call it and await it, for the `timeout` of its node at most.
 
     An `async def` is cancelled when its time is over. A `def` cannot be: `stalled` is called, its context refuses
     every further call, and when it comes back it has timed out all the same. Nor does a cancel leave it behind.
@@ -137,14 +129,15 @@ async def call_function(
         NodeTimedOut: it took longer.
         BaseException: whatever the function does.
     """
-    host = ctx._attempt.host
-    if is_coroutine_function(function):
-        return await within(host, timeout, node_id, function(NodeContext(ctx, node_id, access), inputs))
-    context = SyncNodeContext(ctx, node_id, access)
+    host, function, timeout = ctx._attempt.host, place.node.function, place.node.timeout
+    assert callable(function), "a graph is checked before it runs"
+    if place.is_async:
+        return await within(host, timeout, place.id, function(NodeContext(ctx, place.id, access), inputs))
+    context = SyncNodeContext(ctx, place.id, access)
     reply = start_thread(host, function, (context, inputs))
     coming = asyncio.ensure_future(_settled(reply))
     try:
-        await within(host, timeout, node_id, asyncio.wait([coming]))
+        await within(host, timeout, place.id, asyncio.wait([coming]))
     except NodeTimedOut:
         context.time_is_over = True
         stalled()

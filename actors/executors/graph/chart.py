@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterable
 from typing import Final
 
-from .choosing import names_in
+from propolis.messages import EventDraft, Payload
+
+from .place import Place
 from .reach import reachable
 from .spec import EdgeSpec, GraphSpec, NodeSpec
 
-__all__ = ["MOST_CALLS", "Chart"]
+__all__ = ["MOST_CALLS", "Chart", "visit_begins"]
 
 MOST_CALLS: Final = 2**16
 """Of steps of one name, in one visit of a node."""
@@ -24,12 +27,18 @@ class Chart:
         self.nodes: dict[str, NodeSpec] = {node.id: node for node in graph.nodes}
         self.edges: dict[str, EdgeSpec] = {edge.id: edge for edge in graph.edges}
         self.ends = graph.ends
-        self.pauses = frozenset(graph.pause_nodes)
         self.edges_from: dict[str, tuple[EdgeSpec, ...]] = {node: graph.edges_from(node) for node in self.nodes}
-        self.names: dict[str, frozenset[str]] = {
-            node: frozenset(names_in(edges)) for node, edges in self.edges_from.items()
+        self.places: dict[str, Place] = {
+            node.id: Place(
+                node,
+                self.edges_from[node.id],
+                is_end=node.id in self.ends,
+                pauses=node.id in graph.pause_nodes,
+            )
+            for node in graph.nodes
         }
-        """By node, what the expressions of its edges need a value for."""
+        self.traversed: dict[str, EventDraft] = {edge.id: _traversed(edge) for edge in graph.edges}
+        """By edge, what is said when it has been taken."""
         targets = {node: [edge.target for edge in edges] for node, edges in self.edges_from.items()}
         self.behind: dict[str, frozenset[str]] = {
             node: frozenset(reachable(targets[node], targets)) for node in self.nodes
@@ -44,6 +53,17 @@ class Chart:
     def resumes_at(self, pause_node: str) -> str | None:
         """The node that a resume behind this pause node goes on at, where the graph names one."""
         return self.graph.entry_points.get(f"{pause_node}_resume")
+
+
+@functools.lru_cache(maxsize=1_024)
+def visit_begins(node: str, visit: int) -> EventDraft:
+    """What is said when a visit of a node begins."""
+    return "node_loop_started", node, Payload.of({"visit": visit}).data
+
+
+def _traversed(edge: EdgeSpec) -> EventDraft:
+    way = {"edge": edge.id, "source": edge.source, "target": edge.target}
+    return "edge_traversed", edge.source, Payload.of(way).data
 
 
 def _numbered(nodes: Iterable[str]) -> dict[str, int]:

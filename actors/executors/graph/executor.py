@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from propolis.messages import EventDraft, GraphChanged, GraphInvalid, GraphProblem, InvalidInput, Payload
+from propolis.messages import EventDraft, GraphChanged, GraphInvalid, GraphProblem, InvalidInput
 
 from ...specs import EntryPoint
 from ..ai.nodes import ModelNodes
 from ..context import Context
-from .chart import Chart
+from .chart import Chart, visit_begins
 from .position import Position
 from .runners import HumanRunner, NodeRunner
 from .running import Run
@@ -76,8 +76,7 @@ class GraphExecutor:
 
     def announce(self, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
         """What a fresh execution begins with."""
-        entry = entry_point.entry_node or self.spec.entry_node
-        return (("node_loop_started", entry, Payload.of({"visit": 1}).data),)
+        return (visit_begins(entry_point.entry_node or self.spec.entry_node, 1),)
 
     async def execute(self, ctx: Context, input: Any) -> dict[str, Any]:
         """Run the graph to its end, from where the session stands."""
@@ -87,8 +86,9 @@ class GraphExecutor:
         position = await self._position(ctx, key, input)
         await Run(self._chart, ctx, position, self._runners, key).run()
         await ctx.memory.delete(key)
-        keys = dict.fromkeys(key for node in position.end_nodes() for key in self._chart.nodes[node].outputs)
-        values = {key: await ctx.memory.read(key, _MISSING, scope="execution") for key in keys}
+        keys = dict.fromkeys(key for node in position.end_nodes() for key in self._chart.places[node].outputs)
+        memory = ctx.memory
+        values = {key: await memory.read(key, _MISSING, scope="execution") for key in keys}
         return {key: value for key, value in values.items() if value is not _MISSING}
 
     async def _position(self, ctx: Context, key: str, input: Any) -> Position:

@@ -93,6 +93,9 @@ class Position:
 
     def startable(self, chart: Chart, running: Collection[Token], stuck: Collection[Token]) -> list[Token]:
         """The tokens whose node can be entered now, in order. `stuck`: those that failed, and stay where they are."""
+        if len(self.tokens) == 1:  # nobody else to wait for
+            token = self.tokens[0]
+            return [] if token.done or token in running or token in stuck else [token]
         waiting = [token for token in self._in_order() if not (token.done or token in running or token in stuck)]
         free = [token for token in waiting if token.entered or not self._may_be_met(token, chart)]
         if waiting and not free and not running and not stuck:

@@ -16,8 +16,9 @@ from propolis.messages import EmitEvents, EventDraft, InvalidInput, NoEdgeTaken,
 from ...core import ask
 from ..context import Context
 from ..signals import Parked, Paused
-from .chart import Chart
+from .chart import Chart, visit_begins
 from .choosing import best, open_edges
+from .place import Place
 from .position import Position, Token
 from .runners import NodeRunner
 from .spec import EdgeSpec
@@ -39,11 +40,15 @@ class Run:
     ) -> None:
         self._chart = chart
         self._ctx = ctx
+        self._memory = ctx.memory
         self._attempt = ctx._attempt
         self._position = position
         self._key = key
         self._visits = Visits(chart, ctx, position, runners)
         self._running: dict[asyncio.Task[Outcome], Token] = {}
+        self._ended: list[asyncio.Task[Outcome]] = []
+        """Visits that have ended since it last looked."""
+        self._waiting: asyncio.Future[None] | None = None
         self._stuck: list[Token] = []
         """Tokens of branches that have failed, while the others go on as far as they can."""
         self._borne: list[Exception] = []
@@ -65,8 +70,7 @@ class Run:
         await self._begin()
         try:
             while self._running:
-                done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-                await self._settle(done)
+                await self._settle(await self._some_end())
                 self._start()
         finally:
             await self._end_what_runs()
@@ -84,6 +88,19 @@ class Run:
             raise Parked
         if self._position.tokens:
             raise Paused(self._pause_at)  # what was committed last is what it pauses at
+
+    async def _some_end(self) -> list[asyncio.Task[Outcome]]:
+        """Wait until a visit has ended: those that have by then."""
+        if not self._ended:
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _has_ended(self, task: asyncio.Task[Outcome]) -> None:
+        self._ended.append(task)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def _begin(self) -> None:
         position = self._position
@@ -106,7 +123,7 @@ class Run:
         if resumes_at is not None:
             self._position.go_to(token, resumes_at)
             return
-        outputs = {key: self._attempt.memory.read(key) for key in self._chart.nodes[token.node].outputs}
+        outputs = {key: self._attempt.memory.read(key) for key in self._chart.places[token.node].outputs}
         try:
             await self._leave(token, Outcome(outputs=outputs))
         except Exception as error:  # noqa: BLE001 - the way behind it is a part of the branch
@@ -128,7 +145,7 @@ class Run:
             except Exception as error:  # noqa: BLE001 - there have been enough
                 self._branch_failed(token, error)
                 continue
-            self._note("node_loop_started", token.node, {"visit": visit})
+            self._events.append(visit_begins(token.node, visit))
             if visit > 1:
                 self._note("node_loop_iteration", token.node, {"iteration": visit})
 
@@ -141,6 +158,7 @@ class Run:
             for token in self._startable():
                 if token.announced:
                     task = asyncio.get_running_loop().create_task(self._visits.visit(token))
+                    task.add_done_callback(self._has_ended)
                     self._running[task] = token
 
     async def _settle(self, done: Iterable[asyncio.Task[Outcome]]) -> None:
@@ -172,7 +190,7 @@ class Run:
                 error = await self._write(token, outcome)
             if error is not None:
                 await self._go_on_failed(token, error)
-            elif token.node in self._chart.pauses:
+            elif self._chart.places[token.node].pauses:
                 token.done, self._pause_at = True, token.node
             else:
                 await self._leave(token, outcome)
@@ -184,22 +202,21 @@ class Run:
         """Write what the node returned. The error, when that cannot be kept: the node has failed."""
         written = self._position.written(token, outcome.outputs, self._chart)
         try:
-            await self._ctx.memory.write_batch(written)
+            await self._memory.write_batch(written)
         except (InvalidInput, PayloadTooLarge) as error:
             return error
-        for key in written:
-            self._note("output_key_set", token.node, {"key": key})
+        self._events += map(self._chart.places[token.node].key_set.__getitem__, written)
         self._note("node_loop_completed", token.node, {**self._visited(token), "success": True})
         return None
 
     async def _leave(self, token: Token, outcome: Outcome) -> None:
         """The node has succeeded: end there, or go on over the edges that are open. Raises NoEdgeTaken."""
-        if token.node in self._chart.ends:
+        place = self._chart.places[token.node]
+        if place.is_end:
             self._position.end(token)
             return
-        names = await self._names(token, outcome.outputs, None)
-        edges = open_edges(self._chart.edges_from[token.node], names, success=True)
-        taken = best(self._chart.nodes[token.node], edges, outcome.picked)
+        names = await self._names(place, outcome.outputs, None)
+        taken = best(place.node, open_edges(place.edges, names, success=True), outcome.picked)
         if not taken:
             raise NoEdgeTaken(node_id=token.node)
         self._traverse(token, taken)
@@ -207,30 +224,26 @@ class Run:
     async def _go_on_failed(self, token: Token, error: Exception) -> None:
         """Go on over the edges for failures. Raises the error when there is none."""
         about = {"node": token.node, "kind": type(error).__name__, "message": str(error)[:TEXT_CHARS]}
-        names = await self._names(token, {}, about)
-        taken = best(
-            self._chart.nodes[token.node],
-            open_edges(self._chart.edges_from[token.node], names, success=False),
-            None,
-        )
+        place = self._chart.places[token.node]
+        names = await self._names(place, {}, about)
+        taken = best(place.node, open_edges(place.edges, names, success=False), None)
         if not taken:
             raise error
-        await self._ctx.memory.write("error", about)
+        await self._memory.write("error", about)
         self._note_failure(token, error)
         self._traverse(token, taken)
 
     def _traverse(self, token: Token, edges: list[EdgeSpec]) -> None:
-        for edge in edges:
-            self._note("edge_traversed", edge.source, {"edge": edge.id, "source": edge.source, "target": edge.target})
+        self._events += (self._chart.traversed[edge.id] for edge in edges)
         self._position.leave(token, edges, self._attempt.host.monotonic())
 
-    async def _names(self, token: Token, outputs: Mapping[str, Any], error: dict[str, str] | None) -> dict[str, Any]:
+    async def _names(self, place: Place, outputs: Mapping[str, Any], error: dict[str, str] | None) -> dict[str, Any]:
         """The values that the expressions of the edges behind a node may ask for. What is not there is None."""
-        if not self._chart.names[token.node]:
+        if not place.names:
             return {}
         names: dict[str, Any] = {"output": dict(outputs), "visits": dict(self._position.visits), "error": error}
-        for name in self._chart.names[token.node] - set(names):
-            names[name] = await self._ctx.memory.read(name)
+        for name in place.names - set(names):
+            names[name] = await self._memory.read(name)
         return names
 
     # -- branches that fail ------------------------------------------------------------------------------------------
@@ -298,7 +311,7 @@ class Run:
 
     async def _keep(self) -> None:
         """Into the memory of the session, for the next checkpoint or the pause."""
-        await self._ctx.memory.write_batch({self._key: self._position.to_data()})
+        await self._memory.write_batch({self._key: self._position.to_data()})
 
     def _note(self, type: str, node: str, data: Mapping[str, Any]) -> None:
         """An event for the next commit."""

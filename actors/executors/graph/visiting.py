@@ -19,10 +19,9 @@ from ..spans import run_below_node
 from .calling import NodeContext, call_function, limited, within
 from .chart import MOST_CALLS, Chart
 from .choosing import routed
-from .data import access_of, inputs_of, origins_of, outputs_of
+from .place import Place
 from .position import Position, Token
 from .runners import ModelRunner, NodeCall, NodeRunner
-from .spec import NodeSpec
 
 __all__ = ["Outcome", "Visits"]
 
@@ -49,6 +48,7 @@ class Visits:
     def __init__(self, chart: Chart, ctx: Context, position: Position, runners: Mapping[str, NodeRunner]) -> None:
         self._chart = chart
         self._ctx = ctx
+        self._memory = ctx.memory
         self._position = position
         self._runners = runners
         self.waits: list[RecordedStep] = []
@@ -66,23 +66,24 @@ class Visits:
 
     async def visit(self, token: Token) -> Outcome:
         """Try the node until it succeeds, or has failed for good."""
-        node, host = self._chart.nodes[token.node], self._ctx._attempt.host
+        place, attempt = self._chart.places[token.node], self._ctx._attempt
+        node, host, number = place.node, attempt.host, self._position.visits[token.node]
         limit, left = self._chart.graph.parallel.branch_timeout, None
         if limit is not None and token.forked:
             token.began = host.monotonic() if token.began is None else token.began
             left = max(0.0, limit - (host.monotonic() - token.began))
-        scope = Scope(token.segment, self._chart.first_call(node.id, self._position.visits[node.id]))
+        scope = Scope(token.segment, self._chart.first_call(node.id, number))
         SCOPE.set(scope)
-        NODE.set((node.id, self._position.visits[node.id]))
-        run_below_node(self._ctx._attempt, node.id, self._position.visits[node.id])
+        NODE.set((node.id, number))
+        run_below_node(attempt, node.id, number)
         since = host.monotonic()
-        self._ctx._attempt.replay.run_again()
+        attempt.replay.run_again()
         timer: asyncio.Timeout | None = None
         try:
             if left is None:
-                return await self._tries(node, token)
+                return await self._tries(place, token)
             async with limited(host, left) as timer:
-                return await self._tries(node, token)
+                return await self._tries(place, token)
         except TimeoutError as error:
             if limit is None or timer is None or not timer.expired():
                 return Outcome(error=error)
@@ -101,13 +102,13 @@ class Visits:
         finally:
             token.took_ms = elapsed_ms(host, since)
 
-    async def _tries(self, node: NodeSpec, token: Token) -> Outcome:
-        attempt = self._ctx._attempt
+    async def _tries(self, place: Place, token: Token) -> Outcome:
+        attempt, node = self._ctx._attempt, place.node
         tried = 0
         while True:
             spent: list[int] = []
             try:
-                outcome = await self._try(token, node, spent.append)
+                outcome = await self._try(token, place, spent.append)
                 self._position.spent_tokens += sum(spent)
                 return outcome
             except Exception as error:
@@ -124,41 +125,38 @@ class Visits:
                 self._tell("node_retry", node.id, about)
                 await AsyncCalling(attempt.host).pause(after)
 
-    async def _try(self, token: Token, node: NodeSpec, spend: Callable[[int], None]) -> Outcome:
-        via = [self._chart.edges[edge] for edge in token.via if edge in self._chart.edges]
-        origins, host = origins_of(node, via), self._ctx._attempt.host
-        inputs, access = await self._inputs(node, origins), access_of(node, origins)
-        context = NodeContext(self._ctx, node.id)  # a runner keeps what is its own there
-        call = NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=spend)
+    async def _try(self, token: Token, place: Place, spend: Callable[[int], None]) -> Outcome:
+        node, host = place.node, self._ctx._attempt.host
+        origins = place.origins(self._chart.edges[edge] for edge in token.via if edge in self._chart.edges)
+        inputs = await self._inputs(place, origins)
         runner = self._runners.get(node.kind)
+        call: Any = None
+        if runner is not None or place.undecided:  # a runner keeps what is its own there
+            context = NodeContext(self._ctx, node.id)
+            call = NodeCall(graph=self._chart.graph, node=node, ctx=context, inputs=inputs, spend=spend)
         if runner is not None:
             value = await within(host, node.timeout, node.id, runner.run(call))
         else:
-            assert callable(node.function), "a graph is checked before it runs"
             value = await call_function(
                 self._ctx,
-                node.id,
-                node.function,
+                place,
                 inputs,
-                node.timeout,
+                place.access(origins),
                 lambda: self._tell("node_stalled", node.id, {"seconds": node.timeout}),
-                access,
             )
-        edges = self._chart.edges_from[node.id]
         if node.kind == "router":
-            return Outcome(picked=routed(node, edges, value))
-        outputs = outputs_of(node, value)
-        undecided = [edge for edge in edges if edge.condition == "model_decides"]
-        if not undecided:
+            return Outcome(picked=routed(node, place.edges, value))
+        outputs = place.give(value)
+        if not place.undecided:
             return Outcome(outputs=outputs)
         decider = cast("ModelRunner", self._runners["model"])  # a graph is checked before it runs
-        picked = await within(host, node.timeout, node.id, decider.decide(call, undecided, outputs))
+        picked = await within(host, node.timeout, node.id, decider.decide(call, place.undecided, outputs))
         return Outcome(outputs=outputs, picked=frozenset(picked))
 
-    async def _inputs(self, node: NodeSpec, origins: Mapping[str, str]) -> Any:
-        memory, values = self._ctx.memory, {}
+    async def _inputs(self, place: Place, origins: Mapping[str, str]) -> Any:
+        values = {}
         for key, origin in origins.items():
-            value = await memory.read(origin, _MISSING)
+            value = await self._memory.read(origin, _MISSING)
             if value is not _MISSING:
                 values[key] = value
-        return inputs_of(node, values)
+        return place.take(values)
