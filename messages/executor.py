@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from .base import Message, Request
+from .codec import upcaster
 from .events import Event, EventDraft
 from .failure import Failure
 from .history import RecordedStep
 from .payload import Payload
-from .records import Checkpoint, ExecutionReport
+from .records import ExecutionReport
 
 __all__ = [
     "AttemptBegan",
@@ -72,15 +73,27 @@ class Checkpointed(Message, tag="executor.checkpointed.v1"):
     pause_requested: bool = False
 
 
-class SaveCheckpoint(Request[Checkpointed], tag="executor.checkpoint.v1"):
+class SaveCheckpoint(Request[Checkpointed], tag="executor.checkpoint.v2"):
     """From an executor: commit this checkpoint before I go on. Errors: StaleWriter."""
 
     epoch: int
-    checkpoint: Checkpoint
+    ordinal: int
+    """Which checkpoint of the run this is."""
+    memory: Payload
+    node: str | None = None
     progress: Payload | None = None
     events: tuple[EventDraft, ...] = ()
     """What led to it, for the same commit."""
     report: ExecutionReport | None = None
+
+
+@upcaster("executor.checkpoint.v1", "executor.checkpoint.v2")
+def _flattened(fields: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint was a message of its own, which had to be put together on its way."""
+    checkpoint = fields.pop("checkpoint")
+    return {**fields, "ordinal": checkpoint.get("ordinal", 0), "memory": checkpoint["memory"]} | (
+        {"node": checkpoint["node"]} if "node" in checkpoint else {}
+    )
 
 
 class EmitEvents(Request[None], tag="executor.emit.v1"):

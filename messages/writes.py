@@ -162,7 +162,9 @@ class Appended(Message, tag="write.appended.v1"):
 
 
 class RecordSteps(Request[Appended], tag="write.steps.v1"):
-    """Record steps of a run, if the execution that made them is still at this epoch. Errors: StaleWriter."""
+    """Record what a run has come to, steps or a checkpoint, if the execution is still at this epoch; its row stays as
+    it is. Errors: StaleWriter.
+    """
 
     execution_id: str
     expected_epoch: int
@@ -174,6 +176,29 @@ class RecordSteps(Request[Appended], tag="write.steps.v1"):
     run: str
     steps: tuple[RecordedStep, ...]
     events: tuple[EventDraft, ...] = ()
+    progress: Payload | None = None
+    ordinal: int = 0
+    """Which checkpoint of the run this is, made at `node`, of this `memory`. 0: none."""
+    node: str | None = None
+    memory: Payload | None = None
+    keep_checkpoints: int | None = None
+    """As in `AdvanceExecution`."""
+    drop_checkpoints_before: datetime | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The one that it makes."""
+        if self.memory is None:
+            return None
+        return Checkpoint(
+            checkpoint_id=Checkpoint.id_of(self.run, self.ordinal),
+            execution_id=self.execution_id,
+            node=self.node,
+            created_at=self.at,
+            memory=self.memory,
+            run=self.run,
+            ordinal=self.ordinal,
+        )
 
     @property
     def event_origin(self) -> EventOrigin:

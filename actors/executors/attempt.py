@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Beginning"]
 
-_new_checkpoint: Final = unchecked(Checkpoint)
 _new_end: Final = unchecked(AttemptEnded)
 _new_event: Final = unchecked(Event)
 _encode_emit: Final = encoder(EmitEvents)
@@ -189,23 +188,15 @@ class Attempt:
             self.memory.write_batch(memory)
         self.node = node if node is not None else self.node
         ordinal, replayed = self.replay.pass_checkpoint()
-        checkpoint_id = Checkpoint.id_of(self.begin.spec.run_id, ordinal)
         if replayed:
             done: Reply[Checkpointed] = Reply()
-            done.set(Checkpointed(checkpoint_id=checkpoint_id))
+            done.set(Checkpointed(checkpoint_id=Checkpoint.id_of(self.begin.spec.run_id, ordinal)))
             return done
-        checkpoint = _new_checkpoint(
-            checkpoint_id=checkpoint_id,
-            execution_id=self.begin.spec.execution_id,
-            node=node,
-            created_at=self.host.now(),
-            memory=self.memory.snapshot(),
-            run=self.begin.spec.run,
-            ordinal=ordinal,
-        )
         request = _encode_save(
             epoch=self.begin.epoch,
-            checkpoint=checkpoint,
+            ordinal=ordinal,
+            memory=self.memory.snapshot(),
+            node=node,
             progress=self.progress_payload(),
             events=events,
             report=self.figures,

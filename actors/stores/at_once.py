@@ -229,16 +229,18 @@ class _Rows:
             self._steps(write)
         return self._more_events(write)
 
-    def _change_session(self, write: AdvanceExecution) -> None:
-        point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
+    def _change_session(self, write: AdvanceExecution | RecordSteps) -> None:
+        point = checkpoint_row(write)
         run = (None, None) if point is None else point[:2]
         self.rows.append((CHANGE, *session_change_row(write, self._now), *run))
         if point is not None and write.keep_checkpoints is not None:
             before = to_micros(write.drop_checkpoints_before)
-            self.rows.append((PRUNE, write.run or write.state.execution_id, point[1], write.keep_checkpoints, before))
+            self.rows.append((PRUNE, *point[:2], write.keep_checkpoints, before))
 
     def _record(self, write: RecordSteps) -> Committed:
         self.rows.append((CHECK, write.execution_id, write.expected_epoch))
+        if changes_session(write):
+            self._change_session(write)
         self._steps(write)
         return self._more_events(write, written=0)
 

@@ -11,6 +11,7 @@ from propolis.messages import (
     ENDED,
     AdvanceExecution,
     ChangeState,
+    Checkpoint,
     Event,
     EventDraft,
     ExecutionSpec,
@@ -36,6 +37,7 @@ __all__ = [
     "session_change_row",
 ]
 
+_NOT_PINNED: Final = (None, None, None, None, None)
 _BEYOND: Final = 1 << 62
 """Greater than every number of an event; where a batch without events stands."""
 
@@ -147,21 +149,26 @@ def first_session_row(spec: ExecutionSpec, memory: Payload) -> tuple[Any, ...]:
     return (spec.session_id, own, own, at, at, 0, own, memory.data)
 
 
-def changes_session(write: AdvanceExecution) -> bool:
+def changes_session(write: AdvanceExecution | RecordSteps) -> bool:
     """Whether it has something to say of the session, too."""
+    if isinstance(write, RecordSteps):
+        return write.progress is not None or write.ordinal > 0
     return write.memory is not None or write.progress is not None or write.checkpoint is not None
 
 
-def session_change_row(write: AdvanceExecution, now: int) -> tuple[Any, ...]:
+def session_change_row(write: AdvanceExecution | RecordSteps, now: int) -> tuple[Any, ...]:
     """The row of `CHANGE_SESSIONS`."""
+    progress = None if write.progress is None else write.progress.data
+    if isinstance(write, RecordSteps):
+        return (write.session_id, now, None, progress, *_pinned_by(write))
     checkpoint = write.checkpoint
     return (
         write.session_id,
         now,
         None if write.memory is None else write.memory.data,
-        None if write.progress is None else write.progress.data,
+        progress,
         *(
-            (None, None, None, None, None)
+            _NOT_PINNED
             if checkpoint is None
             else (
                 checkpoint.execution_id,
@@ -172,3 +179,10 @@ def session_change_row(write: AdvanceExecution, now: int) -> tuple[Any, ...]:
             )
         ),
     )
+
+
+def _pinned_by(write: RecordSteps) -> tuple[Any, ...]:
+    if write.memory is None:
+        return _NOT_PINNED
+    own = write.execution_id
+    return (own, Checkpoint.id_of(write.run, write.ordinal), write.node, to_micros(write.at), write.memory.data)

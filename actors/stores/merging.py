@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, update
 
-from propolis.messages import AdvanceExecution, Payload
+from propolis.messages import AdvanceExecution, Payload, RecordSteps
 
 from .batch import Batch
 from .holding import find_session_to_take, start_of
@@ -25,13 +25,14 @@ def merged(memory: bytes, before: bytes, after: bytes) -> bytes:
     return Payload.join(kept | changed).data
 
 
-def change_shared(batch: Batch, write: AdvanceExecution) -> None:
+def change_shared(batch: Batch, write: AdvanceExecution | RecordSteps) -> None:
     """Change a session of which others write the memory too: what a run beside its holder does, and then the holder.
 
     What an execution has changed is what differs from its last checkpoint, or its start. Raises SessionNotFound.
     """
     row = find_session_to_take(batch, write.session_id)
-    changes: dict[str, Any] = {} if write.beside else _told(write)
+    beside = isinstance(write, AdvanceExecution) and write.beside
+    changes: dict[str, Any] = {} if beside else _told(write)
     memory = memory_in(row)
     after = _merged_into(batch, write, row, memory)
     if after != memory:
@@ -44,18 +45,18 @@ def change_shared(batch: Batch, write: AdvanceExecution) -> None:
         )
 
 
-def _merged_into(batch: Batch, write: AdvanceExecution, row: RowMapping, memory: bytes) -> bytes:
+def _merged_into(batch: Batch, write: AdvanceExecution | RecordSteps, row: RowMapping, memory: bytes) -> bytes:
     """The memory of the session behind this write."""
     new = write.memory
     if new is None and write.checkpoint is not None:
         new = write.checkpoint.memory
     if new is None:
         return memory
-    own = write.state.execution_id
+    own = write.state.execution_id if isinstance(write, AdvanceExecution) else write.execution_id
     return merged(memory, start_of(batch.connection, row, own, write.run or own).memory, new.data)
 
 
-def _told(write: AdvanceExecution) -> dict[str, Any]:
+def _told(write: AdvanceExecution | RecordSteps) -> dict[str, Any]:
     """What its holder says of a session, besides the memory."""
     changes: dict[str, Any] = {} if write.progress is None else {"progress": write.progress.data}
     point = write.checkpoint

@@ -90,40 +90,44 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
     if write.new_spec is not None:
         mine = executions.c.execution_id == execution_id
         batch.connection.execute(update(executions).where(mine).values(spec=encode(write.new_spec)))
-    if changes_session(write):
-        _change_session(batch, write)
+    _change_session(batch, write)
     if write.inbox:
         clear_inbox(batch.connection, write.inbox)
+    if write.forget:
+        forget_steps(batch.connection, write.run or execution_id, write.forget)
     _keep_run(batch, write)
     if start is None:
         return Committed(first_seq)
     return Advanced(execution_id=execution_id, first_seq=first_seq, memory=Payload(start.memory), node=start.node)
 
 
-def _change_session(batch: Batch, write: AdvanceExecution) -> None:
-    alone = not write.beside and CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)])
+def _change_session(batch: Batch, write: AdvanceExecution | RecordSteps) -> None:
+    if not changes_session(write):
+        return
+    beside = isinstance(write, AdvanceExecution) and write.beside
+    alone = not beside and CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)])
     if not alone:
         change_shared(batch, write)
 
 
-def _keep_run(batch: Batch, write: AdvanceExecution) -> None:
-    """What the run has recorded, and what of it is to go."""
-    connection, run = batch.connection, write.run or write.state.execution_id
+def _keep_run(batch: Batch, write: AdvanceExecution | RecordSteps) -> None:
+    """What the run has recorded, and which checkpoints of it are to go."""
+    connection = batch.connection
     if write.steps:
         PUT_STEPS.run(connection, step_rows(write))
-    if write.forget:
-        forget_steps(connection, run, write.forget)
-    point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
+    point = checkpoint_row(write)
     if point is not None:
         PUT_CHECKPOINTS.run(connection, [point])
         if write.keep_checkpoints is not None:
             before = to_micros(write.drop_checkpoints_before)
-            prune_checkpoints(connection, run, point[1], write.keep_checkpoints, before)
+            run, ordinal, *_ = point
+            prune_checkpoints(connection, run, ordinal, write.keep_checkpoints, before)
 
 
 def _record(batch: Batch, write: RecordSteps) -> Committed:
     _check_epoch(batch, write.execution_id, write.expected_epoch)
-    PUT_STEPS.run(batch.connection, step_rows(write))
+    _change_session(batch, write)
+    _keep_run(batch, write)
     return Committed(batch.add_drafts(write))
 
 

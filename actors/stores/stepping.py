@@ -111,9 +111,14 @@ def step_rows(write: AdvanceExecution | RecordSteps | ChangeState) -> list[tuple
     ]
 
 
-def checkpoint_row(checkpoint: Checkpoint) -> tuple[Any, ...] | None:
-    """The row of a checkpoint; None of one that its maker did not count."""
-    if not checkpoint.ordinal:
+def checkpoint_row(write: AdvanceExecution | RecordSteps) -> tuple[Any, ...] | None:
+    """The row of the checkpoint that a write makes, if it does; None too of one that its maker did not count."""
+    if isinstance(write, RecordSteps):
+        if write.memory is None:
+            return None
+        return (write.run, write.ordinal, write.execution_id, write.node, to_micros(write.at), write.memory.data)
+    checkpoint = write.checkpoint
+    if checkpoint is None or not checkpoint.ordinal:
         return None
     own = checkpoint.execution_id
     at = to_micros(checkpoint.created_at)

@@ -72,7 +72,9 @@ class Run:
             return not (apart or gives_up(write) or names_another(write, self._batch.runtime_id))
         if isinstance(write, OpenExecution):
             return write.spec.origin == "fresh" and not self._is_taken(write)
-        return isinstance(write, (AppendEvents, RecordSteps, ChangeState))
+        if isinstance(write, RecordSteps):
+            return not write.keep_checkpoints
+        return isinstance(write, (AppendEvents, ChangeState))
 
     def add(self, write: Write) -> Outcome:
         """Take in a write that fits, flushing the run first where it must see that; its outcome if nothing is odd."""
@@ -96,6 +98,9 @@ class Run:
 
     def _record(self, write: RecordSteps) -> Committed:
         self._check(write.execution_id, write.expected_epoch)
+        if changes_session(write):
+            self._keep_apart(write.session_id)
+            self._change_session(write)
         self._steps += step_rows(write)
         return Committed(self._batch.add_drafts(write))
 
@@ -147,11 +152,14 @@ class Run:
         self._applied += write.inbox
         self._steps += step_rows(write)
         if changes:
-            point = None if write.checkpoint is None else checkpoint_row(write.checkpoint)
-            if point is not None:
-                self._points.append(point)
-            self._changes.append(session_change_row(write, self._batch.now))
+            self._change_session(write)
         return Committed(first_seq)
+
+    def _change_session(self, write: AdvanceExecution | RecordSteps) -> None:
+        point = checkpoint_row(write)
+        if point is not None:
+            self._points.append(point)
+        self._changes.append(session_change_row(write, self._batch.now))
 
     def flush(self) -> None:
         """Write what was collected.

@@ -140,15 +140,7 @@ class Finishing(AsyncioActor):
             events.append(draft("execution_quarantined", data))
         point = None
         if ordinal is not None and memory is not None:
-            point = Checkpoint(
-                checkpoint_id=Checkpoint.id_of(self._spec.run_id, ordinal),
-                execution_id=state.execution_id,
-                node=node,
-                created_at=now,
-                memory=memory,
-                run=self._spec.run,
-                ordinal=ordinal,
-            )
+            point = self.checkpoint_of(now, ordinal, memory, node)
             memory = None  # it is in there
         self.host.reach("end.before")
         self.advance(
@@ -161,6 +153,18 @@ class Finishing(AsyncioActor):
             checkpoint=point,
             inbox=life.inbox or (),
             forget=forget,
+        )
+
+    def checkpoint_of(self, now: datetime, ordinal: int, memory: Payload, node: str | None) -> Checkpoint:
+        """A checkpoint of its run."""
+        return Checkpoint(
+            checkpoint_id=Checkpoint.id_of(self._spec.run_id, ordinal),
+            execution_id=self._spec.execution_id,
+            node=node,
+            created_at=now,
+            memory=memory,
+            run=self._spec.run,
+            ordinal=ordinal,
         )
 
     def _ended(self, _: Advanced | None) -> None:

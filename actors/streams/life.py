@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from propolis.messages import Checkpoint, ExecutionReport, ExecutionState, Failure, InboxRow, Payload
+from propolis.messages import ExecutionReport, ExecutionState, Failure, InboxRow, Payload, SaveCheckpoint
 
 if TYPE_CHECKING:
     from ..core import Reply
@@ -86,7 +86,7 @@ class Life:
     ) -> None:
         self.state, self.memory, self.node = state, memory, node
         """`memory` and `node` are what a re-run starts from: the last checkpoint's, at first the start's."""
-        self.saving: tuple[Checkpoint, ...] = ()
+        self.saving: tuple[SaveCheckpoint, ...] = ()
         """Checkpoints on their way into the store."""
         self.phase: Phase = "new"
         self.launched: Launched | None = None

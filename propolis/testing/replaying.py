@@ -250,12 +250,11 @@ def _records(write: Write) -> list[str]:
     if not isinstance(write, (AdvanceExecution, RecordSteps)):
         return []
     told = [_told(step) for step in write.steps]
-    if isinstance(write, AdvanceExecution):
-        if write.checkpoint is not None:
-            node = write.checkpoint.node
-            told.append(f"checkpoint {write.checkpoint.ordinal}" + (f" ({node!r})" if node is not None else ""))
-        if write.state.status in ENDED:
-            told.append("its end")
+    point = write if isinstance(write, RecordSteps) else write.checkpoint
+    if point is not None and point.ordinal:
+        told.append(f"checkpoint {point.ordinal}" + (f" ({point.node!r})" if point.node is not None else ""))
+    if isinstance(write, AdvanceExecution) and write.state.status in ENDED:
+        told.append("its end")
     return told
 
 

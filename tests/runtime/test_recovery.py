@@ -17,7 +17,6 @@ from propolis import Backoff, Runtime, RuntimeConfig, Stream
 from propolis.messages import (
     AdvanceExecution,
     AttemptEnded,
-    Checkpoint,
     EmitEvents,
     Event,
     ExecutionState,
@@ -272,11 +271,9 @@ def test_what_an_attempt_of_another_epoch_says_is_refused_by_its_actor(runtime: 
     gate.wait_for(1)
     ref = stream.ref.proxy().children().get(timeout=PATIENCE)[execution_id]
     now = datetime.now(UTC)
-    checkpoint = Checkpoint(
-        checkpoint_id="cp_late", execution_id=execution_id, created_at=now, memory=Payload.of({"late": 1})
-    )
+    saved = SaveCheckpoint(epoch=0, ordinal=1, memory=Payload.of({"late": 1}))
     live = Event(type="llm_text_delta", execution_id=execution_id, timestamp=now)
-    for late in (SaveCheckpoint(epoch=0, checkpoint=checkpoint), EmitEvents(epoch=0, events=(live,))):
+    for late in (saved, EmitEvents(epoch=0, events=(live,))):
         with pytest.raises(StaleWriter, match="epoch 0"):
             ref.ask(late, timeout=PATIENCE)
     ref.tell(ReportProgress(epoch=0, fraction=0.5, note="late", at=now))

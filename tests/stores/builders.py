@@ -22,6 +22,7 @@ from propolis.messages import (
     Origin,
     Payload,
     PropolisError,
+    RecordSteps,
     RecoverExecutions,
     RuntimeRow,
     SessionPolicy,
@@ -165,6 +166,23 @@ def advance(
             memory=Payload.of(checkpoint[1]),
         ),
         events=drafts(f"execution_{status}", events),
+    )
+
+
+def recorded(execution_id: str, ordinal: int, memory: Any, *, events: int = 0, **more: Any) -> RecordSteps:
+    """A checkpoint of an execution that goes on, its row as it is."""
+    fields: dict[str, Any] = {"expected_epoch": 1, "steps": (), "events": drafts("step_completed", events), **more}
+    return RecordSteps(
+        execution_id=execution_id,
+        at=START,
+        session_id=execution_id,
+        stream_id="hook",
+        correlation_id=f"c-{execution_id}",
+        run=execution_id,
+        ordinal=ordinal,
+        node="n",
+        memory=Payload.of(memory),
+        **fields,
     )
 
 

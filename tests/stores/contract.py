@@ -32,7 +32,7 @@ from propolis.messages import (
     WorkersReport,
 )
 
-from .builders import START, Client, advance, event, opening, recovery, runtime_row
+from .builders import START, Client, advance, event, opening, recorded, recovery, runtime_row
 
 
 class OpeningContract:
@@ -336,6 +336,31 @@ class AdvancingContract:
             record.progress,
             record.revision,
         )
+
+    def test_a_recorded_checkpoint_leaves_the_row_of_its_execution_as_it_is(self, store: Store) -> None:
+        """Several in one batch too; of the last one is the memory. One of an old epoch changes nothing."""
+        client = Client(store)
+        client.one(opening("e1", events=1))
+        before = store.get_execution("e1")
+        batch = [recorded("e1", ordinal, {"n": ordinal}, events=1) for ordinal in (1, 2, 3)]
+        assert [Committed(2), Committed(3), Committed(4)] == client.commit(*batch)
+        late = recorded("e1", 4, {"n": 4}, events=1, expected_epoch=2)
+        last = recorded("e1", 4, {"n": 5}, keep_checkpoints=2, progress=Payload.of({"p": 1}))
+        assert ["StaleWriter", "Committed"] == [type(each).__name__ for each in client.commit(late, last)]
+        record = store.get_session("e1")
+        assert record is not None
+        assert ({"n": 5}, "e1.4", "n", {"p": 1}, 4) == (
+            record.memory,
+            record.checkpoint_id,
+            record.checkpoint_node,
+            record.progress,
+            record.revision,
+        )
+        assert before == store.get_execution("e1")
+        assert [4, 3] == [point.ordinal for point in store.list_checkpoints("e1")]
+        assert ["execution_started", *3 * ["step_completed"]] == [
+            event.type for event in store.events_after(0, EventFilter())
+        ]
 
     def test_writing_the_memory_of_a_session_that_is_not_there_is_refused(self, store: Store) -> None:
         """And leaves the execution as it was."""

@@ -28,7 +28,7 @@ from propolis.messages import (
     Write,
 )
 
-from .builders import START, Client, StillHost, advance, drafts, event, opening, recovery
+from .builders import START, Client, StillHost, advance, drafts, event, opening, recorded, recovery
 
 
 def steps(execution_id: str, *recorded: RecordedStep, events: int = 0) -> RecordSteps:
@@ -102,6 +102,20 @@ PLAIN: tuple[Sequence[Write], ...] = (
         saved("e2", 1, {}, created_at=START - timedelta(hours=1)),
         saved("e2", 2, {}, keep_checkpoints=3, drop_checkpoints_before=START),
         saved("e2", 0, {}, keep_checkpoints=1),
+    ),
+    (
+        opening("e1"),
+        recorded("e1", 1, {"n": 1}, events=3),
+        recorded("e1", 2, {"n": 2}, progress=Payload.of({"fraction": 0.5}), steps=(RecordedStep(name="a"),)),
+        opening("e2", memory={"k": 1}),
+        recorded("e2", 7, {"n": 7}, events=1),
+        steps("e2").model_copy(update={"progress": Payload.of({"fraction": 0.1})}),
+        advance("e1", memory={"n": 3}, events=1),
+    ),
+    (
+        opening("e1"),
+        *(recorded("e1", ordinal, {"n": ordinal}) for ordinal in range(1, 7)),
+        recorded("e1", 7, {}, keep_checkpoints=3, drop_checkpoints_before=START),
     ),
 )
 

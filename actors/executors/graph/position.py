@@ -32,6 +32,8 @@ _PLAIN = (
 Order = tuple[int, ...]
 
 _new_report: Final = unchecked(ExecutionReport)
+_NONE: Final[Pairs[int]] = ExecutionReport.model_fields["retry_details"].default
+"""What does not travel."""
 
 
 @dataclass(eq=False, slots=True)
@@ -225,7 +227,7 @@ class Position:
             steps_executed=len(self.log),
             total_tokens=self.spent_tokens,
             nodes_with_failures=tuple(self.failures),
-            retry_details=Pairs(self.retries),
+            retry_details=Pairs(self.retries) if self.retries else _NONE,
             had_partial_failures=self.partial,
             node_visit_counts=Pairs(self.visits),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from propolis.messages import ENDED, AdvanceExecution, AppendEvents, PropolisError, Write
+from propolis.messages import ENDED, AdvanceExecution, AppendEvents, PropolisError, RecordSteps, Write
 
 __all__ = ["Row", "Rows", "Violation", "epochs_respected", "released", "rows_changed"]
 
@@ -93,7 +93,7 @@ def epochs_respected(before: Rows, writes: Sequence[Write], outcomes: Sequence[A
             continue
         if isinstance(write, AdvanceExecution):
             execution_id = write.state.execution_id
-        elif isinstance(write, AppendEvents) and write.execution_id is not None:
+        elif isinstance(write, (AppendEvents, RecordSteps)) and write.execution_id is not None:
             execution_id = write.execution_id
         else:
             continue
