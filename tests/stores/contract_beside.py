@@ -8,7 +8,7 @@ from propolis.actors.stores import Committed, Store
 
 from propolis.messages import AdvanceExecution, OpenExecution, SessionRecord
 
-from .builders import Client, advance, opening, recovery
+from .builders import Client, advance, opening, recorded, recovery
 
 
 def joining(execution_id: str, **fields: Any) -> OpenExecution:
@@ -53,7 +53,7 @@ class BesideContract:
         client.one(advance("e0", "running", checkpoint=("e0.1", {"both": 1, "old": 0, "e0": 1})))
         client.one(beside("j", "running", checkpoint=("j.1", {"both": 2, "old": 0, "j": 1})))
         assert {"both": 2, "old": 0, "e0": 1, "j": 1} == record(store).memory
-        client.one(advance("e0", "running", checkpoint=("e0.2", {"both": 1, "old": 5, "e0": 2})))
+        client.one(recorded("e0", 2, {"both": 1, "old": 5, "e0": 2}))
         assert {"both": 2, "old": 5, "e0": 2, "j": 1} == record(store).memory
         client.one(beside("j", memory={"both": 2, "old": 0, "j": 2}))
         client.one(advance("e0", memory={"both": 3, "old": 5, "e0": 2}))
