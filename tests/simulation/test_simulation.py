@@ -108,6 +108,11 @@ def test_one_that_runs_beside_another_does_not_set_back_its_memory() -> None:
     explore(12_335, faults=TROUBLE[3], operations=length_of(12_335))
 
 
+def test_who_took_a_session_and_crashed_before_it_heard_its_memory_is_told_once_more() -> None:
+    """It began with none, and what it committed took away all that others had written."""
+    explore(13_693, faults=TROUBLE[4], operations=length_of(13_693))
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""
