@@ -16,7 +16,7 @@ from propolis.messages import EventDraft, InvalidInput, Payload
 if TYPE_CHECKING:
     from ..specs import EntryPoint
 
-__all__ = ["Executor", "ExecutorPlan", "announced", "is_coroutine_function", "plan_executor", "prepared"]
+__all__ = ["Announcing", "Executor", "ExecutorPlan", "announced", "is_coroutine_function", "plan_executor", "prepared"]
 
 
 @runtime_checkable
@@ -29,6 +29,16 @@ class Executor(Protocol):
     def execute(self, ctx: Any, input: Any) -> Any:
         """Do the work of one attempt."""
         ...
+
+
+class Announcing:
+    """An executor of ours that knows what each execution begins with, and so has one write less to make. A class to
+    inherit from, and not a name to look for: a method of the user's may be called like that.
+    """
+
+    def announce(self, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
+        """The events of that."""
+        raise NotImplementedError
 
 
 class ExecutorPlan:
@@ -120,14 +130,9 @@ def prepared(executor: Any, entry_point: EntryPoint) -> EntryPoint:
 
 
 def announced(executor: Any, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
-    """What the commit that counts the first attempt of a fresh execution says of it besides: one with a method
-    `announce` knows what it begins with, and has one write less to make.
-    """
-    if not hasattr(executor, "announce"):
-        return ()
-    asked: Any = executor() if inspect.isclass(executor) else executor
-    events: tuple[EventDraft, ...] = asked.announce(entry_point)
-    return events
+    """What the commit that counts the first attempt of a fresh execution says of it besides."""
+    asked = executor() if inspect.isclass(executor) and issubclass(executor, Announcing) else executor
+    return asked.announce(entry_point) if isinstance(asked, Announcing) else ()
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -138,11 +138,15 @@ def test_the_first_node_is_announced_once(runtime: Runtime) -> None:
     recorder, executor = Recorder(), GraphExecutor(graph([node("a", fails_at_first)]))
     runtime.subscribe(["node_loop_started"], recorder).get(timeout=PATIENCE)
 
-    async def around(ctx: Context, input: Any) -> Any:
-        return await executor.execute(ctx, input)
+    class Around:
+        def announce(self) -> None:
+            raise AssertionError("it is nobody's but the user's")
+
+        async def execute(self, ctx: Context, input: Any) -> Any:
+            return await executor.execute(ctx, input)
 
     told = []
-    for id, body in (("graph", executor), ("around", around)):
+    for id, body in (("graph", executor), ("around", Around)):
         stream = runtime.open_stream(EntryPoint(id=id, max_concurrent=1, restart=QUICK), body).get(timeout=PATIENCE)
         ids = [stream.execute({"fail": fail}).get(timeout=PATIENCE) for fail in (False, False, True)]
         for each in ids:
