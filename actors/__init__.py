@@ -69,7 +69,7 @@ from .records import (
 from .root import OpenedStream, RuntimeActor
 from .services import Services
 from .specs import Backoff, EntryPoint, Intensity, Placement, RestartPolicy, StreamPolicy
-from .stores import Finding, SessionEvidence, Store, open_store
+from .stores import VERSION_OWNER, Finding, SessionEvidence, Store, open_store
 from .streams import Books, ExecutionActor, StreamActor, StreamPlan
 from .supervision import Supervisor
 from .tracing import Trace, begin_trace, execution_span, node_span, parse_trace, step_span
@@ -150,6 +150,7 @@ __all__ = [
     "ThreadPlacement",
     "Trace",
     "Unwind",
+    "VERSION_OWNER",
     "WakeupActor",
     "Worker",
     "ask",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from propolis.actors import SessionEvidence
+from propolis.actors import VERSION_OWNER, SessionEvidence
 from propolis.messages import ENDED, ExecutionSpec, ExecutionState, SessionRecord, Whereabouts
 
 __all__ = ["Evidence", "Owner", "Why", "explain"]
@@ -115,6 +115,9 @@ def _unfinished(evidence: Evidence, spec: ExecutionSpec, state: ExecutionState) 
         )
     if owner is None:
         return "unowned", f"{_who(evidence)} has no runtime: it goes on when one opens entry point {point!r}."
+    if owner.runtime_id.startswith(VERSION_OWNER):
+        wait = f"{_who(evidence)} began under version {spec.version!r}, and waits until {point!r} is opened with it"
+        return "other_version", f"{wait}; runtime.replay({spec.session_id!r}) runs it under the one that is open."
     its = f"{_who(evidence)} has lost its runtime {owner.runtime_id}"
     if owner.liveness == "dead":
         heir = f"one that has entry point {point!r} open takes it over"

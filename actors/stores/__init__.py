@@ -3,7 +3,7 @@
 from .findings import Finding
 from .moments import from_micros, to_micros
 from .opener import open_store
-from .protocol import Bounds, Committed, Expired, Outcome, SessionEvidence, Store, StoreHost
+from .protocol import VERSION_OWNER, Bounds, Committed, Expired, Outcome, SessionEvidence, Store, StoreHost
 
 __all__ = [
     "Bounds",
@@ -14,6 +14,7 @@ __all__ = [
     "SessionEvidence",
     "Store",
     "StoreHost",
+    "VERSION_OWNER",
     "from_micros",
     "open_store",
     "to_micros",

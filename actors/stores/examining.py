@@ -20,6 +20,7 @@ from propolis.messages import (
 
 from .findings import SHOWN, Finding
 from .moments import from_micros
+from .protocol import VERSION_OWNER
 from .schema import (
     LAST_SEQ,
     QUARANTINED,
@@ -72,6 +73,14 @@ ORPHANS: Final[Mapping[Table, tuple[Column[Any], Any, str]]] = {
     ),
 }
 """By table: the id of a row, when it is an orphan, and what that is called."""
+
+
+OWNER_IS_NONE: Final = and_(
+    executions.c.owner.is_not(None),
+    ~exists().where(runtimes.c.runtime_id == executions.c.owner),
+    ~executions.c.owner.startswith(VERSION_OWNER),  # what waits for its version
+)
+"""The owner of an execution is no runtime of this store."""
 
 
 def examine(connection: Connection, alive: Mapping[str, bool | None], now: int) -> Iterator[Finding]:
@@ -127,11 +136,10 @@ def _runtimes(connection: Connection, alive: Mapping[str, bool | None]) -> Itera
 
 
 def _executions(connection: Connection) -> Iterator[Finding]:
-    known = exists().where(runtimes.c.runtime_id == executions.c.owner)
     id = executions.c.execution_id
     yield from _listed(
         connection,
-        select(id).where(UNFINISHED, executions.c.owner.is_not(None), ~known).order_by(executions.c.id),
+        select(id).where(UNFINISHED, OWNER_IS_NONE).order_by(executions.c.id),
         kind="stuck",
         subject="executions",
         detail="unfinished, and their owner is no runtime of this store: nobody would take them over",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, and_, case, delete, exists, func, select, update
+from sqlalchemy import Connection, case, delete, func, select, update
 
 from propolis.messages import ENDED
 
-from .examining import ORPHANS
+from .examining import ORPHANS, OWNER_IS_NONE
 from .findings import Finding
 from .registering import declare_dead
-from .schema import LAST_SEQ, UNFINISHED, events, executions, meta, runtimes
+from .schema import LAST_SEQ, UNFINISHED, events, executions, meta
 
 __all__ = ["repair"]
 
@@ -28,8 +28,7 @@ def repair(connection: Connection, found: Sequence[Finding], alive: Mapping[str,
     if "dead_runtime" in kinds and dead:
         declare_dead(connection, dead)
     if "stuck" in kinds:
-        known = exists().where(runtimes.c.runtime_id == executions.c.owner)
-        _free(connection, and_(executions.c.owner.is_not(None), ~known))
+        _free(connection, OWNER_IS_NONE)
     if "orphans" in kinds:
         for table, (_, is_orphan, _) in ORPHANS.items():
             connection.execute(delete(table).where(is_orphan))

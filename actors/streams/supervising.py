@@ -217,7 +217,9 @@ class Supervising(Supervisor):
         waiters = self.books.waiters.pop(entry.spec.execution_id, [])
         for reply in waiters:
             if self.mode in ("running", "draining"):
-                self.wait_for(entry.spec.execution_id, reply, None)
+                _, until = self.books.owed.get(reply) or (None, None)
+                left = None if until is None else max(0.0, until - self.host.monotonic())
+                self.wait_for(entry.spec.execution_id, reply, left)
             else:
                 reply.offer_error(RuntimeStopped(what=f"Stream {self.stream_id!r}"))
 

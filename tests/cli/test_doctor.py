@@ -253,6 +253,19 @@ def test_a_row_that_disagrees_with_its_status_is_set_right(propolis: Run, store:
     assert 0 == look(propolis, store)[0]
 
 
+def test_what_waits_for_its_version_is_not_stuck(propolis: Run, store: Path, recorded: Recorded) -> None:
+    """And a repair of something else leaves it where it is."""
+    mine = "UPDATE executions SET ended = 0, status = 'parked', owner = ? WHERE execution_id = ?"
+    spoil(store, (mine, ("@version:1", recorded.completed)))
+    assert "stuck:executions" not in look(propolis, store)[1]
+    spoil(store, (mine, ("rt_gone", recorded.failed)))
+    assert [recorded.failed] == look(propolis, store, "--repair")[1]["stuck:executions"]["ids"]
+    connection = sqlite3.connect(store)
+    owners = "SELECT execution_id, owner FROM executions WHERE status = 'parked'"
+    assert {recorded.completed: "@version:1", recorded.failed: None} == dict(connection.execute(owners))
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [

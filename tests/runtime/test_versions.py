@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from propolis import Runtime, Stream
-from propolis.messages import SessionBusy
+from propolis.messages import AdvanceExecution, SessionBusy
+from propolis.testing import FailingStore
 
 from .support import PATIENCE, Gate, point, until
 
@@ -71,6 +72,9 @@ def test_it_waits_for_its_version_and_is_run_by_the_first_that_has_it(
         context = stream.get_context(begun).get(timeout=PATIENCE)
         assert context is not None
         assert "parked" == context.status
+        why = second.why_stuck(begun).get(timeout=PATIENCE)
+        assert why is not None
+        assert ("other_version", True) == (why.reason, "version '1'" in why)
         epoch = record.epoch
         waiting = stream.wait_for_completion(begun)
         with Runtime(file_store) as third:
@@ -81,6 +85,22 @@ def test_it_waits_for_its_version_and_is_run_by_the_first_that_has_it(
         with Runtime(file_store) as first:
             assert ["1"] == outputs(opened(first, gate, "1", "park"), begun)
         assert "1" == waiting.get(timeout=PATIENCE).output  # type: ignore[union-attr]
+
+
+def test_a_wait_for_what_is_left_to_its_version_keeps_its_timeout(
+    file_store: str, gate: Gate, left: tuple[str, str]
+) -> None:
+    """Asked while the stream still has it."""
+    failing = FailingStore(file_store)
+    entry_point = point("thread", version="2", on_version_mismatch="park")
+    with Runtime(failing.open) as second, failing.hold_commit(skip=1) as held:
+        stream = second.open_stream(entry_point, lambda ctx, data: data).get(timeout=PATIENCE)
+        held.wait_reached()
+        assert any(isinstance(write, AdvanceExecution) for write in failing.batches[-1])
+        waiting = stream.wait_for_completion(left[0], timeout=0.3)
+        stream.get_stats().get(timeout=PATIENCE)  # behind it in the mailbox
+        held.release()
+        assert waiting.get(timeout=PATIENCE) is None
 
 
 def test_what_waits_for_its_version_can_be_run_under_another_one(
