@@ -6,7 +6,7 @@ import asyncio
 import functools
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pykka
@@ -30,8 +30,11 @@ _VALUE, _BYTES, _FOREIGN, _ERROR = 0, 1, 2, 3
 _PENDING: Final = object()
 
 
-class Reply(pykka.Future[T]):
+class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
     """What a call will answer: `await reply`, or `reply.get(timeout=seconds)` in a thread.
+
+    The call is under way, whether anybody waits or not; waiting may be done any number of times. A reply is taken where
+    asyncio wants a coroutine, too (`asyncio.create_task`, `TaskGroup.create_task`): that task waits.
 
     Set once, by whoever answers; a second `set` raises `asyncio.InvalidStateError`. An answer that travelled as bytes
     is decoded by the first reader, in the reader's thread. `get()` on an actor loop raises `WouldBlock` unless the
@@ -200,6 +203,34 @@ class Reply(pykka.Future[T]):
 
     __iter__ = __await__
 
+    # As a coroutine it is stepped by the tasks that were made of it, each of which waits for itself.
+
+    def send(self, value: Any, /) -> Any:
+        """Of a task: go on waiting."""
+        return self._step(lambda waiting: waiting.send(value))
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        """Of a task: stop waiting, with this exception."""
+        error = typ if isinstance(typ, BaseException) else val if isinstance(val, BaseException) else typ()
+        return self._step(lambda waiting: waiting.throw(error.with_traceback(tb) if tb else error))
+
+    def close(self) -> None:
+        """Of a task that never began: nothing, for the call is under way all the same."""
+
+    def _step(self, go_on: Callable[[Generator[Any, None, T]], Any]) -> Any:
+        task, waits = asyncio.current_task(), self.__dict__.setdefault("_waits", {})
+        if task not in waits:
+            waits[task] = self.__await__()
+        try:
+            return go_on(waits[task])
+        except BaseException:  # over, with the answer (StopIteration) or without
+            del waits[task]
+            raise
+
+    def __repr__(self) -> str:
+        kind = self.__dict__.get("_outcome", (None,))[0]
+        return f"<{type(self).__name__}, {'waiting' if kind is None else 'failed' if kind == _ERROR else 'answered'}>"
+
     async def _wait_on(
         self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[None], callback: Callable[[], object]
     ) -> None:
@@ -295,6 +326,34 @@ class _Derived(Reply[M]):
         return self.result()
 
     __iter__ = __await__
+
+    # As a coroutine it is stepped by the tasks that were made of it, each of which waits for itself.
+
+    def send(self, value: Any, /) -> Any:
+        """Of a task: go on waiting."""
+        return self._step(lambda waiting: waiting.send(value))
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        """Of a task: stop waiting, with this exception."""
+        error = typ if isinstance(typ, BaseException) else val if isinstance(val, BaseException) else typ()
+        return self._step(lambda waiting: waiting.throw(error.with_traceback(tb) if tb else error))
+
+    def close(self) -> None:
+        """Of a task that never began: nothing, for the call is under way all the same."""
+
+    def _step(self, go_on: Callable[[Generator[Any, None, T]], Any]) -> Any:
+        task, waits = asyncio.current_task(), self.__dict__.setdefault("_waits", {})
+        if task not in waits:
+            waits[task] = self.__await__()
+        try:
+            return go_on(waits[task])
+        except BaseException:  # over, with the answer (StopIteration) or without
+            del waits[task]
+            raise
+
+    def __repr__(self) -> str:
+        kind = self.__dict__.get("_outcome", (None,))[0]
+        return f"<{type(self).__name__}, {'waiting' if kind is None else 'failed' if kind == _ERROR else 'answered'}>"
 
     def _settle_with(self, values: list[Any]) -> None:
         try:

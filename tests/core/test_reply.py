@@ -285,3 +285,44 @@ def test_a_get_hook_is_called_once_by_get_and_by_await() -> None:
         return await reply
 
     assert (6, 6, [3]) == (reply.get(timeout=3), asyncio.run(main()), calls)
+
+
+def test_a_reply_is_taken_where_asyncio_wants_a_coroutine() -> None:
+    """By several tasks, one of which is cancelled; by a group; and once more when the answer is there."""
+
+    async def tasks() -> None:
+        reply: Reply[int] = Reply()
+        first, second = asyncio.create_task(reply), asyncio.create_task(reply)
+        assert "Reply" in repr(first)
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait([second])
+        assert (True, False) == (second.cancelled(), first.done())
+        reply.set(3)
+        async with asyncio.TaskGroup() as group:
+            third = group.create_task(reply)
+        assert (3, 3, 3) == (await first, third.result(), await reply)
+
+    asyncio.run(tasks())
+
+
+def test_a_task_of_a_reply_fails_as_it_does_and_may_be_cancelled_before_it_begins() -> None:
+    """Waiting can begin anew after that."""
+
+    async def tasks() -> None:
+        failed: Reply[int] = Reply()
+        failed.set_error(ValueError("no"))
+        with pytest.raises(ValueError, match="no"):
+            await asyncio.create_task(failed)
+        reply: Reply[int] = Reply()
+        task = asyncio.create_task(reply)
+        task.cancel()
+        await asyncio.wait([task])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reply, 0.001)
+        reply.close()
+        asyncio.get_running_loop().call_soon(reply.set, 4)
+        assert (True, 4) == (task.cancelled(), await asyncio.wait_for(reply, 5))
+        assert ["failed", "answered", "waiting"] == [repr(each)[8:-1] for each in (failed, reply, Reply[int]())]
+
+    asyncio.run(tasks())
