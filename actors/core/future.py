@@ -327,34 +327,6 @@ class _Derived(Reply[M]):
 
     __iter__ = __await__
 
-    # As a coroutine it is stepped by the tasks that were made of it, each of which waits for itself.
-
-    def send(self, value: Any, /) -> Any:
-        """Of a task: go on waiting."""
-        return self._step(lambda waiting: waiting.send(value))
-
-    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
-        """Of a task: stop waiting, with this exception."""
-        error = typ if isinstance(typ, BaseException) else val if isinstance(val, BaseException) else typ()
-        return self._step(lambda waiting: waiting.throw(error.with_traceback(tb) if tb else error))
-
-    def close(self) -> None:
-        """Of a task that never began: nothing, for the call is under way all the same."""
-
-    def _step(self, go_on: Callable[[Generator[Any, None, T]], Any]) -> Any:
-        task, waits = asyncio.current_task(), self.__dict__.setdefault("_waits", {})
-        if task not in waits:
-            waits[task] = self.__await__()
-        try:
-            return go_on(waits[task])
-        except BaseException:  # over, with the answer (StopIteration) or without
-            del waits[task]
-            raise
-
-    def __repr__(self) -> str:
-        kind = self.__dict__.get("_outcome", (None,))[0]
-        return f"<{type(self).__name__}, {'waiting' if kind is None else 'failed' if kind == _ERROR else 'answered'}>"
-
     def _settle_with(self, values: list[Any]) -> None:
         try:
             outcome: tuple[int, Any] = (_VALUE, self._compute(values))
