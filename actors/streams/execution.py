@@ -211,8 +211,8 @@ class ExecutionActor(Parenting):
         self.drop_turns()
         self.attempt_began = self.last_sign = None
         slotless = life.phase in WAITING
-        if message.progress is not None:
-            life.progress = message.progress
+        if (progress := self.progress_of(message)) is not None:
+            life.progress = progress
         life.report = message.report or life.report
         self.told = message.events
         match message.how:

@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from propolis.messages import (
+    AttemptEnded,
     Checkpoint,
     Checkpointed,
     Decision,
     EventDraft,
     GetDecision,
+    Payload,
     RecordedStep,
     RecordStep,
     RecordSteps,
@@ -110,11 +112,15 @@ class Recording(Hearing):
         if life.state.lost_attempts or self._spec.beside:
             self.gets_on()
             made = self.checkpoint_of(now, **point) if point else None
-            changes: dict[str, Any] = {"checkpoint": made, "progress": message.progress, "prune": prune}
+            changes: dict[str, Any] = {"checkpoint": made, "progress": self.progress_of(message), "prune": prune}
             self.advance(message.epoch, now, message.events, saved, failed, **changes)
         else:
-            self._record(now, message.events, saved, failed, progress=message.progress, **point, **prune)
+            self._record(now, message.events, saved, failed, progress=self.progress_of(message), **point, **prune)
         return LATER
+
+    def progress_of(self, message: SaveCheckpoint | AttemptEnded) -> Payload | None:
+        """What it says of the progress of its session: nothing when it only joined that (section 4)."""
+        return None if self._spec.origin == "join" else message.progress
 
     def take_saved(self, ordinal: int) -> None:
         """The checkpoint of that number is committed: a re-run starts from there.

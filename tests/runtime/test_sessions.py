@@ -37,6 +37,7 @@ def session(runtime: Runtime, session_id: str) -> SessionRecord:
 async def remember(ctx: Any, data: Any) -> list[Any]:
     seen = await ctx.memory.read("seen", [])
     await ctx.memory.write("seen", [*seen, data])
+    await ctx.progress(len(seen) / 10, str(data))
     if data == "pause":
         await ctx.pause("here")
     return [*seen, data]
@@ -241,7 +242,7 @@ def test_progress_is_in_the_write_that_it_belongs_to(placement: str) -> None:
 
 
 def test_a_join_sees_the_memory_and_leaves_the_record_alone(any_runtime: Runtime, placement: str) -> None:
-    """From another stream: own id, own result, the session's memory; status, result and entry point stay."""
+    """From another stream: own id, own result, the session's memory; status, progress, result, entry point stay."""
     first = open_with(any_runtime, placement, remember, id="first")
     second = open_with(any_runtime, placement, remember, id="second")
     opened = first.run("one").get(timeout=PATIENCE)
@@ -249,8 +250,9 @@ def test_a_join_sees_the_memory_and_leaves_the_record_alone(any_runtime: Runtime
     assert ["one", "two"] == joined.output
     assert opened.session_id == joined.session_id
     record = session(any_runtime, opened.session_id)
-    assert ("completed", "first", opened.execution_id, opened) == (
+    assert ("completed", "one", "first", opened.execution_id, opened) == (
         record.status,
+        record.progress["note"],
         record.entry_point,
         record.execution_id,
         record.result,
