@@ -186,21 +186,6 @@ class RecordSteps(Request[Appended], tag="write.steps.v1"):
     drop_checkpoints_before: datetime | None = None
 
     @property
-    def checkpoint(self) -> Checkpoint | None:
-        """The one that it makes."""
-        if self.memory is None:
-            return None
-        return Checkpoint(
-            checkpoint_id=Checkpoint.id_of(self.run, self.ordinal),
-            execution_id=self.execution_id,
-            node=self.node,
-            created_at=self.at,
-            memory=self.memory,
-            run=self.run,
-            ordinal=self.ordinal,
-        )
-
-    @property
     def event_origin(self) -> EventOrigin:
         """For its events."""
         ids = (self.execution_id, self.session_id, self.stream_id, self.correlation_id)

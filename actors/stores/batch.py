@@ -24,7 +24,7 @@ from propolis.messages import (
 from .moments import to_micros
 from .protocol import VERSION_OWNER
 from .rows import draft_rows, event_row, state_row
-from .schema import events
+from .schema import PINNED, events
 from .statements import INSERT_EVENTS, LAST_NUMBER, NUMBER_EVENTS, SET_LAST_SEQ
 
 __all__ = [
@@ -34,10 +34,11 @@ __all__ = [
     "first_session_row",
     "initial_state",
     "names_another",
+    "pinned_by",
     "session_change_row",
 ]
 
-_NOT_PINNED: Final = (None, None, None, None, None)
+_NOT_PINNED: Final = (None,) * len(PINNED)
 _BEYOND: Final = 1 << 62
 """Greater than every number of an event; where a batch without events stands."""
 
@@ -151,38 +152,44 @@ def first_session_row(spec: ExecutionSpec, memory: Payload) -> tuple[Any, ...]:
 
 def changes_session(write: AdvanceExecution | RecordSteps) -> bool:
     """Whether it has something to say of the session, too."""
-    if isinstance(write, RecordSteps):
-        return write.progress is not None or write.ordinal > 0
-    return write.memory is not None or write.progress is not None or write.checkpoint is not None
+    if write.memory is not None or write.progress is not None:
+        return True
+    return isinstance(write, AdvanceExecution) and write.checkpoint is not None
 
 
 def session_change_row(write: AdvanceExecution | RecordSteps, now: int) -> tuple[Any, ...]:
     """The row of `CHANGE_SESSIONS`."""
-    progress = None if write.progress is None else write.progress.data
-    if isinstance(write, RecordSteps):
-        return (write.session_id, now, None, progress, *_pinned_by(write))
-    checkpoint = write.checkpoint
+    memory = write.memory if isinstance(write, AdvanceExecution) else None  # what is recorded is its checkpoint's
     return (
         write.session_id,
         now,
-        None if write.memory is None else write.memory.data,
-        progress,
-        *(
-            _NOT_PINNED
-            if checkpoint is None
-            else (
-                checkpoint.execution_id,
-                checkpoint.checkpoint_id,
-                checkpoint.node,
-                to_micros(checkpoint.created_at),
-                checkpoint.memory.data,
-            )
-        ),
+        None if memory is None else memory.data,
+        None if write.progress is None else write.progress.data,
+        *(pinned_by(write) or _NOT_PINNED),
     )
 
 
-def _pinned_by(write: RecordSteps) -> tuple[Any, ...]:
-    if write.memory is None:
-        return _NOT_PINNED
-    own = write.execution_id
-    return (own, Checkpoint.id_of(write.run, write.ordinal), write.node, to_micros(write.at), write.memory.data)
+def pinned_by(write: AdvanceExecution | RecordSteps) -> tuple[Any, ...] | None:
+    """What the columns `PINNED` of a session say of the checkpoint that a write makes; None when it makes none."""
+    if isinstance(write, RecordSteps):
+        if write.memory is None:
+            return None
+        own, name, node, made_at, memory = (
+            write.execution_id,
+            Checkpoint.id_of(write.run, write.ordinal),
+            write.node,
+            write.at,
+            write.memory,
+        )
+    elif write.checkpoint is None:
+        return None
+    else:
+        point = write.checkpoint
+        own, name, node, made_at, memory = (
+            point.execution_id,
+            point.checkpoint_id,
+            point.node,
+            point.created_at,
+            point.memory,
+        )
+    return own, name, node, to_micros(made_at), memory.data

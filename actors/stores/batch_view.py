@@ -17,7 +17,7 @@ from sqlalchemy import Table
 
 from .dialect import NIL, PADDING, bind
 from .rows import EVENT_COLUMNS, EXECUTION_COLUMNS, STATE_COLUMNS
-from .schema import LAST_SEQ, executions, steps
+from .schema import LAST_SEQ, PINNED, executions, steps
 from .stepping import STEP_CHANGES, STEP_COLUMNS
 
 __all__ = [
@@ -49,7 +49,6 @@ def _cell(table: Table, name: str) -> str:
 
 _STATE: Final = ", ".join(f"{name} = {_cell(executions, name)}" for name in STATE_COLUMNS)
 _EVENT: Final = ", ".join(EVENT_COLUMNS)
-_PINNED: Final = ("checkpoint_execution_id", "checkpoint_id", "checkpoint_node", "checkpoint_at", "checkpoint_memory")
 _FRESH: Final = {name: f":{name}" for name in EXECUTION_COLUMNS} | {
     "session_id": ":execution_id",
     "idempotency_key": ":idempotency_key?",
@@ -123,10 +122,10 @@ _KINDS: Final = {
     # checkpoint is kept for its run, too; one that is there under the same number is replaced (a pause, at the one
     # before it).
     CHANGE: _Kind(
-        f"session_id at memory progress {' '.join(_PINNED)} run ordinal",
+        f"session_id at memory progress {' '.join(PINNED)} run ordinal",
         f"""
         INSERT INTO sessions (session_id, owner_execution_id, holder, created_at, updated_at, revision,
-            memory, progress, {", ".join(_PINNED)})
+            memory, progress, {", ".join(PINNED)})
         SELECT session_id, execution_id, execution_id, accepted_at, :at, 1, :memory?, :progress?,
             coalesce(:checkpoint_execution_id?, execution_id), :checkpoint_id?, :checkpoint_node?, :checkpoint_at?,
             coalesce(:checkpoint_memory?, x'80')
@@ -134,7 +133,7 @@ _KINDS: Final = {
         ON CONFLICT (session_id) DO UPDATE SET revision = revision + 1, updated_at = excluded.updated_at,
             progress = coalesce(excluded.progress, progress),
             memory = iif(excluded.memory IS NULL AND excluded.checkpoint_at IS NULL, memory, excluded.memory),
-            {", ".join(f"{name} = iif(excluded.checkpoint_at IS NULL, {name}, excluded.{name})" for name in _PINNED)}
+            {", ".join(f"{name} = iif(excluded.checkpoint_at IS NULL, {name}, excluded.{name})" for name in PINNED)}
         WHERE shared IS NULL;
         SELECT RAISE(ABORT, 'no such session, or one that others write too') WHERE changes() = 0;
         INSERT INTO checkpoints (run, ordinal, execution_id, node, at, memory)

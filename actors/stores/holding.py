@@ -8,6 +8,7 @@ its holder knows, and what that writes is merged into it (`merging.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, select, update
@@ -20,7 +21,16 @@ from .schema import executions, sessions
 from .statements import GIVE_ROW, SESSION_TO_TAKE
 from .stepping import PUT_CHECKPOINTS, last_point
 
-__all__ = ["Start", "claim", "find_session_to_take", "keep_start", "pinned", "start_of", "start_of_owner"]
+__all__ = [
+    "Start",
+    "claim",
+    "find_session_to_take",
+    "keep_start",
+    "pinned",
+    "start_of",
+    "start_of_owner",
+    "update_session",
+]
 
 
 class Start(NamedTuple):
@@ -40,6 +50,16 @@ def find_session_to_take(batch: Batch, session_id: str) -> RowMapping:
     if row is None:
         raise SessionNotFound(session_id=session_id)
     return row
+
+
+def update_session(batch: Batch, row: RowMapping, changes: Mapping[str, Any]) -> None:
+    """Change these columns of a session, if there are any."""
+    if changes:
+        batch.connection.execute(
+            update(sessions)
+            .where(sessions.c.session_id == row["session_id"])
+            .values(revision=sessions.c.revision + 1, updated_at=batch.now, **changes)
+        )
 
 
 def start_of_owner(connection: Connection, row: RowMapping) -> Start:
@@ -100,21 +120,9 @@ def claim(batch: Batch, write: AdvanceExecution) -> Start | None:
     start = Start(run, 0, None, _with_overlay(batch, own, memory_in(row)))
     if owns:
         start = start_of_owner(batch.connection, row)._replace(memory=start.memory)
-    changes = pinned(batch, row, own, start) if owns else {}
-    batch.connection.execute(
-        update(sessions)
-        .where(sessions.c.session_id == write.session_id)
-        .values(
-            holder=own,
-            memory=start.memory,
-            start_execution_id=own,
-            start_memory=start.memory,
-            shared=None,
-            revision=sessions.c.revision + 1,
-            updated_at=batch.now,
-            **changes,
-        )
-    )
+    taken = {"holder": own, "memory": start.memory, "shared": None}
+    began = {"start_execution_id": own, "start_memory": start.memory}
+    update_session(batch, row, taken | began | (pinned(batch, row, own, start) if owns else {}))
     return start
 
 

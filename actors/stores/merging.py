@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping, update
-
 from propolis.messages import AdvanceExecution, Payload, RecordSteps
 
-from .batch import Batch
-from .holding import find_session_to_take, start_of
-from .moments import to_micros
+from .batch import Batch, pinned_by
+from .holding import find_session_to_take, start_of, update_session
 from .rows import memory_in
-from .schema import sessions
+from .schema import PINNED
 
-__all__ = ["change_shared", "merged"]
+__all__ = ["change_shared", "merged", "runs_beside"]
 
 
 def merged(memory: bytes, before: bytes, after: bytes) -> bytes:
@@ -30,42 +27,23 @@ def change_shared(batch: Batch, write: AdvanceExecution | RecordSteps) -> None:
 
     What an execution has changed is what differs from its last checkpoint, or its start. Raises SessionNotFound.
     """
-    row = find_session_to_take(batch, write.session_id)
-    beside = isinstance(write, AdvanceExecution) and write.beside
-    changes: dict[str, Any] = {} if beside else _told(write)
-    memory = memory_in(row)
-    after = _merged_into(batch, write, row, memory)
-    if after != memory:
-        changes |= {"memory": after, "shared": 1}
-    if changes:
-        batch.connection.execute(
-            update(sessions)
-            .where(sessions.c.session_id == write.session_id)
-            .values(revision=sessions.c.revision + 1, updated_at=batch.now, **changes)
-        )
+    row, point = find_session_to_take(batch, write.session_id), pinned_by(write)
+    changes: dict[str, Any] = {}
+    if not runs_beside(write):  # it has the session, and so says of it more than the memory
+        changes |= {} if write.progress is None else {"progress": write.progress.data}
+        changes |= {} if point is None else dict(zip(PINNED, point, strict=True))
+    new: bytes | None = None if point is None else point[-1]
+    if write.memory is not None:
+        new = write.memory.data
+    if new is not None:
+        own = write.state.execution_id if isinstance(write, AdvanceExecution) else write.execution_id
+        memory, before = memory_in(row), start_of(batch.connection, row, own, write.run or own).memory
+        after = merged(memory, before, new)
+        if after != memory:
+            changes |= {"memory": after, "shared": 1}
+    update_session(batch, row, changes)
 
 
-def _merged_into(batch: Batch, write: AdvanceExecution | RecordSteps, row: RowMapping, memory: bytes) -> bytes:
-    """The memory of the session behind this write."""
-    new = write.memory
-    if new is None and write.checkpoint is not None:
-        new = write.checkpoint.memory
-    if new is None:
-        return memory
-    own = write.state.execution_id if isinstance(write, AdvanceExecution) else write.execution_id
-    return merged(memory, start_of(batch.connection, row, own, write.run or own).memory, new.data)
-
-
-def _told(write: AdvanceExecution | RecordSteps) -> dict[str, Any]:
-    """What its holder says of a session, besides the memory."""
-    changes: dict[str, Any] = {} if write.progress is None else {"progress": write.progress.data}
-    point = write.checkpoint
-    if point is not None:
-        changes |= {
-            "checkpoint_execution_id": point.execution_id,
-            "checkpoint_id": point.checkpoint_id,
-            "checkpoint_node": point.node,
-            "checkpoint_at": to_micros(point.created_at),
-            "checkpoint_memory": point.memory.data,
-        }
-    return changes
+def runs_beside(write: AdvanceExecution | RecordSteps) -> bool:
+    """Whether it is of an execution that never has its session."""
+    return isinstance(write, AdvanceExecution) and write.beside

@@ -18,7 +18,7 @@ from propolis.messages import (
 )
 
 from .batch import Batch, first_session_row, initial_state
-from .holding import Start, find_session_to_take, keep_start, pinned, start_of_owner
+from .holding import Start, find_session_to_take, keep_start, pinned, start_of_owner, update_session
 from .protocol import Committed
 from .rows import execution_row, memory_in, overlaid, spec_of
 from .schema import executions, sessions
@@ -105,7 +105,7 @@ def _join(batch: Batch, write: OpenExecution) -> Opened:
         keep_start(batch, own, memory)
     else:
         changes |= {"holder": own, "start_execution_id": own, "start_memory": memory, "shared": None}
-    _change(batch, row, changes)
+    update_session(batch, row, changes)
     return _insert(batch, write, Payload(memory))
 
 
@@ -130,7 +130,7 @@ def _resume(batch: Batch, write: OpenExecution) -> Opened:
     if spec.run is None:
         start = _begin_run(batch, start, own)
     began = {"start_execution_id": own, "start_memory": start.memory}
-    _change(batch, row, taken | began | pinned(batch, row, own, start))
+    update_session(batch, row, taken | began | pinned(batch, row, own, start))
     return _insert(batch, write, Payload(start.memory), node=start.node)
 
 
@@ -186,15 +186,6 @@ def _session(batch: Batch, write: OpenExecution) -> RowMapping:
     if batch.connection.scalar(taken) is not None:
         raise SessionBusy(session_id=write.spec.session_id, reason="id_taken")
     return row
-
-
-def _change(batch: Batch, row: RowMapping, changes: dict[str, Any]) -> None:
-    if changes:
-        batch.connection.execute(
-            update(sessions)
-            .where(sessions.c.session_id == row["session_id"])
-            .values(revision=sessions.c.revision + 1, updated_at=batch.now, **changes)
-        )
 
 
 def _insert(

@@ -164,6 +164,8 @@ sessions: Final = Table(
     Column("shared", Integer),
     sqlite_with_rowid=False,
 )
+PINNED: Final = ("checkpoint_execution_id", "checkpoint_id", "checkpoint_node", "checkpoint_at", "checkpoint_memory")
+"""The columns that say what the last checkpoint is."""
 
 # What a run of an executor has recorded. A run has the id of the execution that began it; a resume goes on with it.
 steps: Final = Table(

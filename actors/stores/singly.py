@@ -38,7 +38,7 @@ from .aiming import leave_goal, move_goal, open_goal
 from .asking import answer_question, check_given_up, gives_up
 from .batch import Batch, advance_row, changes_session, names_another, session_change_row
 from .holding import claim
-from .merging import change_shared
+from .merging import change_shared, runs_beside
 from .moments import to_micros
 from .opening import open_execution
 from .posting import clear_inbox, post_to_inbox
@@ -104,8 +104,7 @@ def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
 def _change_session(batch: Batch, write: AdvanceExecution | RecordSteps) -> None:
     if not changes_session(write):
         return
-    beside = isinstance(write, AdvanceExecution) and write.beside
-    alone = not beside and CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)])
+    alone = not runs_beside(write) and CHANGE_SESSIONS.run(batch.connection, [session_change_row(write, batch.now)])
     if not alone:
         change_shared(batch, write)
 
