@@ -39,10 +39,6 @@ from .versions import version_failure, version_mismatch, version_owner
 
 __all__ = ["Recovering"]
 
-LAST_WORDS_SECONDS = 5.0
-"""How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
-
-
 FIRST_PAGE, PAGE = 32, 1_000
 """How many executions are taken over in one transaction: at first (no more than may run), and then."""
 
@@ -330,7 +326,7 @@ class Recovering(Leaving):
             waiters = self.books.waiters.get(execution_id, [])
             if reply in waiters:
                 waiters.remove(reply)
-            self.wait_for(execution_id, reply, None if until is None else max(0.0, until - self.host.monotonic()))
+            self.wait_for(execution_id, reply, self.time_left(until))
 
     def _find_opened(self, lost: list[str]) -> None:
         for execution_id in lost:

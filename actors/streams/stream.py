@@ -57,9 +57,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamActor"]
 
-LAST_WORDS_SECONDS = 5.0
-"""How long, after the grace of a stop, the end of a cancelled straggler may take to be committed."""
-
 
 class StreamActor(Reaching):
     """Supervises one ExecutionActor for each execution under way.

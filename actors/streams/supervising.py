@@ -218,8 +218,7 @@ class Supervising(Supervisor):
         for reply in waiters:
             if self.mode in ("running", "draining"):
                 _, until = self.books.owed.get(reply) or (None, None)
-                left = None if until is None else max(0.0, until - self.host.monotonic())
-                self.wait_for(entry.spec.execution_id, reply, left)
+                self.wait_for(entry.spec.execution_id, reply, self.time_left(until))
             else:
                 reply.offer_error(RuntimeStopped(what=f"Stream {self.stream_id!r}"))
 
@@ -312,6 +311,10 @@ class Supervising(Supervisor):
             self.books.owe(reply, (execution_id, until))
             self._follow_store(execution_id, reply, until)
 
+    def time_left(self, until: float | None) -> float | None:
+        """Of a wait until then, on the monotonic clock: seconds; None for one without an end."""
+        return None if until is None else max(0.0, until - self.host.monotonic())
+
     def _wait_here(self, execution_id: str, reply: Reply[Any], timeout: float | None) -> None:
         if timeout is not None and timeout <= 0.0:
             reply.set(None)
@@ -334,7 +337,7 @@ class Supervising(Supervisor):
     def _follow_store(self, execution_id: str, reply: Reply[Any], until: float | None) -> None:
         def found(row: ExecutionRow | None) -> None:
             if execution_id in self.books.live:
-                self._wait_here(execution_id, reply, None if until is None else until - self.host.monotonic())
+                self._wait_here(execution_id, reply, self.time_left(until))
             elif row is None:
                 reply.set(None)
             elif row.state.status in ENDED and row.state.result is not None:
