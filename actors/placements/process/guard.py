@@ -38,15 +38,15 @@ def live_past_parent() -> None:
         _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
-def watch_parent(parent_pid: int) -> int | None:
-    """A descriptor that is ready once the parent has ended; None where the system has no such thing (Linux 5.3 has).
+def watch_parent(parent_pid: int) -> tuple[int, ...]:
+    """A descriptor that is ready once the parent has ended; none where the system has no such thing (Linux 5.3 has).
 
     The end of a line or a pipe is not enough: a fork of the program may hold its other end, and live on.
     """
     if hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):
-            return os.pidfd_open(parent_pid)
-    return None
+            return (os.pidfd_open(parent_pid),)
+    return ()
 
 
 # A process that waits for the end of the runtime, its parent, however that comes, or of its input. Then it kills the

@@ -36,8 +36,8 @@ def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) ->
     adopt_orphans()
     runtime = watch_parent(prepare.parent_pid)
     live_past_parent()
-    watch, pause = select.poll(), LOOK_MILLISECONDS if runtime is None else None
-    for fd in filter(None, (line.fileno(), wake_out, runtime)):
+    watch, pause = select.poll(), None if runtime else LOOK_MILLISECONDS
+    for fd in (line.fileno(), wake_out, *runtime):
         watch.register(fd, select.POLLIN)
     line.before_exit = end_children
     gc.freeze()  # executors and what they import, too: a look for garbage would make each worker its own copy of it
@@ -60,7 +60,7 @@ def run_template(line: Line, prepare: PrepareWorker, known: dict[str, Known]) ->
                 continue
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for fd in filter(None, (wake_out, wake_in, runtime)):
+            for fd in (wake_out, wake_in, *runtime):
                 os.close(fd)
             serve(worker, prepare, known)
             return
