@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -106,7 +107,7 @@ class RetentionActor(AsyncioActor):
         self.follow(self._threads.write(lambda store: kind.delete(store, some)), deleted, self._end_sweep)
 
 
-class _Kind:
+class _Kind(ABC):
     """What a sweep goes through."""
 
     at_once: int
@@ -114,11 +115,11 @@ class _Kind:
     def __init__(self, bounds: Bounds, before: datetime | None) -> None:
         self.bounds, self.before = bounds, before
 
-    def find(self, store: Store, after: int) -> Expired:
-        raise NotImplementedError
+    @abstractmethod
+    def find(self, store: Store, after: int) -> Expired: ...
 
-    def delete(self, store: Store, ids: tuple[Any, ...]) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def delete(self, store: Store, ids: tuple[Any, ...]) -> int: ...
 
 
 class _Sessions(_Kind):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -60,17 +61,17 @@ class Following(AsyncIterator[T], Iterator[T], Generic[T]):
 
     # -- what the kinds of it say ------------------------------------------------------------------------------------
 
+    @abstractmethod
     def _live(self, event: Event) -> T | None:
         """What is to be given of an event that is nowhere kept."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read(self) -> Reply[Any]:
         """Ask for the next page."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keep(self, page: Any) -> None:
         """Take it in."""
-        raise NotImplementedError
 
     # -- both ways ---------------------------------------------------------------------------------------------------
 

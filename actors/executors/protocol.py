@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -31,14 +32,14 @@ class Executor(Protocol):
         ...
 
 
-class Announcing:
+class Announcing(ABC):
     """An executor of ours that knows what each execution begins with, and so has one write less to make. A class to
     inherit from, and not a name to look for: a method of the user's may be called like that.
     """
 
+    @abstractmethod
     def announce(self, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
         """The events of that."""
-        raise NotImplementedError
 
 
 class ExecutorPlan:
