@@ -22,6 +22,7 @@ from propolis.messages import (
     Origin,
     Payload,
     PropolisError,
+    RecordedStep,
     RecordSteps,
     RecoverExecutions,
     RuntimeRow,
@@ -169,9 +170,9 @@ def advance(
     )
 
 
-def recorded(execution_id: str, ordinal: int, memory: Any, *, events: int = 0, **more: Any) -> RecordSteps:
-    """A checkpoint of an execution that goes on, its row as it is."""
-    fields: dict[str, Any] = {"expected_epoch": 1, "steps": (), "events": drafts("step_completed", events), **more}
+def steps(execution_id: str, *recorded: RecordedStep, events: int = 0, **more: Any) -> RecordSteps:
+    """What an execution has recorded."""
+    fields: dict[str, Any] = {"expected_epoch": 1, "steps": recorded, **more}
     return RecordSteps(
         execution_id=execution_id,
         at=START,
@@ -179,11 +180,14 @@ def recorded(execution_id: str, ordinal: int, memory: Any, *, events: int = 0, *
         stream_id="hook",
         correlation_id=f"c-{execution_id}",
         run=execution_id,
-        ordinal=ordinal,
-        node="n",
-        memory=Payload.of(memory),
+        events=drafts("step_completed", events),
         **fields,
     )
+
+
+def recorded(execution_id: str, ordinal: int, memory: Any, *, events: int = 0, **more: Any) -> RecordSteps:
+    """A checkpoint of an execution that goes on, its row as it is."""
+    return steps(execution_id, events=events, ordinal=ordinal, node="n", memory=Payload.of(memory), **more)
 
 
 def recovery(

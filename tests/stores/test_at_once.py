@@ -23,27 +23,11 @@ from propolis.messages import (
     Failure,
     Payload,
     RecordedStep,
-    RecordSteps,
     StaleWriter,
     Write,
 )
 
-from .builders import START, Client, StillHost, advance, drafts, event, opening, recorded, recovery
-
-
-def steps(execution_id: str, *recorded: RecordedStep, events: int = 0) -> RecordSteps:
-    """What an execution has recorded."""
-    return RecordSteps(
-        execution_id=execution_id,
-        expected_epoch=1,
-        at=START,
-        session_id=execution_id,
-        stream_id="hook",
-        correlation_id=f"c-{execution_id}",
-        run=execution_id,
-        steps=recorded,
-        events=drafts("step_completed", events),
-    )
+from .builders import START, Client, StillHost, advance, event, opening, recorded, recovery, steps
 
 
 def saved(

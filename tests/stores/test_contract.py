@@ -17,7 +17,7 @@ from .contract_state import StateContract
 from .contract_triggers import PruningContract, TriggersContract
 
 
-class TestMemoryStore(
+class WholeContract(
     StoreContract,
     BesideContract,
     StateContract,
@@ -26,6 +26,10 @@ class TestMemoryStore(
     GoalsContract,
     DecisionsContract,
 ):
+    """All of it."""
+
+
+class TestMemoryStore(WholeContract):
     """SQLite in memory."""
 
     @pytest.fixture
@@ -36,15 +40,7 @@ class TestMemoryStore(
         store.close()
 
 
-class TestFileStore(
-    StoreContract,
-    BesideContract,
-    StateContract,
-    TriggersContract,
-    PruningContract,
-    GoalsContract,
-    DecisionsContract,
-):
+class TestFileStore(WholeContract):
     """SQLite in a file."""
 
     @pytest.fixture
