@@ -48,6 +48,7 @@ _REMEDIES = {
     "too_large": "Pass a reference to the data instead.",
     "too_deep": "Nest it less.",
     "not_encodable": "Put user data into a Payload.",
+    "damaged_row": "`propolis doctor` names what is damaged in a store.",
 }
 
 
@@ -113,7 +114,7 @@ class MessageError(PropolisError):
     """Bytes, or an object, that are no message this process understands.
 
     `reason` is one of: not_a_message, truncated, trailing_bytes, unknown_tag, unknown_version, invalid_fields,
-    too_large, too_deep, not_encodable.
+    too_large, too_deep, not_encodable, damaged_row.
     """
 
     reason: str
@@ -292,15 +293,16 @@ class ExecutionNotFound(PropolisError, LookupError):
 
 @dataclass(eq=False, kw_only=True)
 class IdempotencyConflict(PropolisError):
-    """The idempotency key was used before on this entry point, with other input."""
+    """The idempotency key was used before on this entry point, for another request: what differs says `differs`."""
 
     sentence = (
         "Idempotency key {idempotency_key!r} of entry point {entry_point!r} belongs to execution "
-        "{execution_id!r}, which has other input. Use a new key for new input."
+        "{execution_id!r}, which was asked for with another {differs}. Use a new key for a new request."
     )
     entry_point: str
     idempotency_key: str
     execution_id: str
+    differs: str = "input"
 
 
 @dataclass(eq=False, kw_only=True)

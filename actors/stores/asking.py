@@ -22,6 +22,7 @@ from propolis.messages import (
 
 from .moments import from_micros
 from .posting import post_to_inbox
+from .rows import checked, readable
 from .schema import OPEN_WAIT, UNFINISHED, executions, inbox, steps
 
 __all__ = ["answer_question", "check_given_up", "find_question", "gives_up", "list_questions"]
@@ -35,7 +36,7 @@ def list_questions(connection: Connection, stream: str | None, limit: int) -> tu
     query = select(steps).where(steps.c.kind == "ask", OPEN_WAIT).order_by(steps.c.at)
     wanted: list[Question] = []
     for rows in connection.execute(query).mappings().partitions(_PAGE):
-        found = [_question_of(row) for row in rows]
+        found = list(readable(rows, _question_of, "run"))
         ids = {each.execution_id for each in found}
         unfinished = select(executions.c.execution_id).where(executions.c.execution_id.in_(ids), UNFINISHED)
         asking = set(connection.execute(unfinished).scalars())
@@ -106,6 +107,7 @@ def _answered(connection: Connection, ids: Collection[str], but: Collection[int]
     return answered
 
 
+@checked
 def _question_of(row: RowMapping) -> Question:
     about: dict[str, Any] = Payload(row["about"]).value()
     schema, default = about["schema"], about.get("default")

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, select
 from propolis.messages import ExecutionSpec, ExecutionState, InboxRow, RecordedStep
 
 from .protocol import SessionEvidence
-from .reading import find_execution, find_session, list_runtimes
-from .rows import event_of, inbox_row_of, spec_of, state_of
+from .reading import find_execution, find_session, list_runtimes, pair_of
+from .rows import event_of, inbox_row_of, readable
 from .schema import UNFINISHED, events, executions, inbox, sessions
 from .statements import of_session
 from .stepping import find_history
@@ -35,7 +35,7 @@ def find_evidence(connection: Connection, id: str) -> SessionEvidence | None:
         session=session,
         spec=spec,
         state=state,
-        unfinished=tuple((spec_of(row["spec"]), state_of(row)) for row in rows),
+        unfinished=tuple(readable(rows, pair_of, "execution_id")),
         holder=connection.scalar(select(sessions.c.holder).where(sessions.c.session_id == session.session_id)),
         runtimes=list_runtimes(connection),
         ahead=_ahead(connection, state, spec),
@@ -85,4 +85,4 @@ def _inbox(connection: Connection, execution_id: str) -> tuple[InboxRow, ...]:
         .where(inbox.c.execution_id == execution_id)
         .order_by(inbox.c.id)
     )
-    return tuple(inbox_row_of(row) for row in connection.execute(query).mappings())
+    return tuple(readable(connection.execute(query).mappings(), inbox_row_of, "id"))

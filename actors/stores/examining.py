@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, get_args
 
-from sqlalchemy import Column, Connection, Select, Table, and_, case, exists, func, literal, or_, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    Select,
+    Table,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from propolis.messages import (
     ENDED,
@@ -225,9 +240,14 @@ def _undecodable(connection: Connection) -> Iterator[Finding]:
         if table not in metadata.tables:
             continue
         found = metadata.tables[table]
-        columns = [column for column in found.columns if str(column.type) == "BLOB" and column.name not in _RAW]
-        for column in columns:
-            yield from _undecodable_in(connection, found, [found.c[key] for key in keys], column)
+        key_columns = [found.c[key] for key in keys]
+        for column in found.columns:
+            if isinstance(column.type, Integer):
+                is_none = cast(column, column.type) != column
+                yield from _unreadable(connection.execute(select(*key_columns, column).where(is_none)), column)
+            elif isinstance(column.type, LargeBinary) and column.name not in _RAW:
+                given = select(*key_columns, column).where(column.is_not(None))
+                yield from _unreadable(connection.execution_options(yield_per=1_000).execute(given), column)
 
 
 _KEYS: Final = {
@@ -239,6 +259,8 @@ _KEYS: Final = {
     "checkpoints": ("run", "ordinal"),
     "state": ("scope", "key"),
     "state_history": ("scope", "key", "version"),
+    "runtimes": ("runtime_id",),
+    "triggers": ("entry_point",),
 }
 _RAW: Final = frozenset({"digest"})
 """Columns of plain bytes."""
@@ -246,14 +268,12 @@ _RAW: Final = frozenset({"digest"})
 _MESSAGES: Final[Mapping[str, Any]] = {"spec": ExecutionSpec, "result": ExecutionResult, "failure": Failure}
 
 
-def _undecodable_in(
-    connection: Connection, table: Table, keys: list[Column[Any]], column: Column[Any]
-) -> Iterator[Finding]:
+def _unreadable(rows: Iterable[Any], column: Column[Any]) -> Iterator[Finding]:
+    """Of these rows (their key, and this column) those in which the column cannot be read."""
     bad: list[str] = []
     count, why = 0, ""
-    rows = connection.execution_options(yield_per=1_000).execute(select(*keys, column).where(column.is_not(None)))
     for *key, data in rows:
-        reason = _reason(column.name, data)
+        reason = _reason(column, data)
         if reason is not None:
             count += 1
             why = why or reason
@@ -262,7 +282,7 @@ def _undecodable_in(
     if count:
         yield Finding(
             kind="undecodable",
-            subject=f"{table.name}.{column.name}",
+            subject=str(column),
             detail=f"these rows cannot be read; the first: {why}",
             ids=tuple(bad),
             count=count,
@@ -270,12 +290,13 @@ def _undecodable_in(
         )
 
 
-def _reason(column: str, data: Any) -> str | None:
-    if not isinstance(data, bytes):
-        return f"it holds {type(data).__name__} and no bytes"
+def _reason(column: Column[Any], data: Any) -> str | None:
+    wanted = "number" if isinstance(column.type, Integer) else "bytes"
+    if wanted == "number" or not isinstance(data, bytes):
+        return f"it holds {type(data).__name__} and no {wanted}"
     try:
-        if column in _MESSAGES:
-            decode_as(_MESSAGES[column], data)
+        if column.name in _MESSAGES:
+            decode_as(_MESSAGES[column.name], data)
         else:
             Payload(data).value()
     except MessageError as error:

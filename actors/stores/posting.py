@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Select, delete, insert, select
+from sqlalchemy import Connection, RowMapping, Select, delete, insert, select
 
 from propolis.messages import ExecutionNotFound, InboxRow, PostToInbox
 
 from .moments import to_micros
-from .rows import inbox_row_of
+from .rows import OFTEN, inbox_row_of, readable
 from .schema import UNFINISHED, executions, inbox
 
 __all__ = ["clear_inbox", "inbox_of", "list_inbox", "post_to_inbox"]
@@ -35,17 +35,17 @@ def post_to_inbox(connection: Connection, write: PostToInbox) -> None:
 def list_inbox(connection: Connection, runtime_id: str, after: int) -> tuple[InboxRow, ...]:
     """What was left for executions that this runtime owns."""
     query = _rows().where(inbox.c.id > after, executions.c.owner == runtime_id, UNFINISHED)
-    return tuple(inbox_row_of(row) for row in connection.execute(query).mappings())
+    return tuple(readable(connection.execute(query).mappings(), inbox_row_of, "id", OFTEN))
 
 
 def inbox_of(connection: Connection, ids: Sequence[int]) -> dict[str, tuple[InboxRow, ...]]:
     """What was left for the executions in these rows, by their ids. Mostly there is nothing in the whole inbox."""
     if connection.scalar(select(inbox.c.id).limit(1)) is None:
         return {}
-    found: dict[str, tuple[InboxRow, ...]] = {}
+    found: dict[str, list[RowMapping]] = {}
     for row in connection.execute(_rows().where(executions.c.id.in_(ids))).mappings():
-        found[row["execution_id"]] = (*found.get(row["execution_id"], ()), inbox_row_of(row))
-    return found
+        found.setdefault(row["execution_id"], []).append(row)
+    return {own: tuple(readable(rows, inbox_row_of, "id", OFTEN)) for own, rows in found.items()}
 
 
 def clear_inbox(connection: Connection, ids: Sequence[int]) -> None:

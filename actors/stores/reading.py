@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, case, exists, func, select
 
 from propolis.messages import (
     Event,
@@ -18,7 +17,7 @@ from propolis.messages import (
     SessionStatus,
 )
 
-from .rows import event_of, runtime_of, session_of, spec_of, state_of
+from .rows import OFTEN, event_of, readable, runtime_of, session_of, spec_of, state_of
 from .schema import LAST_SEQ, QUARANTINED, UNFINISHED, events, executions, goal_streams, meta, runtimes, sessions
 from .statements import OWNS_ITS_SESSION, of_session
 
@@ -32,6 +31,7 @@ __all__ = [
     "list_executions",
     "list_runtimes",
     "list_sessions",
+    "pair_of",
 ]
 
 _NO_LAST: Final = (1 << 63) - 1
@@ -49,8 +49,14 @@ def _sessions() -> Select[Any]:
     return query
 
 
-def _pairs(rows: Iterable[Any]) -> tuple[tuple[ExecutionSpec, ExecutionState], ...]:
-    return tuple((spec_of(row["spec"]), state_of(row)) for row in rows)
+def pair_of(row: RowMapping) -> tuple[ExecutionSpec, ExecutionState]:
+    """An execution. Raises MessageError."""
+    return spec_of(row["spec"]), state_of(row)
+
+
+def _one(connection: Connection, query: Select[Any]) -> tuple[ExecutionSpec, ExecutionState] | None:
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else pair_of(row)
 
 
 def find_session(connection: Connection, session_id: str) -> SessionRecord | None:
@@ -85,13 +91,13 @@ def list_sessions(
         query = query.where(pursued)
     if quarantined is not None:
         query = query.where(QUARANTINED if quarantined else ~QUARANTINED)
-    return tuple(session_of(row) for row in connection.execute(query).mappings())
+    return tuple(readable(connection.execute(query).mappings(), session_of, "execution_id"))
 
 
 def find_execution(connection: Connection, execution_id: str) -> tuple[ExecutionSpec, ExecutionState] | None:
     """One execution."""
     query = select(executions).where(executions.c.execution_id == execution_id)
-    return next(iter(_pairs(connection.execute(query).mappings())), None)
+    return _one(connection, query)
 
 
 def list_executions(
@@ -110,13 +116,13 @@ def list_executions(
         query = query.where(executions.c.stream_id == stream)
     if status is not None:
         query = query.where(executions.c.status == status)
-    return _pairs(connection.execute(query).mappings())
+    return tuple(readable(connection.execute(query).mappings(), pair_of, "execution_id"))
 
 
 def find_idempotent(connection: Connection, entry_point: str, key: str) -> tuple[ExecutionSpec, ExecutionState] | None:
     """The execution that was accepted under this key."""
     query = select(executions).where(executions.c.entry_point == entry_point, executions.c.idempotency_key == key)
-    return next(iter(_pairs(connection.execute(query).mappings())), None)
+    return _one(connection, query)
 
 
 def events_after(connection: Connection, seq: int, filter: EventFilter, limit: int) -> tuple[Event, ...]:
@@ -163,7 +169,7 @@ def last_seq(connection: Connection) -> int:
 def list_runtimes(connection: Connection) -> tuple[RuntimeRow, ...]:
     """Every registered runtime."""
     query = select(runtimes).order_by(runtimes.c.started_at, runtimes.c.runtime_id)
-    return tuple(runtime_of(row) for row in connection.execute(query).mappings())
+    return tuple(readable(connection.execute(query).mappings(), runtime_of, "runtime_id", OFTEN))
 
 
 def count_executions(connection: Connection, stream: str | None) -> dict[ExecutionStatus, int]:

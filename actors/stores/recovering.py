@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, Final
 
 from sqlalchemy import Update, and_, bindparam, case, func, select, update
@@ -24,6 +25,7 @@ from .moments import from_micros
 from .posting import inbox_of
 from .rows import as_payload, spec_of
 from .schema import UNFINISHED, checkpoints, executions, sessions
+from .statements import passed_on
 
 __all__ = ["recover_executions"]
 
@@ -31,6 +33,9 @@ _new_state: Final = unchecked(ExecutionState)
 _new_recovered: Final = unchecked(RecoveredExecution)
 
 _UNFINISHED: Final[frozenset[ExecutionStatus]] = frozenset({"pending", "running", "restarting", "parked"})
+_MOST: Final = 1 << 62
+"""Above it a count could not be raised for long."""
+
 _OWN: Final = executions.c.execution_id
 _START: Final = case(
     (sessions.c.checkpoint_execution_id == _OWN, sessions.c.checkpoint_memory),
@@ -79,8 +84,7 @@ def _take(owner: Any) -> Update:
         .where(_unfinished(owner), executions.c.id <= bindparam("last"))
         .values(
             owner=bindparam("me"),
-            epoch=executions.c.epoch + 1,
-            lost_attempts=executions.c.lost_attempts + case((was_running, 1), else_=0),
+            **passed_on(case((was_running, 1), else_=0)),
         )
     )
 
@@ -123,7 +127,7 @@ def _begin_under(batch: Batch, taken: Sequence[Any], version: str | None) -> dic
     """
     specs = {}
     for row in taken:
-        spec = _whole(row) if row.attempt == 0 else None
+        spec = _spec(row) if row.attempt == 0 else None
         if spec is not None and spec.version != version:
             specs[row.execution_id] = encode(spec.model_copy(update={"version": version}))
     if specs:
@@ -131,8 +135,17 @@ def _begin_under(batch: Batch, taken: Sequence[Any], version: str | None) -> dic
     return specs
 
 
-def _whole(row: Any) -> ExecutionSpec | None:
-    """The spec of a row; None of one that is damaged, which its stream leaves alone."""
+def _is_whole(status: Any, counts: tuple[Any, ...], started_at: Any) -> bool:
+    """Whether these columns hold what they should. A row that is damaged, its stream leaves alone."""
+    try:
+        from_micros(started_at)
+    except (TypeError, OverflowError):
+        return False
+    return status in _UNFINISHED and all(type(count) is int and 0 <= count < _MOST for count in counts)
+
+
+def _spec(row: Any) -> ExecutionSpec | None:
+    """The spec of a row; None of one that is damaged."""
     try:
         return spec_of(row.spec)
     except MessageError:
@@ -164,12 +177,19 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
         _,
         node,
     ) in rows:
-        whole = status in _UNFINISHED  # else it is damaged, and goes as one whose spec cannot be read
         taken = owner != me
-        point = points.get(own)
+        memory, its_node = points.get(own) or (start, node if checkpoint_owner == own else None)
+        if not (
+            _is_whole(status, (epoch, attempt, restarts, lost_attempts), started_at)
+            and isinstance(spec, bytes)
+            and isinstance(memory, (bytes, NoneType))
+        ):  # it goes as one whose spec cannot be read
+            damaged = _new_state(execution_id=own, owner=me)
+            recovered.append(_new_recovered(encoded_spec=b"", state=damaged, taken=taken))
+            continue
         state = _new_state(
             execution_id=own,
-            status=status if whole else "pending",
+            status=status,
             epoch=epoch + taken,
             attempt=attempt,
             restarts=restarts,
@@ -177,13 +197,12 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
             owner=me,
             started_at=from_micros(started_at),
         )
-        its_node = node if checkpoint_owner == own else None
         recovered.append(
             _new_recovered(
-                encoded_spec=specs.get(own, spec) if whole else b"",
+                encoded_spec=specs.get(own, spec),
                 state=state,
-                memory=as_payload(start if point is None else point.memory),
-                node=its_node if point is None else point.node,
+                memory=as_payload(memory),
+                node=its_node,
                 inbox=left.get(own, ()),
                 taken=taken,
             )
@@ -191,16 +210,16 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
     return recovered
 
 
-def _points_beside(batch: Batch, rows: Sequence[Any]) -> dict[str, Any]:
-    """The last checkpoints, or starts, of executions of which the row of their session says nothing: they run beside
-    the one that has it.
+def _points_beside(batch: Batch, rows: Sequence[Any]) -> dict[str, tuple[Any, Any]]:
+    """Memory and node of the last checkpoints, or starts, of executions of which the row of their session says nothing:
+    they run beside the one that has it.
     """
     beside = {
         spec.run_id: row.execution_id
         for row in rows
         if row.checkpoint_execution_id not in {None, row.execution_id}
         and row.start_execution_id != row.execution_id
-        and (spec := _whole(row)) is not None
+        and (spec := _spec(row)) is not None
     }
     if not beside:
         return {}
@@ -208,4 +227,4 @@ def _points_beside(batch: Batch, rows: Sequence[Any]) -> dict[str, Any]:
     newest = last.where(checkpoints.c.run.in_(beside)).group_by(checkpoints.c.run).subquery()
     its = and_(checkpoints.c.run == newest.c.run, checkpoints.c.ordinal == newest.c.ordinal)
     found = batch.connection.execute(select(checkpoints).join(newest, its))
-    return {beside[row.run]: row for row in found}
+    return {beside[row.run]: (row.memory, row.node) for row in found}

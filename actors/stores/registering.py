@@ -10,6 +10,7 @@ from propolis.messages import InvalidInput, RuntimeRow
 
 from .moments import to_micros
 from .schema import UNFINISHED, executions, runtimes, workers
+from .statements import passed_on
 
 __all__ = ["declare_dead", "enter", "leave"]
 
@@ -46,10 +47,6 @@ def declare_dead(connection: Connection, runtime_ids: Sequence[str]) -> None:
     """What they had not finished is free under a new epoch; what was running is charged a lost attempt."""
     theirs = executions.c.owner.in_(runtime_ids) & UNFINISHED
     lost = case((executions.c.status == "running", 1), else_=0)
-    connection.execute(
-        update(executions)
-        .where(theirs)
-        .values(owner=None, epoch=executions.c.epoch + 1, lost_attempts=executions.c.lost_attempts + lost)
-    )
+    connection.execute(update(executions).where(theirs).values(owner=None, **passed_on(lost)))
     for table in (runtimes, workers):
         connection.execute(delete(table).where(table.c.runtime_id.in_(runtime_ids)))

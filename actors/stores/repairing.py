@@ -12,6 +12,7 @@ from .examining import ORPHANS, OWNER_IS_NONE
 from .findings import Finding
 from .registering import declare_dead
 from .schema import LAST_SEQ, UNFINISHED, events, executions, meta
+from .statements import passed_on
 
 __all__ = ["repair"]
 
@@ -39,7 +40,7 @@ def _free(connection: Connection, of_whom: object) -> None:
     connection.execute(
         update(executions)
         .where(of_whom, UNFINISHED)  # type: ignore[arg-type]
-        .values(owner=None, epoch=executions.c.epoch + 1, lost_attempts=executions.c.lost_attempts + lost)
+        .values(owner=None, **passed_on(lost))
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import functools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import RowMapping
 
 from propolis.messages import (
@@ -18,6 +21,7 @@ from propolis.messages import (
     ExecutionState,
     InboxRow,
     InvalidInput,
+    MessageError,
     OpenExecution,
     Payload,
     RecordSteps,
@@ -29,14 +33,18 @@ from propolis.messages import (
     session_status,
 )
 
+from .findings import SHOWN
 from .moments import from_micros, to_micros
 
 __all__ = [
     "EMPTY",
     "EVENT_COLUMNS",
     "EXECUTION_COLUMNS",
+    "OFTEN",
     "STATE_COLUMNS",
+    "as_bytes",
     "as_payload",
+    "checked",
     "draft_rows",
     "event_of",
     "event_row",
@@ -44,12 +52,20 @@ __all__ = [
     "inbox_row_of",
     "memory_in",
     "overlaid",
+    "readable",
     "runtime_of",
     "session_of",
     "spec_of",
     "state_of",
     "state_row",
 ]
+
+logger = logging.getLogger("propolis.stores")
+
+T = TypeVar("T")
+
+OFTEN: Final = logging.DEBUG
+"""The level of what a runtime would say four times a second: `propolis doctor` says it once."""
 
 EMPTY: Final = Payload.of({})
 """The memory of a session that was given none."""
@@ -158,16 +174,63 @@ def draft_rows(
     ]
 
 
+def checked(read: Callable[[RowMapping], T]) -> Callable[[RowMapping], T]:
+    """A function that reads a row, with one error for all that may be wrong in it: MessageError.
+
+    A column says what it holds, and SQLite keeps in it whatever somebody has written there by hand.
+    """
+
+    @functools.wraps(read)
+    def read_checked(row: RowMapping) -> T:
+        try:
+            return read(row)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            detail = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
+            detail = str(error)
+        raise MessageError(reason="damaged_row", detail=detail)
+
+    return read_checked
+
+
+def readable(
+    rows: Iterable[RowMapping], read: Callable[[RowMapping], T], key: str, level: int = logging.WARNING
+) -> Iterator[T]:
+    """What these rows hold. Those that are damaged are left out, and named in the log by this column."""
+    damaged = []
+    for row in rows:
+        try:
+            yield read(row)
+        except MessageError as error:
+            damaged.append(f"{row[key]!r} ({error.detail})")
+    if damaged:
+        logger.log(
+            level,
+            "%d rows cannot be read and are left out: %s. `propolis doctor` names what is damaged.",
+            len(damaged),
+            ", ".join(damaged[:SHOWN]) + (", …" if damaged[SHOWN:] else ""),
+        )
+
+
 def as_payload(data: bytes | None) -> Payload | None:
-    """The payload that was stored."""
-    return None if data is None else Payload(data)
+    """The payload that was stored. Raises MessageError when it is no bytes."""
+    return None if data is None else Payload(as_bytes(data))
+
+
+def as_bytes(data: Any) -> bytes:
+    """The bytes that were stored. Raises MessageError when it is something else."""
+    if not isinstance(data, bytes):
+        raise MessageError(reason="damaged_row", detail=f"a {type(data).__name__} stands where bytes should")
+    return data
 
 
 def spec_of(data: bytes) -> ExecutionSpec:
     """The spec that was stored. Raises MessageError when it is damaged."""
-    return decode_as(ExecutionSpec, data)
+    return decode_as(ExecutionSpec, as_bytes(data))
 
 
+@checked
 def state_of(row: RowMapping) -> ExecutionState:
     """The state in a row of executions."""
     return ExecutionState(
@@ -186,6 +249,7 @@ def state_of(row: RowMapping) -> ExecutionState:
     )
 
 
+@checked
 def event_of(row: RowMapping) -> Event:
     """A stored event."""
     return Event(
@@ -202,6 +266,7 @@ def event_of(row: RowMapping) -> Event:
     )
 
 
+@checked
 def inbox_row_of(row: RowMapping) -> InboxRow:
     """A row of the inbox."""
     return InboxRow(
@@ -214,6 +279,7 @@ def inbox_row_of(row: RowMapping) -> InboxRow:
     )
 
 
+@checked
 def runtime_of(row: RowMapping) -> RuntimeRow:
     """A registered runtime."""
     return RuntimeRow(
@@ -226,6 +292,7 @@ def runtime_of(row: RowMapping) -> RuntimeRow:
     )
 
 
+@checked
 def session_of(row: RowMapping) -> SessionRecord:
     """The record of a session, from the row of the execution that owns it and its own, where it has one."""
     spec, state = spec_of(row["spec"]), state_of(row)
@@ -266,7 +333,7 @@ def session_of(row: RowMapping) -> SessionRecord:
 def memory_in(row: RowMapping) -> bytes:
     """The memory in a session's row: what was written last, else that of its checkpoint. Empty where it has no row."""
     memory: bytes | None = row["checkpoint_memory"] if row["memory"] is None else row["memory"]
-    return EMPTY.data if memory is None else memory
+    return EMPTY.data if memory is None else as_bytes(memory)
 
 
 def overlaid(base: bytes, pairs: Payload | bytes | None) -> bytes:

@@ -347,7 +347,11 @@ class SqlStore(Keeping):
                 with self._engine.connect() as connection:
                     return query(connection)
             except MessageError as error:
-                raise StoreCorrupt(store=self._name, reason=f"a row holds {error}") from error
+                raise StoreCorrupt(
+                    store=self._name,
+                    reason=f"a row holds what nobody can read ({error.detail or error.reason}); "
+                    "`propolis doctor` names it",
+                ) from error
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

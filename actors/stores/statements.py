@@ -10,6 +10,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     exists,
     func,
     insert,
@@ -43,6 +44,7 @@ __all__ = [
     "SESSION_TO_TAKE",
     "SET_LAST_SEQ",
     "of_session",
+    "passed_on",
 ]
 
 BEAT: Final = (
@@ -55,6 +57,19 @@ BEAT: Final = (
 NUMBER_EVENTS: Final = (
     update(meta).where(meta.c.key == LAST_SEQ).values(value=meta.c.value + bindparam("count")).returning(meta.c.value)
 )
+
+
+def passed_on(lost: Any) -> dict[str, Any]:
+    """What becomes of executions that leave their owner, or change it: a new epoch, and the attempts that are lost.
+
+    What is no whole number stays as it is, and so the row remains damaged: SQLite would count it for 0.
+    """
+
+    def raised(column: Column[Any], by: Any) -> Any:
+        return case((cast(column, column.type) == column, column + by), else_=column)
+
+    return {"epoch": raised(executions.c.epoch, 1), "lost_attempts": raised(executions.c.lost_attempts, lost)}
+
 
 LAST_NUMBER: Final = select(meta.c.value).where(meta.c.key == LAST_SEQ)
 

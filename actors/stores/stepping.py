@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import NoneType
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from propolis.messages import (
     Checkpoint,
     CheckpointRecord,
     Failure,
+    MessageError,
     Payload,
     RecordedStep,
     RecordSteps,
@@ -36,7 +38,7 @@ from propolis.messages import (
 from .bulk import Bulk, given
 from .dialect import insert_or_update
 from .moments import from_micros, to_micros
-from .rows import as_payload
+from .rows import as_bytes, as_payload, checked, readable
 from .schema import checkpoints, executions, steps
 
 __all__ = [
@@ -150,6 +152,8 @@ def find_history(connection: Connection, run: str) -> RunHistory:
     """What a run has behind it."""
     found = connection.execute(_STEPS_OF_RUN, {"run": run}).mappings()
     last = connection.scalar(_LAST_OF_RUN, {"run": run})
+    if not isinstance(last, (int, NoneType)):
+        raise MessageError(reason="damaged_row", detail=f"a checkpoint has the number {last!r}")
     return RunHistory(steps=tuple(step_of(row) for row in found), segment=last or 0)
 
 
@@ -159,6 +163,7 @@ def last_point(connection: Connection, run: str) -> Checkpoint | None:
     return None if row is None else _checkpoint_of(row)
 
 
+@checked
 def step_of(row: RowMapping) -> RecordedStep:
     """A recorded step."""
     return RecordedStep(
@@ -180,16 +185,18 @@ def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[Che
     """The checkpoints of these runs (a query that gives their ids), the last one first."""
     latest_first = (checkpoints.c.at.desc(), checkpoints.c.ordinal.desc())
     query = select(checkpoints).where(checkpoints.c.run.in_(runs), _COUNTED).order_by(*latest_first).limit(limit)
-    return tuple(
-        CheckpointRecord(
-            checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
-            execution_id=row["execution_id"],
-            ordinal=row["ordinal"],
-            node=row["node"],
-            created_at=from_micros(int(row["at"])),
-            memory_payload=Payload(row["memory"]),
-        )
-        for row in connection.execute(query).mappings()
+    return tuple(readable(connection.execute(query).mappings(), _record_of, "run"))
+
+
+@checked
+def _record_of(row: RowMapping) -> CheckpointRecord:
+    return CheckpointRecord(
+        checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
+        execution_id=row["execution_id"],
+        ordinal=row["ordinal"],
+        node=row["node"],
+        created_at=from_micros(int(row["at"])),
+        memory_payload=Payload(as_bytes(row["memory"])),
     )
 
 
@@ -209,13 +216,14 @@ def find_checkpoint(connection: Connection, runs: Any, checkpoint_id: str) -> Ch
     return None if row is None else _checkpoint_of(row)
 
 
+@checked
 def _checkpoint_of(row: RowMapping) -> Checkpoint:
     return Checkpoint(
         checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
         execution_id=row["execution_id"],
         node=row["node"],
         created_at=from_micros(int(row["at"])),
-        memory=Payload(row["memory"]),
+        memory=Payload(as_bytes(row["memory"])),
         run=row["run"],
         ordinal=row["ordinal"],
     )

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, case, delete, func, insert, select
 from propolis.messages import ExecutionSpec, ExecutionState, ExecutionStatus, WorkersReport, decode_as, encode
 
 from .moments import to_micros
-from .rows import spec_of, state_of
+from .reading import pair_of
+from .rows import readable
 from .schema import UNFINISHED, executions, runtimes, workers
 
 __all__ = ["count_unfinished", "list_reports", "list_unfinished", "put_report"]
@@ -34,7 +35,7 @@ def list_unfinished(connection: Connection, limit: int) -> tuple[tuple[Execution
     """What has not ended: first what runs, then what runs again soon, then the rest; each in order of acceptance."""
     rank = case((executions.c.status == "running", 0), (executions.c.status == "restarting", 1), else_=2)
     query = select(executions).where(UNFINISHED).order_by(rank, executions.c.id).limit(limit)
-    return tuple((spec_of(row["spec"]), state_of(row)) for row in connection.execute(query).mappings())
+    return tuple(readable(connection.execute(query).mappings(), pair_of, "execution_id"))
 
 
 def count_unfinished(connection: Connection) -> dict[ExecutionStatus, int]:

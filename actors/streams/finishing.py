@@ -9,9 +9,11 @@ from typing import Any, Final, Literal
 
 from propolis.messages import (
     Advanced,
+    AppendEvents,
     CancelOutcome,
     Checkpoint,
     Encoded,
+    Event,
     EventDraft,
     ExecutionEnded,
     ExecutionNotFound,
@@ -20,9 +22,11 @@ from propolis.messages import (
     Failure,
     InboxRow,
     Message,
+    MessageError,
     Payload,
     RecordedStep,
     SlotWanted,
+    StoreCorrupt,
     WakeMe,
     encoder,
 )
@@ -198,12 +202,24 @@ class Finishing(AsyncioActor):
         """A write was refused, or nobody is left to write: this actor has no say in the execution any more.
 
         Any other error is of whoever was asked, which crashed at it. Who leaves then leaves an execution to nobody; so
-        this actor crashes as well, and finds out how things stand.
+        this actor crashes as well, and finds out how things stand. What is damaged in the store stays as it is.
         """
         if has_crashed(error):
             raise error
+        if isinstance(error, (MessageError, StoreCorrupt)):
+            self._announce_damage(str(error))
         logger.info("%s leaves: %s", self.actor_inbox.path, error)
         self.leave()
+
+    def _announce_damage(self, reason: str) -> None:
+        data = {"entry_point": self._spec.entry_point, "execution_id": self._spec.execution_id, "reason": reason}
+        event = Event(
+            type="execution_damaged",
+            stream_id=self._spec.stream_id,
+            timestamp=self.host.now(),
+            data_payload=Payload.of(data),
+        )
+        self._plan.sessions.deliver(AppendEvents(events=(event,)))
 
     def _depart(self, ended: Encoded, outcome: Literal["cancelled", "ended"] | None) -> None:
         self._life.phase = "ended"

@@ -275,6 +275,7 @@ def test_what_waits_for_its_version_is_not_stuck(propolis: Run, store: Path, rec
         ("UPDATE events SET data = x'c1' WHERE execution_id = :id", "events.data"),
         ("UPDATE executions SET result = 'text' WHERE execution_id = :id", "executions.result"),
         ("UPDATE executions SET status = 'runnin?' WHERE execution_id = :id", "executions.status"),
+        ("UPDATE executions SET epoch = 'abc' WHERE execution_id = :id", "executions.epoch"),
     ],
 )
 def test_rows_that_cannot_be_read_are_named_and_never_deleted(

@@ -74,8 +74,19 @@ def test_what_a_killed_process_left_is_finished_by_the_next_one(file_store: str,
         assert (7, 7) == (stats.total_executions, stats.completed_executions)
 
 
-@pytest.mark.parametrize("begun", [False, True])
-@pytest.mark.parametrize("damage", ["spec = x'c1ff'", "status = 'runnin?'"])
+@pytest.mark.parametrize(
+    ("damage", "begun"),
+    [
+        ("spec = x'c1ff'", False),
+        ("spec = x'c1ff'", True),
+        ("spec = 'text', attempt = 2", False),
+        ("status = 'runnin?'", False),
+        ("status = 'runnin?'", True),
+        ("epoch = 'abc'", False),
+        ("epoch = 1.5, lost_attempts = x'ff'", True),
+        ("started_at = 'abc'", True),
+    ],
+)
 def test_a_damaged_row_holds_up_no_other_execution(file_store: str, gate: Gate, damage: str, *, begun: bool) -> None:
     """It stays as it is, and is told by an event; the others of its stream are taken over and end."""
 
@@ -89,8 +100,10 @@ def test_a_damaged_row_holds_up_no_other_execution(file_store: str, gate: Gate, 
         gate.wait_for(2)
     gate.open()
     damaged = ids.pop(0 if begun else 2)
+    row = f"SELECT {', '.join(each.split()[0] for each in damage.split(', '))} FROM executions WHERE execution_id = ?"
     with sqlite3.connect(file_store.removeprefix("sqlite:///")) as connection:
         connection.execute(f"UPDATE executions SET {damage} WHERE execution_id = ?", (damaged,))
+        was = connection.execute(row, (damaged,)).fetchall()
     connection.close()
     seen = Recorder()
     with Runtime(file_store) as runtime:
@@ -103,8 +116,36 @@ def test_a_damaged_row_holds_up_no_other_execution(file_store: str, gate: Gate, 
         assert damaged == seen.wait_for("execution_damaged").data["execution_id"]
     with sqlite3.connect(file_store.removeprefix("sqlite:///")) as connection:
         left = connection.execute("SELECT execution_id, owner FROM executions WHERE NOT ended").fetchall()
+        assert was == connection.execute(row, (damaged,)).fetchall()
     connection.close()
     assert [(damaged, None)] == left
+
+
+def test_what_a_run_has_recorded_may_be_damaged(file_store: str, gate: Gate) -> None:
+    """An execution that cannot know what it has done already stays as it is, and an event says so."""
+
+    async def held(ctx: Any, data: Any) -> Any:
+        await ctx.step("first", lambda: 1)
+        await gate.passed(ctx)
+        return data
+
+    with Runtime(file_store) as runtime:
+        stream = runtime.open_stream(point("asyncio"), held).get(timeout=PATIENCE)
+        damaged, other = (stream.execute(n).get(timeout=PATIENCE) for n in range(2))
+        gate.wait_for(2)
+    gate.open()
+    with sqlite3.connect(file_store.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE steps SET due_at = 'abc' WHERE run = ?", (damaged,))
+        connection.execute("INSERT INTO inbox (execution_id, kind, created_at) VALUES (?, 'cancel', 'abc')", (other,))
+    connection.close()
+    seen = Recorder()
+    with Runtime(file_store) as runtime:
+        runtime.subscribe("execution_damaged", seen).get(timeout=PATIENCE)
+        stream = runtime.open_stream(point("asyncio"), held).get(timeout=PATIENCE)
+        assert damaged == seen.wait_for("execution_damaged").data["execution_id"]
+        result = stream.wait_for_completion(other).get(timeout=PATIENCE)
+        assert result is not None
+        assert result.success  # nobody can read that cancel
 
 
 def test_code_that_kills_its_process_is_quarantined_in_the_end(file_store: str) -> None:

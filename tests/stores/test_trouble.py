@@ -29,7 +29,7 @@ from propolis.messages import (
 )
 
 from ..processes import unmeasured
-from .builders import Client, StillHost, advance, opening
+from .builders import Client, StillHost, advance, opening, recovery
 
 
 class HastyHost(StillHost):
@@ -178,6 +178,49 @@ def test_a_damaged_store_is_corrupt_when_the_damage_is_read(path: Path, store: S
 
     with pytest.raises(StoreCorrupt):
         read_damaged()
+
+
+def test_a_damaged_row_is_left_out_of_lists_and_named(
+    path: Path, store: SqlStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One bad number hides no other session, and reading that one says what is wrong."""
+    Client(store).commit(*[opening(f"e{i}", events=1) for i in range(3)])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE executions SET accepted_at = 'abc', epoch = 'abc' WHERE execution_id = 'e1'")
+    connection.close()
+    assert ["e2", "e0"] == [record.session_id for record in store.list_sessions()]
+    assert ["e2", "e0"] == [spec.execution_id for spec, _ in store.list_executions()]
+    assert ["e0", "e2"] == [spec.execution_id for spec, _ in store.list_unfinished()]
+    assert 3 == caplog.text.count("'e1'")
+    for read in (store.get_session, store.get_execution):
+        with pytest.raises(StoreCorrupt, match="doctor"):
+            read("e1")
+
+
+def test_a_damaged_row_is_not_mended_by_a_takeover(path: Path, store: SqlStore) -> None:
+    """SQLite adds to text as if it were 0: the row would look whole, under an epoch that it has had already."""
+    client = Client(store)
+    client.commit(*[opening(f"e{i}") for i in range(2)])
+    damaged = "SELECT epoch, lost_attempts FROM executions ORDER BY id"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE executions SET epoch = 'abc', lost_attempts = 0.5 WHERE execution_id = 'e1'")
+    store.forget([client.runtime_id])
+    with closing(sqlite3.connect(path)) as connection:
+        assert [(2, 1), ("abc", 0.5)] == connection.execute(damaged).fetchall()
+    recovered = Client(store, "r2").one(recovery())
+    with closing(sqlite3.connect(path)) as connection:
+        assert [(3, 1), ("abc", 0.5)] == connection.execute(damaged).fetchall()
+    assert [True, False] == [bool(found.encoded_spec) for found in recovered.executions]
+
+
+def test_tables_of_a_later_version_than_the_store_says_are_corrupt(path: Path, store: SqlStore) -> None:
+    """Who has put a store together by hand, or restored half of it, hears so."""
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = 1 WHERE key = 'schema_version'")
+    connection.close()
+    with pytest.raises(StoreCorrupt, match="schema version says 1"):
+        open_store(f"sqlite:///{path}", host=StillHost())
 
 
 @pytest.mark.parametrize("words", [b"execution_started", b"goals"])

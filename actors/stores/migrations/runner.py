@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy.exc import DBAPIError
 
 from propolis.messages import StoreCorrupt, StoreTooNew
 
+from ..dialect import Fault, tell_fault
 from ..schema import LAST_SEQ, VERSION_KEY, meta, metadata
 from . import m0001, m0002
 
@@ -56,8 +58,19 @@ def check_tables(connection: Connection, store: str) -> None:
         }
         if missing:
             raise StoreCorrupt(store=store, reason=f"its table {table.name!r} has no column {min(missing)!r}")
-    if connection.scalar(select(meta.c.value).where(meta.c.key == LAST_SEQ)) is None:
-        raise StoreCorrupt(store=store, reason="the counter that numbers its events is missing")
+    if not isinstance(connection.scalar(select(meta.c.value).where(meta.c.key == LAST_SEQ)), int):
+        raise StoreCorrupt(store=store, reason="the counter that numbers its events is missing, or no number")
+
+
+def _take(step: Callable[[Connection], None], connection: Connection, store: str, found: int) -> None:
+    try:
+        step(connection)
+    except DBAPIError as error:
+        fault, reason = tell_fault(error)
+        if fault is not Fault.BUG:
+            raise
+        said = f"its schema version says {found}, and its tables are not those of it: {reason}"
+        raise StoreCorrupt(store=store, reason=said) from error
 
 
 def migrate(connection: Connection, store: str) -> int:
@@ -68,7 +81,7 @@ def migrate(connection: Connection, store: str) -> int:
     """
     found = find_version(connection, store)
     for step in _STEPS[found:]:
-        step(connection)
+        _take(step, connection, store, found)
     if found == 0:
         connection.execute(insert(meta).values(key=VERSION_KEY, value=LATEST))
     elif found < LATEST:
