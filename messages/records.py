@@ -76,6 +76,8 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
     """The trace that it is part of (W3C), and the span there that it hangs below; None: nothing is traced."""
     beside: bool = False
     """A join whose entry point has the policy `parallel`: it runs beside whoever has its session, and never has it."""
+    memory_digest: bytes | None = None
+    """Of the memory that it was given, where it has an idempotency key: by then that may have been overwritten."""
 
     @property
     def run_id(self) -> str:

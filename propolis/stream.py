@@ -95,7 +95,7 @@ class Stream(Reaching):
             PayloadTooLarge: more than `RuntimeConfig.max_payload_bytes`.
             StreamNotRunning, StreamSaturated, StreamTripped, RuntimeStopped: nothing was accepted.
             SessionNotFound, SessionBusy: of `session_id`.
-            IdempotencyConflict: the key was used with other input.
+            IdempotencyConflict: the key was used with another input, session or memory.
         """
         request = _encode_start(
             **self._new(input_data, correlation_id, session_id, memory, priority, idempotency_key, deadline)

@@ -59,14 +59,30 @@ def _find_earlier(batch: Batch, write: OpenExecution) -> Opened | None:
 
 
 def same_as(earlier: ExecutionSpec, spec: ExecutionSpec) -> Opened:
-    """The answer to one whose idempotency key belongs to an earlier one. Raises IdempotencyConflict."""
+    """The answer to one whose idempotency key belongs to an earlier one. Raises IdempotencyConflict.
+
+    The same request has the same input, session and memory. How soon and under what name it was asked for (priority,
+    deadline, correlation_id) may differ, and so may the version of the code, which was deployed between two tries.
+    """
+    differs = None
     if not _is_equal(earlier.input_data, spec.input_data):
+        differs = "input"
+    elif _joined(earlier) != _joined(spec):
+        differs = "session_id"
+    elif earlier.memory_digest != spec.memory_digest:
+        differs = "memory"
+    if differs is not None:
         raise IdempotencyConflict(
             entry_point=spec.entry_point,
             idempotency_key=spec.idempotency_key or "",
             execution_id=earlier.execution_id,
+            differs=differs,
         )
     return Opened(execution_id=earlier.execution_id, session_id=earlier.session_id, duplicate=True)
+
+
+def _joined(spec: ExecutionSpec) -> str | None:
+    return spec.session_id if spec.origin == "join" else None
 
 
 def _is_equal(one: Payload, other: Payload) -> bool:

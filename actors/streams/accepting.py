@@ -33,6 +33,7 @@ from propolis.messages import (
 
 from ..core import LATER, Reply
 from ..core.mailbox import Envelope
+from ..executors.outcomes import digest_of
 from ..tracing import begin_trace, parse_trace
 from .admission import Admit, Block, Drop, Reject
 from .endings import attempt_data
@@ -84,6 +85,7 @@ class Accepting(Supervising):
         _check_request(message, now)
         trial = self._pass_circuit()
         point = self.plan.entry_point
+        memory = self._checked_memory(message.memory)
         fresh = message.session_id is None  # then the session has the execution's id (section 4)
         execution_id = self.host.new_session_id(now) if fresh else self.host.new_execution_id()
         spec = _new_spec(
@@ -104,8 +106,8 @@ class Accepting(Supervising):
             parent=message.parent,
             traceparent=self._trace(message.traceparent, execution_id),
             beside=not fresh and point.session_policy == "parallel",
+            memory_digest=_digest(memory) if message.idempotency_key is not None else None,
         )
-        memory = self._checked_memory(message.memory)
         return self._admit(Opening(self._new_entry(spec, memory, trial), self.keep_reply(), wait, memory, None))
 
     def resume(self, message: ResumeExecution) -> object:
@@ -355,6 +357,10 @@ def _check_request(message: NewExecution, now: datetime) -> None:
             raise InvalidInput(what="deadline", reason="it has no time zone", remedy="Pass an aware datetime.")
         if message.deadline <= now:
             raise InvalidInput(what="deadline", reason="it has passed already", remedy="Pass one in the future.")
+
+
+def _digest(memory: Payload | None) -> bytes | None:
+    return None if memory is None else digest_of((memory.value(),))
 
 
 def offer_to(reply: Reply[Any] | None) -> Any:

@@ -141,9 +141,16 @@ def test_one_key_with_other_input_is_a_conflict(any_runtime: Runtime, placement:
         stream.run({"a": 2}, idempotency_key="k").get(timeout=PATIENCE)
     same = stream.run({"b": 2, "a": 1}, idempotency_key="k").get(timeout=PATIENCE)
     assert first.execution_id == same.execution_id
+    with pytest.raises(IdempotencyConflict, match="memory"):
+        stream.run({"a": 1, "b": 2}, idempotency_key="k", memory={"c": 3}).get(timeout=PATIENCE)
+    with pytest.raises(IdempotencyConflict, match="session_id"):
+        stream.run({"a": 1, "b": 2}, idempotency_key="k", session_id=first.session_id).get(timeout=PATIENCE)
+    kept = stream.run({}, idempotency_key="m", memory={"c": 3, "d": {"e": 1, "f": 2}}).get(timeout=PATIENCE)
+    same = stream.run({}, idempotency_key="m", memory={"d": {"f": 2, "e": 1}, "c": 3}).get(timeout=PATIENCE)
+    assert kept.execution_id == same.execution_id
     other, _ = logged_stream(any_runtime, placement, gate, id="other")
     assert first.execution_id != other.run({"a": 2}, idempotency_key="k").get(timeout=PATIENCE).execution_id
-    assert [{"a": 1, "b": 2}] == log
+    assert [{"a": 1, "b": 2}, {}] == log
 
 
 def test_a_key_is_known_to_every_runtime_on_the_store(file_store: str, placement: str, gate: Gate) -> None:

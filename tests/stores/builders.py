@@ -101,6 +101,11 @@ def opening(
     )
 
 
+def with_spec(write: OpenExecution, **changes: Any) -> OpenExecution:
+    """The same, of an execution that differs in this."""
+    return write.model_copy(update={"spec": write.spec.model_copy(update=changes)})
+
+
 def drafts(type: str, events: int | Sequence[EventDraft]) -> tuple[EventDraft, ...]:
     """So many events of a type, told apart by their data; or these."""
     if isinstance(events, int):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from propolis.actors.stores import Committed, Store
@@ -32,7 +33,7 @@ from propolis.messages import (
     WorkersReport,
 )
 
-from .builders import START, Client, advance, event, opening, recorded, recovery, runtime_row
+from .builders import START, Client, advance, event, opening, recorded, recovery, runtime_row, with_spec
 
 
 class OpeningContract:
@@ -118,6 +119,26 @@ class OpeningContract:
         with pytest.raises(IdempotencyConflict) as caught:
             client.one(opening("e2", key="k", input_data=2))
         assert "e1" == caught.value.execution_id
+
+    def test_a_known_key_for_another_session_or_memory_is_a_conflict(self, store: Store) -> None:
+        """Alone and in a batch. Who asks again later may have newer code, and other ideas of when it is urgent."""
+        client = Client(store)
+        client.opened(opening("e0"), opening("e1", key="k"))
+        client.opened(opening("e2", key="joined", session_id="e0", origin="join"))
+        conflicts = {
+            "session_id": opening("e3", key="k", session_id="e0", origin="join"),
+            "memory": with_spec(opening("e3", key="k"), memory_digest=b"1"),
+        }
+        for differs, other in conflicts.items():
+            for batch in ([other], [opening(f"e-{differs}"), other]):
+                *_, conflict = client.commit(*batch)
+                assert isinstance(conflict, IdempotencyConflict)
+                assert ("e1", differs) == (conflict.execution_id, conflict.differs)
+        (fresh,) = client.commit(opening("e4", key="joined"))
+        assert isinstance(fresh, IdempotencyConflict)
+        later = START + timedelta(hours=1)
+        again = with_spec(opening("e4", key="k"), version="2", priority=3, deadline=later, correlation_id="again")
+        assert "e1" == client.one(again).execution_id
 
     def test_a_key_belongs_to_its_entry_point(self, store: Store) -> None:
         """Another entry point may use it for something else, also in one batch."""
