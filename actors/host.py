@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 import uuid
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -179,6 +180,12 @@ class Host:
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
         return thread
+
+    def when_lost(self, thing: Any, call: Callable[..., object], *args: Any) -> weakref.finalize[..., Any]:
+        """Call it once nobody holds the thing any more, or when the program ends; on whichever thread finds that out.
+        `detach()` of what it gives takes it back.
+        """
+        return weakref.finalize(thing, call, *args)
 
     def spawn_loop(self, owner: LoopOwner) -> threading.Thread:
         """Start a daemon thread that runs an event loop, one of `new_event_loop`."""

@@ -27,7 +27,6 @@ from .calls import call_method, then
 
 if TYPE_CHECKING:
     from .otel import Tracing
-    from .stream import Stream
 
 __all__ = ["Engine"]
 
@@ -38,7 +37,11 @@ logger = logging.getLogger("propolis")
 
 
 class Engine:
-    """What lives from one start to the next stop."""
+    """What lives from one start to the next stop.
+
+    It knows nothing of the Runtime, nor of its streams: the thread of the actors holds it, and a Runtime that a program
+    has lost would never be found lost. `failed` is to hold none either.
+    """
 
     def __init__(
         self,
@@ -50,7 +53,6 @@ class Engine:
     ) -> None:
         self.host = host
         self.ready: Reply[Services] = Reply()
-        self.streams: dict[str, Stream] = {}
         self.tracing = tracing
         self.loop = ActorLoop(host, mailbox_limit=config.mailbox_limit).start()
         self.threads = StoreThreads(
@@ -88,10 +90,6 @@ class Engine:
     @property
     def services(self) -> Services:
         return self.ready.result()
-
-    def stream(self, stream_id: str) -> Stream | None:
-        stream = self.streams.get(stream_id)
-        return stream if stream is not None and stream.ref.is_alive() else None
 
     def runner_for(self, handler: Any) -> Any:
         is_async = is_coroutine_function(handler)

@@ -69,6 +69,10 @@ class Looking:
     def _running(self) -> Engine:
         raise AssertionError("the Runtime knows its engine")
 
+    def stream(self, stream_id: str) -> Stream | None:  # noqa: ARG002 - the Runtime does
+        """The stream of that id; None when none is open."""
+        raise AssertionError("the Runtime knows its streams")
+
     def _named(self, stream_id: str) -> Stream:  # noqa: ARG002 - the Runtime does
         raise AssertionError("the Runtime knows its streams")
 
@@ -278,7 +282,7 @@ class Looking:
         whether their owner lives. None for an unknown id.
         """
         text("session_id", session_id)
-        return find_why(self._running(), self.config.lease_seconds, session_id)
+        return find_why(self._running(), self.stream, self.config.lease_seconds, session_id)
 
     def supervision_tree(self, limit: int = 100) -> Call[SupervisionTree]:
         """The actors, parents before children, at most `limit` children of one parent."""

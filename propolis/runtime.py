@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,8 @@ class Runtime(Looking, Sharing):
         self._pid = os.getpid()
         self._changing = threading.Lock()
         self._engine: Engine | None = None
+        self._streams: dict[str, Stream] = {}
+        self._lost: weakref.finalize[..., Runtime] | None = None
         self._stopped: Call[tuple[str, ...]] | None = None
         self._reason = "not started"
 
@@ -103,7 +107,9 @@ class Runtime(Looking, Sharing):
                     refused: Call[Runtime] = Call()
                     refused.set_error(error)
                     return refused
-                self._engine = Engine(self.store, self.config, self._host, self._failed, tracing)
+                self._streams = {}
+                self._engine = Engine(self.store, self.config, self._host, _when_failed(self), tracing)
+                self._lost = self._host.when_lost(self, _tell_lost, repr(self), self._pid)
                 self._stopped = None
                 self._reason = "stopping"
             engine = self._engine
@@ -151,6 +157,8 @@ class Runtime(Looking, Sharing):
         with self._changing:
             if self._engine is engine and self._stopped is not None:
                 return self._stopped
+            if self._lost is not None:
+                self._lost.detach()
             reply: Call[tuple[str, ...]] = Call()
             self._stopped = reply
             self._reason = reason
@@ -214,28 +222,28 @@ class Runtime(Looking, Sharing):
         return self._method("open_stream", plan, convert=self._stream)
 
     def _stream(self, opened: OpenedStream) -> Stream:
-        engine = self._running()
-        known = engine.streams.get(opened.plan.entry_point.id)
+        known = self._streams.get(opened.plan.entry_point.id)
         if known is None or known.ref != opened.ref:  # the one before it may have been stopped by its reference
-            known = engine.streams[opened.plan.entry_point.id] = Stream(self, opened)
+            known = self._streams[opened.plan.entry_point.id] = Stream(self, opened)
         return known
 
     def close_stream(self, stream_id: str, *, cancel: bool = False, grace: float | None = None) -> Call[StreamEnded]:
         """Stop a stream and forget it. Raises StreamNotFound."""
-        engine = self._running()
         patience = self.config.grace_seconds if grace is None else seconds("grace", grace)
         closing = self._method("close_stream", text("stream_id", stream_id), flag("cancel", cancel), patience)
-        engine.streams.pop(stream_id, None)
+        self._streams.pop(stream_id, None)
         return closing
 
     def stream(self, stream_id: str) -> Stream | None:
         """The stream of that id; None when none is open."""
-        return self._running().stream(text("stream_id", stream_id))
+        self._running()
+        stream = self._streams.get(text("stream_id", stream_id))
+        return stream if stream is not None and stream.ref.is_alive() else None
 
     def streams(self) -> tuple[Stream, ...]:
         """All open streams."""
-        engine = self._running()
-        return tuple(stream for stream in list(engine.streams.values()) if stream.ref.is_alive())
+        self._running()
+        return tuple(stream for stream in list(self._streams.values()) if stream.ref.is_alive())
 
     def trigger(self, entry_point_id: str, input_data: Any = None, **options: Any) -> Call[str]:
         """`execute()` on the stream of that id. Raises StreamNotFound."""
@@ -279,3 +287,27 @@ class Runtime(Looking, Sharing):
         if engine is None or self._stopped is not None or not engine.ready.done():
             raise RuntimeStopped(reason=self._reason if engine is None or self._stopped is not None else "starting")
         return engine
+
+
+def _when_failed(runtime: Runtime) -> Callable[[Engine, Failure | None], None]:
+    """What is called when the root has ended, and holds no Runtime: one that was lost is closed all the same."""
+    known = weakref.ref(runtime)
+
+    def failed(engine: Engine, failure: Failure | None) -> None:
+        def close() -> None:
+            engine.close(cancel=False, grace=0.0)
+
+        runtime = known()
+        if runtime is not None:
+            runtime._failed(engine, failure)
+        else:
+            engine.host.spawn_thread("propolis-closer", close)
+
+    return failed
+
+
+def _tell_lost(runtime: str, pid: int) -> None:
+    """A Runtime was lost, or its program ends, and nobody has stopped it. (A fork of the program did not start it.)"""
+    if os.getpid() == pid:
+        said = f"{runtime} was never stopped. Call its stop() and wait for the reply, or use it in a `with` block."
+        warnings.warn(said, ResourceWarning, stacklevel=1)

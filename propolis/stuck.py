@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 from propolis.actors import SessionEvidence, is_running
 from propolis.messages import GetWhereabouts, Whereabouts
@@ -11,10 +12,15 @@ from .calls import Call, call, call_method, then
 from .engine import Engine
 from .why import Evidence, Owner, Why, explain
 
+if TYPE_CHECKING:
+    from .stream import Stream
+
 __all__ = ["find_why", "owner_of"]
 
 
-def find_why(engine: Engine, lease_seconds: float, session_id: str) -> Call[Why | None]:
+def find_why(
+    engine: Engine, find_stream: Callable[[str], Stream | None], lease_seconds: float, session_id: str
+) -> Call[Why | None]:
     """Look into the store, ask the root about the owner and the stream about the execution, and explain."""
     read: Call[SessionEvidence | None] = Call()
     engine.threads.read(lambda store: store.find_evidence(session_id)).relay_to(read)
@@ -25,7 +31,7 @@ def find_why(engine: Engine, lease_seconds: float, session_id: str) -> Call[Why 
         owner = owner_of(stored)
         if owner is None or owner.runtime_id == engine.services.owner:
             here = None if owner is None else Owner(owner.runtime_id, "here", owner.pid)
-            return then(_whereabouts(engine, stored), lambda place: _answered(_why(stored, here, place)))
+            return then(_whereabouts(find_stream, stored), lambda place: _answered(_why(stored, here, place)))
         asked: Call[float | None] = call_method(engine.root, "beat_still_seconds", owner.runtime_id, what="The runtime")
 
         def heard(still: float | None) -> Call[Any]:
@@ -53,8 +59,8 @@ def owner_of(stored: SessionEvidence) -> Owner | None:
     return Owner(owner_id, state, row.pid)
 
 
-def _whereabouts(engine: Engine, stored: SessionEvidence) -> Call[Whereabouts | None]:
-    stream = engine.stream(stored.spec.stream_id)
+def _whereabouts(find_stream: Callable[[str], Stream | None], stored: SessionEvidence) -> Call[Whereabouts | None]:
+    stream = find_stream(stored.spec.stream_id)
     if stream is None:
         return _answered(None)
     return call(stream.ref, GetWhereabouts(execution_id=stored.spec.execution_id), what="The runtime")

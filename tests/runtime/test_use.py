@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
+import subprocess
+import sys
 import threading
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,8 @@ from propolis.messages import (
     StreamNotFound,
 )
 
-from .support import PATIENCE
+from ..processes import ROOT
+from .support import PATIENCE, until
 
 
 class Ticket(BaseModel):
@@ -221,6 +226,47 @@ def test_it_is_a_context_manager_of_both_kinds() -> None:
         assert () == runtime.streams()
     with pytest.raises(RuntimeStopped, match="stopped"):
         runtime.streams()
+
+
+def test_a_runtime_that_is_lost_without_a_stop_says_so() -> None:
+    """Whoever holds it by a stream has not lost it. What runs goes on, until its root is stopped by the reference."""
+
+    def lose(store: str) -> tuple[Any, Any]:
+        runtime = Runtime(store).start().get(timeout=PATIENCE)
+        stream = runtime.open_stream(EntryPoint(id="jobs"), unannotated).get(timeout=PATIENCE)
+        assert stream.run({"number": 1}).get(timeout=PATIENCE).success
+        return runtime.ref, stream
+
+    with warnings.catch_warnings(record=True) as lost:
+        warnings.simplefilter("always")
+        ref, stream = lose("memory:")
+        gc.collect()
+        assert [] == lost
+        assert stream.run({"number": 2}).get(timeout=PATIENCE).success
+        del stream
+        until(lambda: (gc.collect(), lost)[1])
+    (warning,) = lost
+    assert warning.category is ResourceWarning
+    assert "<Runtime on memory:> was never stopped" in str(warning.message)
+    assert "stop()" in str(warning.message)
+    assert ref.is_alive()
+    ref.stop()  # and with it go the threads of the runtime, which the leak check looks for
+
+
+def test_a_program_that_ends_without_a_stop_says_so_once() -> None:
+    """Of the runtime that it has not stopped, and not in a fork of it."""
+    code = """
+import os
+from propolis import Runtime
+Runtime("sqlite:///no/such/folder.db").start().on_done(lambda: None)
+with Runtime():
+    kept = Runtime().start().get()
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+"""
+    command = [sys.executable, "-W", "always", "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 2, check=False, cwd=ROOT)
+    assert 1 == ended.stderr.count("<Runtime on memory:> was never stopped"), ended.stderr
 
 
 def test_a_store_that_cannot_be_opened_is_the_callers_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -141,6 +142,11 @@ class SimHost(Host):
 
     def now(self) -> datetime:
         return START + self._skew + timedelta(seconds=self._world.elapsed)
+
+    def when_lost(self, thing: Any, call: Callable[..., object], *args: Any) -> weakref.finalize[..., Any]:
+        finalizer = super().when_lost(thing, call, *args)
+        finalizer.detach()  # it may have crashed, and when the rest is collected is no matter of the seed
+        return finalizer
 
     def sleep(self, seconds: float) -> None:
         if isinstance(threading.current_thread(), ThreadLane):
