@@ -98,16 +98,17 @@ class Engine:
     def close(self, *, cancel: bool, grace: float) -> tuple[str, ...]:
         """End everything, in order: streams, actors, user code, store, loop. Blocks; on a thread of its own."""
         stragglers: tuple[str, ...] = ()
+        released = False
         try:
             stragglers = call_method(self.root, "shutdown", cancel, grace, what="The runtime").get()
+            released = True
         except RuntimeStopped:
             pass  # the root is gone already: it failed, or somebody stopped it through pykka
         except Exception:
             logger.exception("The runtime could not stop in an orderly way; what it owned is released all the same")
         self.root.stop()
-        owner = self.ready.result().owner if self._is_ready() else None
-        if owner is not None:
-            self._release(owner)
+        if not released and self._is_ready():
+            self._release(self.ready.result().owner)
         self.process_placement.close(timeout=1.0)
         self.asyncio_placement.close(timeout=1.0)
         self.thread_placement.close(timeout=0.2)
@@ -125,7 +126,7 @@ class Engine:
         return True
 
     def _release(self, owner: str) -> None:
-        """Once more, for a root that had no time to: doing it twice changes nothing."""
+        """For a root that had no time to: doing it twice changes nothing."""
         try:
             self.threads.write(lambda store: store.release(owner)).get()
         except Exception:  # noqa: BLE001 - the store is away; the next runtime sees that this process has ended

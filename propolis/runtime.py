@@ -132,6 +132,7 @@ class Runtime(Looking, Sharing):
 
         Nothing becomes cancelled by it: what was pending or running stays so in the store, and the next runtime on it
         goes on. Waiters get RuntimeStopped. With `cancel` it all ends as cancelled. A second call gets the same reply.
+        A store that cannot be written to is waited for besides, for about 20 seconds: what ran has its end to commit.
         """
         flag("cancel", cancel)
         patience = self.config.grace_seconds if grace is None else seconds("grace", grace)
