@@ -14,6 +14,7 @@ from propolis.messages import InvalidInput, PropolisError
 from .demo import demo
 from .doctor import doctor, why
 from .graph import graph
+from .plain import echo
 from .questions import answer, questions
 from .sessions import sessions
 from .shared import state
@@ -50,7 +51,7 @@ class CommandLine(click.Group):
 
 
 def _end(message: str, status: int) -> None:
-    click.echo(f"propolis: {' '.join(message.split())}", err=True)
+    echo(f"propolis: {' '.join(message.split())}", err=True)
     sys.exit(status)
 
 
@@ -60,7 +61,7 @@ def _end(message: str, status: int) -> None:
 def main(context: click.Context) -> None:
     """Supervised, durable executions of your own code: look at what was recorded, or see a demo."""
     if not context.invoked_subcommand:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 main.add_command(demo)

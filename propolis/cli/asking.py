@@ -19,7 +19,7 @@ from propolis.messages import (
 )
 
 from .options import json_option, store_option
-from .plain import json_text
+from .plain import echo, json_text
 from .stores import EVERYTHING, changing
 
 __all__ = ["cancel_session", "pause_session"]
@@ -76,10 +76,10 @@ def _ask(id: str, url: str, kind: str, body: Payload | None, wait: float, wanted
             host.sleep(LOOK_SECONDS)
             states = _look(store, ids)
     if as_json:
-        click.echo(json_text([{"execution_id": s.execution_id, "status": s.status, "owner": s.owner} for s in states]))
+        echo(json_text([{"execution_id": s.execution_id, "status": s.status, "owner": s.owner} for s in states]))
     else:
         for state in states:
-            click.echo(f"{state.execution_id}  {_said(state, kind)}")
+            echo(f"{state.execution_id}  {_said(state, kind)}")
     if any(state.status != wanted for state in states):
         raise click.exceptions.Exit(1)
 

@@ -23,6 +23,7 @@ from ..demo import (
     standard_library,
 )
 from .options import limit_option, store_option
+from .plain import echo
 from .stores import file_of
 
 __all__ = ["demo"]
@@ -86,7 +87,7 @@ def demo(
     except Interrupted as interrupted:
         again = "The same command goes on from there." if where else ""
         message = f"Interrupted: {interrupted.done} of {interrupted.total} modules are recorded. {again}"
-        click.echo(message, err=True)
+        echo(message, err=True)
         context.exit(130)
     print_report(report, console, title=f"Audit of {what}", store=store, where=str(where or ""), program=_program())
     context.exit(0 if report.is_complete else 1)

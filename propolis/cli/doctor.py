@@ -13,7 +13,7 @@ from propolis.messages import SessionNotFound
 from ..stuck import owner_of
 from ..why import Evidence, explain
 from .options import json_option, store_option
-from .plain import json_text, print_table
+from .plain import echo, json_text, print_table
 from .stores import must_exist, reading
 
 __all__ = ["doctor", "why"]
@@ -40,7 +40,7 @@ def doctor(context: click.Context, *, store: str, repair: bool, thorough: bool, 
     must_exist(store)
     found = check_store(store, Host(), mend=repair, thorough=thorough, wait=wait)
     if as_json:
-        click.echo(json_text([asdict(finding) for finding in found]))
+        echo(json_text([asdict(finding) for finding in found]))
     else:
         _print(found, repair=repair)
     context.exit(1 if any(finding.is_open for finding in found) else 0)
@@ -52,11 +52,11 @@ def _print(found: tuple[Finding, ...], *, repair: bool) -> None:
     left = [finding for finding in found if finding.is_open]
     repairable = sum(finding.repairable for finding in left)
     if not left:
-        click.echo("The store is well.")
+        echo("The store is well.")
     elif repairable and not repair:
-        click.echo(f"Not well: {_problems(len(left))}, {repairable} of which --repair puts right.")
+        echo(f"Not well: {_problems(len(left))}, {repairable} of which --repair puts right.")
     else:
-        click.echo(f"Not well: {_problems(len(left))}.")
+        echo(f"Not well: {_problems(len(left))}.")
 
 
 def _row(finding: Finding) -> tuple[str, ...]:
@@ -85,4 +85,4 @@ def why(session_id: str, store: str, as_json: bool) -> None:
         raise SessionNotFound(session_id=session_id)
     answer = explain(Evidence(now=host.now(), stored=stored, owner=owner_of(stored)))
     evidence: dict[str, Any] = {"answer": str(answer), **answer.evidence}
-    click.echo(json_text(evidence) if as_json else answer)
+    echo(json_text(evidence) if as_json else answer)

@@ -14,7 +14,7 @@ from propolis.actors import GraphSpec, dot_of, load_graph, mermaid_of
 from propolis.messages import GraphInvalid, GraphProblem
 
 from .options import json_option
-from .plain import json_text
+from .plain import echo, json_text
 
 __all__ = ["graph"]
 
@@ -34,7 +34,7 @@ _import = click.option(
 def graph(context: click.Context) -> None:
     """Look at graphs in YAML or JSON."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 @graph.command("check")
@@ -52,14 +52,14 @@ def check(context: click.Context, file: Path, allow_import: bool, as_json: bool)
     if as_json:
         _print(found.id, (), as_json=True)
     else:
-        click.echo(f"Graph {found.id!r} is well: {len(found.nodes)} nodes, {len(found.edges)} edges.")
+        echo(f"Graph {found.id!r} is well: {len(found.nodes)} nodes, {len(found.edges)} edges.")
 
 
 def _print(graph_id: str, problems: Sequence[GraphProblem], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json_text({"graph_id": graph_id, "problems": [problem._asdict() for problem in problems]}))
+        echo(json_text({"graph_id": graph_id, "problems": [problem._asdict() for problem in problems]}))
     for problem in () if as_json else problems:
-        click.echo(f"{problem} [{problem.kind}]")
+        echo(f"{problem} [{problem.kind}]")
 
 
 @graph.command("draw")
@@ -85,9 +85,9 @@ def draw(file: Path, allow_import: bool, kind: str, output: Path | None) -> None
             picture = _drawn(picture, kind)
     if output is not None:
         output.write_bytes(picture)
-        click.echo(f"Written to {output}.", err=True)
+        echo(f"Written to {output}.", err=True)
     else:
-        click.echo(picture, nl=False)
+        click.echo(picture, nl=False)  # a file in whatever format, and no text for people
 
 
 def _load(file: Path, allow_import: bool) -> GraphSpec:

@@ -13,7 +13,7 @@ from propolis.messages import ENDED, ImportRefused, SessionCopy
 
 from .folder import list_folder
 from .options import json_option, store_option
-from .plain import json_text
+from .plain import echo, json_text
 from .state_in import copy_of
 
 __all__ = ["import_sessions"]
@@ -56,7 +56,7 @@ def import_sessions(folder: Path, store: str, max_mb: int, as_json: bool) -> Non
     finally:
         opened.close()
     if as_json:
-        click.echo(json_text({"store": store, "imported": taken, "refused": refused}))
+        echo(json_text({"store": store, "imported": taken, "refused": refused}))
     else:
         _print(store, taken, refused)
     if refused:
@@ -88,12 +88,12 @@ def _print(store: str, taken: list[dict[str, Any]], refused: list[dict[str, Any]
     counts = Counter(each["status"] for each in taken)
     listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     what = "session" if len(taken) == 1 else "sessions"
-    click.echo(f"{len(taken)} {what} imported into {store}{f': {listed}' if listed else ''}.")
+    echo(f"{len(taken)} {what} imported into {store}{f': {listed}' if listed else ''}.")
     paused = sum(bool(each["paused_by_import"]) for each in taken)
     if paused:
-        click.echo(f"{paused} had not ended, and are paused: stream.resume(session_id) goes on with one.")
+        echo(f"{paused} had not ended, and are paused: stream.resume(session_id) goes on with one.")
     if refused:
-        click.echo(f"{len(refused)} did not fit:", err=True)
+        echo(f"{len(refused)} did not fit:", err=True)
         for each in refused:
             detail = " ".join(str(each["detail"]).split())
-            click.echo(f"  {each['session_id']}  {each['reason']}: {detail}", err=True)
+            echo(f"  {each['session_id']}  {each['reason']}: {detail}", err=True)

@@ -12,7 +12,7 @@ from propolis.messages import LogEntry, LogLevel, SessionNotFound
 
 from ..logs import LogReader
 from .options import json_option, limit_option, store_option
-from .plain import iso, json_line, one_line, plain
+from .plain import echo, iso, json_line, one_line, plain
 from .stores import reading
 
 __all__ = ["show_logs"]
@@ -45,7 +45,7 @@ def show_logs(session_id: str, store: str, level: str, follow: bool, limit: int,
         last: deque[LogEntry] = deque(maxlen=limit)
         skipped, ended = _read(reader, opened, last)
         if skipped:
-            click.echo(f"{skipped} lines before these; --limit N shows N.", err=True)
+            echo(f"{skipped} lines before these; --limit N shows N.", err=True)
         _print(last, as_json)
         while follow and not ended:
             host.sleep(LOOK_SECONDS)
@@ -53,7 +53,7 @@ def show_logs(session_id: str, store: str, level: str, follow: bool, limit: int,
             _, ended = _read(reader, opened, last)
             _print(last, as_json)
         if not ended and not as_json:
-            click.echo("It has not ended; --follow goes on.", err=True)
+            echo("It has not ended; --follow goes on.", err=True)
 
 
 def _read(reader: LogReader, store: Store, into: deque[LogEntry]) -> tuple[int, bool]:
@@ -69,7 +69,7 @@ def _read(reader: LogReader, store: Store, into: deque[LogEntry]) -> tuple[int, 
 
 def _print(entries: deque[LogEntry], as_json: bool) -> None:
     for entry in entries:
-        click.echo(json_line(_document(entry)) if as_json else _line(entry))
+        echo(json_line(_document(entry)) if as_json else _line(entry))
 
 
 def _line(entry: LogEntry) -> str:

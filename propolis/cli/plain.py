@@ -5,15 +5,36 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
-__all__ = ["iso", "json_line", "json_text", "one_line", "plain", "print_table", "span", "when"]
+__all__ = ["echo", "iso", "json_line", "json_text", "one_line", "plain", "print_table", "span", "visible", "when"]
+
+_ACTED_UPON: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""What a terminal does something about: control characters but newline and tab, and those that turn the direction of
+text. (And halves of characters, which cannot be written at all.)
+"""
+
+
+def visible(text: str) -> str:
+    """Text in which nothing is left that a terminal would act upon: an id or a question may come from anywhere.
+
+    It is written as JSON writes it, so JSON stays what it was.
+    """
+    return _ACTED_UPON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Print a line, or several. Everything that the command line says to people goes through here."""
+    click.echo(visible(text), err=err)
 
 
 def plain(value: Any) -> Any:
@@ -77,8 +98,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     edge = shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
     for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        click.echo(text[:edge])
+        echo(text[:edge])
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))

@@ -10,7 +10,7 @@ from propolis.actors import Host, check_answer
 from propolis.messages import AnswerQuestion, Payload, Question, QuestionAnswered, QuestionNotFound
 
 from .options import json_option, limit_option, store_option
-from .plain import json_text, when
+from .plain import echo, json_text, when
 from .stores import changing, reading
 
 __all__ = ["answer", "questions"]
@@ -26,15 +26,15 @@ def questions(store: str, stream: str | None, limit: int, as_json: bool) -> None
     with reading(store) as opened:
         found = opened.list_questions(stream=stream, limit=limit)
     if as_json:
-        click.echo(json_text([_document(question) for question in found]))
+        echo(json_text([_document(question) for question in found]))
         return
     for question in found:
         where = question.stream_id if question.node_id is None else f"{question.stream_id}/{question.node_id}"
         until = "" if question.deadline is None else f", until {when(question.deadline)} UTC"
-        click.echo(f"{question.id}  {where}, asked {when(question.asked_at)} UTC{until}")
-        click.echo(f"    {question.prompt}")
+        echo(f"{question.id}  {where}, asked {when(question.asked_at)} UTC{until}")
+        echo(f"    {question.prompt}")
         if question.schema is not None:
-            click.echo(f"    schema: {json.dumps(question.schema, ensure_ascii=False)}")
+            echo(f"    schema: {json.dumps(question.schema, ensure_ascii=False)}")
 
 
 @click.command("answer")
@@ -58,7 +58,7 @@ def answer(id: str, value: str, store: str, as_text: bool) -> None:
         if found.question.schema is not None:
             check_answer(found.question.schema, given)
         opened.post(AnswerQuestion(question_id=id, value=Payload.of(given, "answer"), created_at=host.now()))
-    click.echo(f"Answered {id}.")
+    echo(f"Answered {id}.")
 
 
 def _parsed(value: str) -> object:

@@ -16,7 +16,7 @@ from .asking import cancel_session, pause_session
 from .importing import import_sessions
 from .logs import show_logs
 from .options import json_option, limit_option, store_option
-from .plain import iso, json_text, one_line, plain, print_table, when
+from .plain import echo, iso, json_text, one_line, plain, print_table, when
 from .state import state_of, write_state
 from .stores import EVERYTHING, reading
 
@@ -31,7 +31,7 @@ WIDTH = 48
 def sessions(context: click.Context) -> None:
     """Look at the sessions of a store, also while a runtime works on it."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 @sessions.command("list")
@@ -46,14 +46,14 @@ def list_sessions(store: str, status: SessionStatus | None, stream: str | None, 
         records = opened.list_sessions(status=status, stream=stream, limit=limit + 1)
     more, records = len(records) > limit, records[:limit]
     if as_json:
-        click.echo(json_text([_summary(record) for record in records]))
+        echo(json_text([_summary(record) for record in records]))
         return
     if not records:
-        click.echo("No sessions.", err=True)
+        echo("No sessions.", err=True)
         return
     print_table(("SESSION", "STATUS", "STREAM", "STARTED", "ATTEMPTS", "INPUT", "OUTCOME"), [_row(r) for r in records])
     if more:
-        click.echo(f"There are more than these {limit}; --limit N shows N.", err=True)
+        echo(f"There are more than these {limit}; --limit N shows N.", err=True)
 
 
 @sessions.command("show")
@@ -76,7 +76,7 @@ def show_session(session_id: str, store: str, limit: int, as_json: bool) -> None
             "executions": [_execution(execution) for execution in executions],
             "events": [_event(event) for event in events],
         }
-        click.echo(json_text(shown))
+        echo(json_text(shown))
     else:
         _print_session(record, executions, events)
 
@@ -100,9 +100,9 @@ def export_sessions(session_ids: Sequence[str], folder: Path, store: str, limit:
         records = _chosen(opened, session_ids, limit or EVERYTHING)
         written = [write_state(folder, record, opened.copy_session(record.session_id)) for record in records]
     if as_json:
-        click.echo(json_text([str(path) for path in written]))
+        echo(json_text([str(path) for path in written]))
     else:
-        click.echo(f"{len(written)} {'session' if len(written) == 1 else 'sessions'} written below {folder}.")
+        echo(f"{len(written)} {'session' if len(written) == 1 else 'sessions'} written below {folder}.")
 
 
 sessions.add_command(cancel_session)
@@ -175,19 +175,19 @@ def _print_session(record: SessionRecord, executions: Sequence[ExecutionContext]
         ("error", state["result"]["error"] or "-"),
     ]
     for name, text in lines:
-        click.echo(f"{name:<12} {text}".rstrip())
+        echo(f"{name:<12} {text}".rstrip())
     for name, value in (
         ("input", record.input_data),
         ("output", record.result.output if record.result is not None else None),
         ("memory", record.memory),
     ):
-        click.echo(f"\n{name}\n{json_text(value)}")
-    click.echo()
+        echo(f"\n{name}\n{json_text(value)}")
+    echo()
     print_table(
         ("EXECUTION", "STATUS", "ATTEMPT", "STARTED", "COMPLETED"),
         [(e.id, e.status, str(e.attempt), when(e.started_at), when(e.completed_at)) for e in executions],
     )
-    click.echo()
+    echo()
     print_table(
         ("SEQ", "TIME", "EVENT", "DATA"),
         [(str(e.seq), when(e.timestamp), e.type, one_line(e.data, 2 * WIDTH) if e.data else "") for e in events],

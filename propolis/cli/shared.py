@@ -9,7 +9,7 @@ import click
 from propolis.messages import StateEntry
 
 from .options import json_option, limit_option, store_option
-from .plain import json_text, one_line, print_table, when
+from .plain import echo, json_text, one_line, print_table, when
 from .stores import EVERYTHING, reading
 
 __all__ = ["state"]
@@ -38,7 +38,7 @@ def state(store: str, stream: str | None, key: str | None, limit: int, as_json: 
     if key is not None and not found:
         raise click.ClickException(f"There is no key {key!r} in the memory of scope {scope!r}.")
     if as_json:
-        click.echo(json_text([_document(entry) for entry in found]))
+        echo(json_text([_document(entry) for entry in found]))
         return
     header = ("SCOPE", "KEY", "VERSION", "CHANGED (UTC)", "BY", "VALUE")
     print_table(header, [_row(entry) for entry in found])

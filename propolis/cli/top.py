@@ -16,7 +16,7 @@ from propolis.actors import Host, Store
 
 from .options import json_option, limit_option, store_option
 from .overview import Overview, look
-from .plain import json_text, print_table, span, when
+from .plain import echo, json_text, print_table, span, visible, when
 from .stores import reading
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def top(store: str, *, once: bool, interval: float, limit: int, as_json: bool) -
     host, console = Host(), Console()
     with reading(store) as opened:
         if as_json:
-            click.echo(json_text(look(opened, host.now(), limit).plain()))
+            echo(json_text(look(opened, host.now(), limit).plain()))
         elif once or not console.is_terminal:
             _print(look(opened, host.now(), limit))
         else:
@@ -148,22 +148,22 @@ def _headline(seen: Overview) -> str:
 
 
 def _print(seen: Overview) -> None:
-    click.echo(_headline(seen))
+    echo(_headline(seen))
     for header, rows in _sections(seen):
         if rows:
-            click.echo()
+            echo()
             print_table(header, rows)
 
 
 def _picture(seen: Overview) -> RenderableType:
-    parts: list[RenderableType] = [Text(_headline(seen), style="bold", no_wrap=True)]
+    parts: list[RenderableType] = [Text(visible(_headline(seen)), style="bold", no_wrap=True)]
     for header, rows in _sections(seen):
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for name in header:
             right = name in ("PID", "MEMORY", "ENDED", "ATTEMPT", "RESTARTS", "SINCE", "WORKERS")
             table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
         for row in rows:
-            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+            table.add_row(*(Text(visible(cell), style=STYLES.get(cell, "")) for cell in row))
         if rows:
             parts += [Text(), table]
     return Group(*parts)

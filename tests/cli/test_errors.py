@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
+from propolis import Context, EntryPoint, NonRetryable, Runtime, cli
 from propolis.cli.plain import print_table
 
 from .conftest import Recorded
@@ -90,6 +93,62 @@ def test_help_is_shown_without_a_command(propolis: Run) -> None:
         result = propolis(*args)
         assert 0 == result.exit_code
         assert result.stdout.startswith("Usage: propolis")
+
+
+EVIL = "a\x1b[2J\x07\x08\r\x7f\x9b1m\u202egpj.exe\u2066\u200f\u061cz"
+ACTED_UPON = {*map(chr, range(32)), *map(chr, range(0x7F, 0xA0)), *"\u202e\u2066\u200f\u061c"} - {"\n", "\t"}
+
+
+def test_nothing_that_a_terminal_would_act_upon_comes_out(propolis: Run, tmp_path: Path) -> None:
+    """Whatever a store holds or an argument brings. JSON still says what it was."""
+    url = f"sqlite:///{tmp_path}/evil.db"
+
+    async def work(ctx: Context, data: Any) -> Any:
+        ctx.log.warning(EVIL)
+        await ctx.emit("custom", {"said": EVIL})
+        await ctx.memory.write(f"key {EVIL}", EVIL, scope="global")
+        if data is None:
+            raise NonRetryable(EVIL)
+        return await ctx.ask_human(EVIL, schema={"title": EVIL})
+
+    with Runtime(url) as runtime:
+        stream = runtime.open_stream(EntryPoint(id="jobs", isolation_level="shared"), work).get()
+        failed = stream.run(None).get().session_id
+        asking = stream.execute(EVIL).get()
+        while not stream.open_questions().get():
+            pass
+        (question,) = stream.open_questions().get()
+    commands: list[tuple[str, ...]] = [
+        ("sessions", "list"),
+        ("sessions", "show", failed),
+        ("sessions", "logs", failed, "--level", "3"),
+        ("sessions", "show", asking),
+        ("sessions", "show", EVIL),
+        ("sessions", "export", EVIL, "--to", "out"),
+        ("questions",),
+        ("answer", EVIL, "1"),
+        ("state",),
+        ("state", "--key", EVIL),
+        ("why", asking),
+        ("why", EVIL),
+        ("top", "--once"),
+        ("doctor",),
+        ("sessions", EVIL),
+        ("sessions", "list", f"--{EVIL}"),
+    ]
+    for command in commands:
+        result = propolis(*command, "--store", url)
+        assert (result.output + result.stderr).strip(), command
+        assert not ACTED_UPON & set(result.output + result.stderr), command
+    assert EVIL == json.loads(propolis("questions", "--store", url, "--json").stdout)[0]["prompt"]
+    assert "\\u202egpj.exe" in propolis("questions", "--store", url).stdout
+    assert f"Answered {question.id}." in propolis("answer", question.id, EVIL, "--store", url).stdout
+
+
+def test_everything_that_the_command_line_says_goes_through_one_place() -> None:
+    """Which is `plain.echo`; bytes of a picture are for a file."""
+    said = {path.name: path.read_text().count("click.echo(") for path in Path(cli.__file__).parent.glob("*.py")}
+    assert {"plain.py": 1, "graph.py": 1} == {name: count for name, count in said.items() if count}
 
 
 def test_a_table_goes_nowhere_when_standard_output_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
