@@ -184,7 +184,7 @@ from .supervision import (
     SlotWanted,
     StreamRestarted,
 )
-from .text import is_unicode, name_of
+from .text import clean, is_unicode, name_of, text_of
 from .triggers import Moved, MoveTrigger, OpenTrigger, TriggerKind, TriggerRow
 from .workers import (
     ForkWorker,
@@ -452,6 +452,7 @@ __all__ = [
     "WouldBlock",
     "Write",
     "WriteState",
+    "clean",
     "decode",
     "decode_as",
     "encode",
@@ -462,6 +463,7 @@ __all__ = [
     "rebuild",
     "registered",
     "session_status",
+    "text_of",
     "unchecked",
     "upcaster",
 ]

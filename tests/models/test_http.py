@@ -15,6 +15,7 @@ from .conftest import opened
 from .graphs import Verdict, asking, deciding
 from .provider import Provider, Reply
 
+NO_CHOICES = '{"id": "c1", "object": "chat.completion", "created": 1, "model": "stub-1", "choices": []}'
 FAST = Backoff(initial=0.001, maximum=0.002)
 
 
@@ -102,6 +103,8 @@ def test_an_answer_that_never_fits_is_a_failure_and_another_try_asks_anew(runtim
         (Reply(raw="<html>gateway</html>"), "model_answer_invalid"),
         (Reply(raw='{"id": 1}'), "model_answer_invalid"),
         (Reply(raw=""), "model_answer_invalid"),
+        (Reply(raw=NO_CHOICES), "model_answer_invalid"),
+        (Reply("half of a character: \ud83d"), "model_answer_invalid"),
         (
             Reply(raw='data: {"id": "c1", "cho\n\n', headers={"content-type": "text/event-stream"}),
             "model_answer_invalid",
@@ -109,7 +112,20 @@ def test_an_answer_that_never_fits_is_a_failure_and_another_try_asks_anew(runtim
         (Reply(status=401), "model_refused"),
         (Reply(status=404), "model_refused"),
     ],
-    ids=["429", "500", "503", "cut", "html", "another object", "empty", "half of a chunk", "401", "404"],
+    ids=[
+        "429",
+        "500",
+        "503",
+        "cut",
+        "html",
+        "another object",
+        "empty",
+        "no choices",
+        "half of a character",
+        "half of a chunk",
+        "401",
+        "404",
+    ],
 )
 def test_a_fault_of_the_provider_is_a_failure_that_names_the_node(
     runtime: Runtime, provider: Provider, reply: Reply, code: str

@@ -163,6 +163,13 @@ def test_several_keys_are_an_object_with_a_text_for_each(runtime: Runtime) -> No
     ("fields", "problem"),
     [
         ({"settings": {"tempreture": 1}}, "node 'ask': settings has 'tempreture', and a model node knows"),
+        ({"settings": {"request_limit": 0}}, "its setting request_limit is 0, and has to be a number from 1 on"),
+        (
+            {"settings": {"output_retries": True}},
+            "its setting output_retries is True, and has to be a number from 0 on",
+        ),
+        ({"settings": {"instructions": 5}}, "its setting instructions is 5, and has to be text"),
+        ({"settings": {"stream": "no"}}, "its setting stream is 'no', and has to be true or false"),
         ({"prompt": ""}, "node 'ask': a model node needs something to ask; pass prompt="),
         ({"tools": ["shop:find"]}, "node 'ask': its tool is only a name yet, 'shop:find'"),
     ],

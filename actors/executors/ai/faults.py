@@ -6,7 +6,14 @@ from typing import Any, Final
 
 from pydantic_ai import exceptions
 
-from propolis.messages import ModelAnswerInvalid, ModelRateLimited, ModelRefused, ModelUnavailable, PropolisError
+from propolis.messages import (
+    ModelAnswerInvalid,
+    ModelRateLimited,
+    ModelRefused,
+    ModelUnavailable,
+    PropolisError,
+    text_of,
+)
 
 __all__ = ["translated"]
 
@@ -18,7 +25,7 @@ TEXT_CHARS: Final = 500
 
 def translated(error: Exception, node_id: str, model: str) -> PropolisError | None:
     """The error to raise in its place; None for one that is no provider's nor the library's, such as a tool's."""
-    reason = f"{type(error).__name__}: {error}"[:TEXT_CHARS].rstrip(".")
+    reason = f"{type(error).__name__}: {text_of(error, TEXT_CHARS)}".rstrip(".")
     about: dict[str, Any] = {"node_id": node_id, "model": model, "reason": reason}
     status = getattr(error, "status_code", None)
     after = getattr(error, "retry_after", None) or 0.0

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelNodes"]
 
-OURS: Final = frozenset({"instructions", "output_retries", "request_limit", "stream"})
-"""Settings that are ours to follow."""
+OURS: Final[Mapping[str, tuple[type, int | None, str]]] = {
+    "instructions": (str, None, "text"),
+    "output_retries": (int, 0, "a number from 0 on"),
+    "request_limit": (int, 1, "a number from 1 on"),
+    "stream": (bool, None, "true or false"),
+}
+"""Settings that are ours to follow: of which type each is, the least of a number, and that in words."""
 
 PASSED_ON: Final = frozenset(
     {"frequency_penalty", "max_tokens", "presence_penalty", "seed", "stop_sequences", "temperature", "thinking"}
@@ -67,9 +72,8 @@ class ModelNodes:
             elif reason := _no_model(self._named.get(name, name)):
                 yield GraphProblem("no_model", where, f"its model {name!r} {reason}")
             if node.kind == "model":
-                for name in sorted(set(_settings(graph, node)) - OURS - PASSED_ON):
-                    known = ", ".join(sorted(OURS | PASSED_ON))
-                    yield GraphProblem("bad_setting", where, f"settings has {name!r}, and a model node knows {known}")
+                for problem in _bad_settings(_settings(graph, node)):
+                    yield GraphProblem("bad_setting", where, problem)
                 if not node.prompt:
                     yield GraphProblem("no_prompt", where, "a model node needs something to ask; pass prompt=…")
 
@@ -136,6 +140,16 @@ def _settings(graph: GraphSpec, node: NodeSpec) -> dict[str, Any]:
     """The node's, over those that hold for all nodes of the graph."""
     settings: dict[str, Any] = {**thawed(graph.loop_config), **thawed(node.settings)}
     return settings
+
+
+def _bad_settings(settings: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(settings):
+        if name in OURS:
+            kind, least, words = OURS[name]
+            if type(settings[name]) is not kind or (least is not None and settings[name] < least):
+                yield f"its setting {name} is {settings[name]!r:.100}, and has to be {words}"
+        elif name not in PASSED_ON:
+            yield f"settings has {name!r}, and a model node knows {', '.join(sorted(PASSED_ON.union(OURS)))}"
 
 
 def _prompt_of(node: NodeSpec, inputs: Any) -> str:

@@ -30,7 +30,7 @@ from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
-from propolis.messages import ModelAnswerInvalid, PropolisError
+from propolis.messages import InvalidInput, ModelAnswerInvalid, Payload, PropolisError, clean, text_of
 
 from ..calling import AsyncCalling
 from ..context import Context
@@ -101,18 +101,26 @@ class Asking:
         await self.budget.close()
         return result
 
+    def unusable(self, model: str, reason: str) -> ModelAnswerInvalid:
+        """What was answered is none of use."""
+        return ModelAnswerInvalid(node_id=self.node_id, model=model, reason=reason)
+
     async def told(self, event: Any) -> None:
         """Publish what has come of an answer so far, live."""
         part = event.part if isinstance(event, PartStartEvent) else None
         delta = event.delta if isinstance(event, PartDeltaEvent) else None
-        if isinstance(part, TextPart) and part.content:
-            await self.ctx.emit("llm_text_delta", {"text": part.content}, node_id=self.node_id)
-        elif isinstance(delta, TextPartDelta) and delta.content_delta:
-            await self.ctx.emit("llm_text_delta", {"text": delta.content_delta}, node_id=self.node_id)
-        elif isinstance(part, ThinkingPart) and part.content:
-            await self.ctx.emit("llm_reasoning_delta", {"text": part.content}, node_id=self.node_id)
-        elif isinstance(delta, ThinkingPartDelta) and delta.content_delta:
-            await self.ctx.emit("llm_reasoning_delta", {"text": delta.content_delta}, node_id=self.node_id)
+        if isinstance(part, TextPart):
+            await self._tell("llm_text_delta", part.content)
+        elif isinstance(delta, TextPartDelta):
+            await self._tell("llm_text_delta", delta.content_delta)
+        elif isinstance(part, ThinkingPart):
+            await self._tell("llm_reasoning_delta", part.content)
+        elif isinstance(delta, ThinkingPartDelta):
+            await self._tell("llm_reasoning_delta", delta.content_delta)
+
+    async def _tell(self, type: str, text: str | None) -> None:
+        if text:
+            await self.ctx.emit(type, {"text": clean(text)}, node_id=self.node_id)
 
 
 class _RecordedModel(WrapperModel):
@@ -135,11 +143,15 @@ class _RecordedModel(WrapperModel):
                 response = await self._answer(messages, model_settings, model_request_parameters)
             except Exception as error:
                 ours = error if isinstance(error, PropolisError) else translated(error, asking.node_id, name)
-                if ours is None and isinstance(error, ValueError):  # garbage where JSON should be
-                    reason = f"{type(error).__name__}: {error}"[:500]
-                    ours = ModelAnswerInvalid(node_id=asking.node_id, model=name, reason=reason)
+                if ours is None and isinstance(error, (ValueError, LookupError)):  # not what should be there
+                    ours = asking.unusable(name, f"{type(error).__name__}: {text_of(error, 500)}")
                 raise error if ours is None or ours is error else ours from error
-            return ModelMessagesTypeAdapter.dump_python([response], mode="json")
+            plain = ModelMessagesTypeAdapter.dump_python([response], mode="json")
+            try:
+                Payload.of(plain, "answer")
+            except InvalidInput as error:  # it holds half of a character, say
+                raise asking.unusable(name, error.reason) from error
+            return plain
 
         await asking.budget.admit()
         recorded = await asking.ctx.step(REQUEST, ask, self.model_name)
@@ -182,11 +194,16 @@ class _RecordedTools(AbstractCapability[Any]):
             except ModelRetry as retry:
                 return {"retry": retry.message}
 
-        await asking.ctx.emit("tool_call_started", {**about, "args": call.args_as_dict()}, node_id=asking.node_id)
+        told = call.args_as_dict()
+        try:
+            Payload.of(told, "args")
+        except InvalidInput as error:  # the model may say it in another way
+            raise ModelRetry(f"{error.what}: {error.reason}") from None
+        await asking.ctx.emit("tool_call_started", {**about, "args": told}, node_id=asking.node_id)
         try:
             found = await asking.ctx.step(f"tool:{call.tool_name}:{call.tool_call_id}", execute, call.tool_name, args)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"[:500]
+            said = f"{type(error).__name__}: {text_of(error, 500)}"
             data = {**about, "success": False, "error": said}
             await asking.ctx.emit("tool_call_completed", data, node_id=asking.node_id)
             raise
