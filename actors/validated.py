@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from propolis.messages import InvalidInput
+from propolis.messages import InvalidInput, PropolisError
 
 if TYPE_CHECKING:
     from typing import Self
@@ -49,11 +49,11 @@ class Validated(BaseModel):
         return type(self)(**{**dict(self), **(update or {})})
 
 
-def _explain(cls: type[BaseModel], error: ValidationError) -> InvalidInput:
+def _explain(cls: type[BaseModel], error: ValidationError) -> PropolisError:
     """The first thing that is wrong, in a sentence; the others by name."""
     first, *others = error.errors(include_url=False)
     cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, InvalidInput):
+    if isinstance(cause, PropolisError):
         return cause  # raised by a validator, which knows best
     name = _name(first["loc"])
     also = sorted({_name(other["loc"]) for other in others} - {name})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from propolis.messages import ConstraintKind, InvalidInput, Payload
 
@@ -21,10 +21,6 @@ ObservedAs: TypeAlias = Literal["output", "decision", "outcome"]
 
 _Id: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 _Check: TypeAlias = Callable[..., Any]
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 class SuccessCriterion(Validated):
@@ -104,8 +100,9 @@ class Constraint(Validated):
         raise InvalidInput(what=f"Constraint {self.id!r}", reason=reason, remedy=remedy)
 
 
-_Criteria: TypeAlias = Annotated[tuple[SuccessCriterion, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-_Constraints: TypeAlias = Annotated[tuple[Constraint, ...], BeforeValidator(_as_tuple)]
+_Criteria: TypeAlias = Annotated[Sequence[SuccessCriterion], Field(min_length=1), AfterValidator(tuple)]
+_Constraints: TypeAlias = Annotated[Sequence[Constraint], AfterValidator(tuple)]
+"""Lists are taken too; what is kept is a tuple."""
 
 _DIGEST_BYTES: Final = 8
 

@@ -11,7 +11,8 @@ pause_nodes: [approve]
 max_steps: 50
 parallel: {on_failure: continue_others, branch_timeout: 30}
 async_entry_points:
-  - {id: hook, entry_node: triage, trigger_type: webhook, trigger_config: {path: /tickets}, max_concurrent: 4}
+  - {id: hook, entry_node: triage, trigger_type: webhook, trigger_config: {path: /tickets}, max_concurrent: 4,
+     checkpoint: {keep: 3}, circuit: {max_failures: 2}, restart: {max_restarts: 1, backoff: {initial: 1}}}
 nodes:
   - id: triage
     function: desk:triage

@@ -12,7 +12,18 @@ import pytest
 from propolis.actors.executors.graph.yaml import read_yaml
 from pydantic import BaseModel
 
-from propolis import Backoff, EntryPoint, GraphExecutor, GraphSpec, load_graph, parse_graph, resolve_graph
+from propolis import (
+    Backoff,
+    CheckpointConfig,
+    EntryPoint,
+    GraphExecutor,
+    GraphSpec,
+    RestartPolicy,
+    StreamPolicy,
+    load_graph,
+    parse_graph,
+    resolve_graph,
+)
 from propolis.messages import GraphInvalid, InvalidInput
 
 from .conftest import Ran
@@ -74,7 +85,16 @@ def test_a_file_says_what_the_specs_say(folder: Path) -> None:
     assert ("desk:triage", 2, Backoff(initial=0.5, maximum=4)) == (triage.function, triage.retries, triage.backoff)
     assert ("continue_others", 30) == (graph.parallel.on_failure, graph.parallel.branch_timeout)
     trigger = {"path": "/tickets"}
-    hook = EntryPoint(id="hook", entry_node="triage", trigger_type="webhook", trigger_config=trigger, max_concurrent=4)
+    hook = EntryPoint(
+        id="hook",
+        entry_node="triage",
+        trigger_type="webhook",
+        trigger_config=trigger,
+        max_concurrent=4,
+        checkpoint=CheckpointConfig(keep=3),
+        circuit=StreamPolicy(max_failures=2),
+        restart=RestartPolicy(max_restarts=1, backoff=Backoff(initial=1)),
+    )
     assert (hook,) == graph.async_entry_points
     assert "desk" not in sys.modules
 
@@ -170,6 +190,8 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         ("max_steps: 50", "max_steps: 50\nmax_steps: 60", "'max_steps' is there twice"),
         ("edges:\n", "edges: &e\n  - *e\n", "aliases are not taken here"),
         ("id: desk", "id: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("max_steps: 50", "max_steps: !!bool fifty", "not of the kind that its tag says (KeyError: 'fifty')"),
+        ("id: desk", "id: !!timestamp desk", "not of the kind that its tag says"),
         ("nodes:\n", "nodes: 7\nnot_nodes:\n", "nodes: it is no list"),
         ("edges:\n", "edges:\n  - 7\n", "edges[0]: it is no mapping of fields"),
     ],

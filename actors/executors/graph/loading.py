@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,7 +13,8 @@ from pydantic import BaseModel
 
 from propolis.messages import GraphInvalid, GraphProblem, InvalidInput
 
-from ...policies import Backoff, RestartPolicy
+from ...checkpointing import CheckpointConfig
+from ...policies import Backoff, RestartPolicy, StreamPolicy
 from ...specs import EntryPoint, Placement
 from .spec import EdgeSpec, GraphSpec, NodeSpec, ParallelPolicy
 from .unknown import name_of, stand_in
@@ -24,6 +26,8 @@ T = TypeVar("T")
 
 _WITHIN: Final[dict[str, Callable[..., Any]]] = {
     "backoff": Backoff,
+    "checkpoint": CheckpointConfig,
+    "circuit": StreamPolicy,
     "parallel": ParallelPolicy,
     "placement": Placement,
     "restart": RestartPolicy,
@@ -195,7 +199,7 @@ def _read_json(text: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            twice = next(key for key, _ in pairs if [each for each, _ in pairs].count(key) > 1)
+            (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
             raise ValueError(f"there are two {twice!r} in one object")
         return found
 

@@ -191,11 +191,12 @@ class GraphSpec(Validated):
     identity_prompt: str = ""
     """What each is told first."""
 
-    def __init__(self, /, **data: Any) -> None:
-        super().__init__(**data)
+    @model_validator(mode="after")
+    def _fits_together(self) -> GraphSpec:
         problems = problems_of(self)
         if problems:
             raise GraphInvalid(graph_id=self.id, problems=problems)
+        return self
 
     def node(self, node_id: str) -> NodeSpec | None:
         """The node of that id."""

@@ -29,6 +29,19 @@ def read_yaml(text: str) -> Any:
             remedy="Install it: pip install 'propolis[graph]'; or write the graph in JSON.",
         ) from None
 
+    try:
+        return yaml.load(text, _loader(yaml))
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except (AttributeError, LookupError, TypeError) as error:  # what PyYAML makes of `!!bool maybe`
+        raise ValueError(f"a value is not of the kind that its tag says ({type(error).__name__}: {error})") from None
+
+
+def _loader(yaml: Any) -> type:
+    """SafeLoader, without aliases, and with every key once."""
+
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # found at run time
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.events.AliasEvent):
@@ -46,9 +59,4 @@ def read_yaml(text: str) -> Any:
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    except RecursionError:
-        raise ValueError("it nests too deep") from None
+    return Loader
