@@ -218,6 +218,7 @@ class EventStream(Following[Event]):
         super().__init__(threads, queue, subscribed, unsubscribe)
         self._filter = filter
         self._seq = after
+        self._now = threads.last_seq() if after is None else None
         self._told = 0
 
     def _live(self, event: Event) -> Event | None:
@@ -225,11 +226,12 @@ class EventStream(Following[Event]):
 
     def _read(self) -> Reply[Any]:
         seq, filter = self._seq, self._filter
+        if seq is None:
+            assert self._now is not None
+            return self._now
 
         def read(store: Any) -> tuple[int, tuple[Event, ...], int]:
             end = store.last_seq()  # first: whatever is committed from here on has a greater number
-            if seq is None:
-                return end, (), 0
             events = store.events_after(seq, filter, PAGE)
             last = events[-1].seq if events else seq
             # last: what was deleted before the events were read is known by now
@@ -237,8 +239,12 @@ class EventStream(Following[Event]):
 
         return self._threads.read(read)
 
-    def _keep(self, page: tuple[int, tuple[Event, ...], int]) -> None:
+    def _keep(self, page: int | tuple[int, tuple[Event, ...], int]) -> None:
         before = self._seq
+        self._more = before is None
+        if isinstance(page, int):  # where it begins
+            self._seq = page
+            return
         self._seq, events, pruned = page
         if before is not None and before < pruned != self._told:
             self._told = pruned

@@ -132,8 +132,6 @@ class Looking:
                 what="after", reason=f"{after!r} is no seq", remedy="Pass the seq of an event, 0, or None."
             )
         filter = event_filter(types, stream, node, execution, graph, session)
-        if after is None and engine.threads.store is not None:
-            after = engine.threads.read(lambda store: store.last_seq()).get()
         queue = QueueSubscriber(filter, self.config.subscriber_queue)
         subscribed: Call[str] = call_method(self.events_ref, "subscribe", queue, what="The runtime")
         events_ref = self.events_ref

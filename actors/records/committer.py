@@ -4,6 +4,7 @@ memory, which is made on the actor loop.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -32,6 +33,7 @@ class StoreThread:
 
     def __init__(self, host: Host, name: str) -> None:
         self._worker = host.spawn_worker(name)
+        self._giving = threading.Lock()  # any thread gives, and a number that is lost would never be made up for
         self._given = self._done = 0
 
     def submit(self, job: Callable[[], R]) -> Reply[R]:
@@ -46,14 +48,15 @@ class StoreThread:
             finally:
                 self._done += 1
 
-        self._given += 1
+        with self._giving:
+            self._given += 1
         if not self._worker.submit(run):
             reply.set_error(RuntimeStopped())
         return reply
 
     @property
     def idle(self) -> bool:
-        """Whether all that it was given is done, and it is open. Sure only where all jobs are given by one thread."""
+        """Whether all that it was given is done, and it is open."""
         return self._given == self._done
 
     def close(self) -> None:
@@ -122,6 +125,10 @@ class StoreThreads:
         self.host.reach("commit.after")
         done.set(outcomes)
         return done
+
+    def last_seq(self) -> Reply[int]:
+        """Where the numbering of events stands: before every commit that is yet to be given, wherever it is made."""
+        return self._writing.submit(lambda: self._opened().last_seq())
 
     def read(self, job: Callable[[Store], R]) -> Reply[R]:
         """Run a job that only reads."""

@@ -29,6 +29,44 @@ def seqs(events: list[Event]) -> list[int]:
     return [event.seq for event in events if event.seq is not None]
 
 
+def test_events_from_now_on_miss_nothing_however_late_the_store_is_read(any_runtime: Runtime) -> None:
+    """Where they begin is settled by the call, which waits for nothing; what was there before is not told."""
+    stream = any_runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+    stream.run(1).get(timeout=PATIENCE)
+    go_on = threading.Event()
+    reading = any_runtime.read(lambda _: go_on.wait())
+    try:
+        events = stream.events()
+        execution_id = stream.run(2).get(timeout=PATIENCE).execution_id
+    finally:
+        go_on.set()
+    stream.run(3).get(timeout=PATIENCE)
+    with events:
+        first = next(event for event in events if event.seq is not None)
+    assert ("execution_started", execution_id) == (first.type, first.execution_id)
+    assert reading.get(timeout=PATIENCE)
+
+
+def test_events_are_followed_where_nothing_may_block(runtime: Runtime) -> None:
+    """In an executor and in a handler on the loop of user code, from now on as from the start."""
+
+    async def follows(ctx: Any, _: None) -> list[str]:
+        async with runtime.events(execution=ctx.execution_id) as events:
+            await ctx.emit("custom", {})
+            return [(await anext(events)).type]
+
+    handled: list[str] = []
+
+    async def handler(event: Event) -> None:
+        runtime.events().close()
+        handled.append(event.type)
+
+    runtime.subscribe("execution_completed", handler).get(timeout=PATIENCE)
+    stream = runtime.open_stream(point("asyncio"), follows).get(timeout=PATIENCE)
+    assert ["custom"] == stream.run().get(timeout=PATIENCE).output
+    until(lambda: handled == ["execution_completed"])
+
+
 @pytest.mark.parametrize("style", ["for", "async for"])
 def test_events_replay_and_follow_without_gap_or_repeat(any_runtime: Runtime, style: str) -> None:
     """From the start of the store, while others write, until all are there."""
