@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pykka
 
-from propolis.messages import Failure, WouldBlock, decode, rebuild
+from propolis.messages import Failure, InvalidInput, WouldBlock, decode, rebuild
 
 from .blocking import wait_for
 from .waker import Waker, on_actor_loop, waker_here
@@ -187,7 +187,10 @@ class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
         if self._get_hook is not None:
             return (yield from asyncio.get_running_loop().run_in_executor(None, self.get).__await__())
         if not self.done():
-            loop = asyncio.get_running_loop()
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:  # of trio, say
+                raise InvalidInput(what="await", reason=_NO_LOOP, remedy="Call .get() in a thread.") from None
             waiting = loop.create_future()
             callback = functools.partial(_release, loop, waker_here(loop), waiting)
             self.on_done(callback)
@@ -266,6 +269,7 @@ class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
 
 
 _TIMED_OUT: Final = "propolis: no reply in time"
+_NO_LOOP: Final = "no event loop of asyncio runs here"
 
 
 def _release(loop: asyncio.AbstractEventLoop, waker: Waker, waiting: asyncio.Future[None]) -> None:

@@ -11,7 +11,7 @@ import pykka
 import pytest
 
 from propolis.actors import Reply
-from propolis.messages import Failure, SessionNotFound, encode
+from propolis.messages import Failure, InvalidInput, SessionNotFound, encode
 
 from .actors import Numbers
 
@@ -28,6 +28,14 @@ def in_thread(call: Callable[[], Any]) -> threading.Thread:
     thread = threading.Thread(target=call)
     thread.start()
     return thread
+
+
+def test_whoever_awaits_it_without_asyncio_is_told_what_to_do() -> None:
+    """On trio's loop, say. An answer that is there needs no loop."""
+    with pytest.raises(InvalidInput, match=r"no event loop of asyncio runs here\. Call \.get\(\) in a thread"):
+        Reply().__await__().send(None)
+    with pytest.raises(StopIteration, match="3"):
+        answered(3).__await__().send(None)
 
 
 def test_get_blocks_until_another_thread_answers() -> None:
