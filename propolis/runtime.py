@@ -7,7 +7,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from propolis.actors import (
     EntryPoint,
@@ -34,7 +34,7 @@ from .engine import Engine
 from .looking import Looking
 from .otel import Tracing
 from .sharing import Sharing
-from .stream import Stream
+from .stream import Options, Stream
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -183,7 +183,12 @@ class Runtime(Looking, Sharing):
         return reply
 
     def __enter__(self) -> Self:
-        self.start().get()
+        starting = self.start()
+        try:
+            starting.get()
+        except BaseException:
+            self.stop()  # interrupted, perhaps: nobody else would
+            raise
         return self
 
     def __exit__(
@@ -192,7 +197,12 @@ class Runtime(Looking, Sharing):
         self.stop().get()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        starting = self.start()
+        try:
+            await starting
+        except BaseException:
+            self.stop()  # cancelled, perhaps: nobody else would
+            raise
         return self
 
     async def __aexit__(
@@ -246,12 +256,12 @@ class Runtime(Looking, Sharing):
         self._running()
         return tuple(stream for stream in list(self._streams.values()) if stream.ref.is_alive())
 
-    def trigger(self, entry_point_id: str, input_data: Any = None, **options: Any) -> Call[str]:
+    def trigger(self, entry_point_id: str, input_data: Any = None, **options: Unpack[Options]) -> Call[str]:
         """`execute()` on the stream of that id. Raises StreamNotFound."""
         return self._named(entry_point_id).execute(input_data, **options)
 
     def trigger_and_wait(
-        self, entry_point_id: str, input_data: Any = None, *, timeout: float | None = None, **options: Any
+        self, entry_point_id: str, input_data: Any = None, *, timeout: float | None = None, **options: Unpack[Options]
     ) -> Call[ExecutionResult | None]:
         """`run()` on the stream of that id; None when `timeout` seconds were not enough. Raises StreamNotFound."""
         stream = self._named(entry_point_id)

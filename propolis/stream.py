@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from propolis.actors import EntryPoint, OpenedStream, Ref, StreamActor
 from propolis.messages import (
@@ -38,7 +38,18 @@ if TYPE_CHECKING:
     from .following import EventStream
     from .runtime import Runtime
 
-__all__ = ["Stream"]
+__all__ = ["Options", "Stream"]
+
+
+class Options(TypedDict, total=False):
+    """What `Stream.execute()` takes besides the input, for those who pass it on."""
+
+    correlation_id: str | None
+    session_id: str | None
+    memory: Mapping[str, Any] | None
+    priority: int | None
+    idempotency_key: str | None
+    deadline: datetime | None
 
 
 class Stream(Reaching):
@@ -230,9 +241,20 @@ class Stream(Reaching):
         """The stream at this moment."""
         return call(self._ref(), GetStats(), what=self._what, timeout=self._timeout)
 
-    def events(self, after: int | None = None, **filters: Any) -> EventStream:
+    def events(
+        self,
+        after: int | None = None,
+        *,
+        types: str | Iterable[str] = (),
+        node: str | None = None,
+        execution: str | None = None,
+        graph: str | None = None,
+        session: str | None = None,
+    ) -> EventStream:
         """As `runtime.events()`, of this stream."""
-        return self._runtime.events(after, stream=self.id, **filters)
+        return self._runtime.events(
+            after, types=types, stream=self.id, node=node, execution=execution, graph=graph, session=session
+        )
 
     # -- life --------------------------------------------------------------------------------------------------------
 

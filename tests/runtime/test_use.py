@@ -26,6 +26,7 @@ from propolis.messages import (
     StoreCorrupt,
     StreamNotFound,
 )
+from propolis.testing import no_leaks
 
 from ..processes import ROOT
 from .support import PATIENCE, until
@@ -316,3 +317,32 @@ def test_a_forked_child_is_told_that_the_runtime_is_not_its_own(runtime: Runtime
     _, status = os.waitpid(child, 0)
     assert 0 == os.waitstatus_to_exitcode(status)
     assert 1 == stream.run({"number": 1}).get(timeout=PATIENCE).output
+
+
+def test_a_start_that_nobody_waits_for_any_more_is_taken_back(file_store: str) -> None:
+    """Cancelled, or interrupted, on the way into `with`: its end would never come, and the threads would stay."""
+
+    async def is_cancelled() -> None:
+        async with Runtime(file_store):
+            raise AssertionError("it was cancelled before")
+
+    async def main() -> None:
+        task = asyncio.create_task(is_cancelled())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with no_leaks():
+        asyncio.run(main())
+
+
+def test_what_is_passed_on_by_name_is_passed_on_whole(runtime: Runtime) -> None:
+    """By `trigger()`, and by the events of a stream."""
+    stream = runtime.open_stream(EntryPoint(id="tickets"), plain).get(timeout=PATIENCE)
+    execution_id = runtime.trigger("tickets", {"number": 1}, correlation_id="c", priority=2).get(timeout=PATIENCE)
+    with pytest.raises(TypeError, match="prio"):
+        runtime.trigger("tickets", {"number": 1}, prio=2)  # type: ignore[call-arg]
+    stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    with stream.events(0, types="execution_completed", execution=execution_id, session=execution_id) as events:
+        assert ("c", "tickets") == ((event := next(events)).correlation_id, event.stream_id)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, assert_type
 
 import pykka
 
-from propolis import Context, Goal, Runtime, SyncContext, measure
+from propolis import Context, Goal, GraphSpec, NodeSpec, Runtime, Stream, SuccessCriterion, SyncContext, measure
 from propolis.actors import AsyncioActor, Ref, Reply, ask
 from propolis.messages import (
     Accepted,
@@ -111,3 +111,14 @@ def refused(payload: Payload) -> None:
     Event(type=1, timestamp=MOMENT)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Event(type="custom", timestamp=MOMENT, unknown=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     encode(payload)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def named(runtime: Runtime, stream: Stream) -> None:
+    """What is passed on by name is known by name; specs take lists, and no field that there is not."""
+    assert_type(await runtime.trigger("e", {}, priority=1, session_id="s"), str)
+    assert_type(await runtime.trigger_and_wait("e", {}, timeout=1.0), ExecutionResult | None)
+    runtime.trigger("e", prio=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    stream.events(0, streem="e")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Goal(id="g", success_criteria=[SuccessCriterion(id="c", kind="success_rate")])
+    GraphSpec(id="g", entry_node="n", nodes=[NodeSpec(id="n")])
+    GraphSpec(id="g", entry="n", nodes=[])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
