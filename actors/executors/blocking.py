@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,8 @@ class BlockingRun:
         if attempt.cancelled:
             raise Cancelled
         with belongs_to(attempt):
-            return self._call(plan)
+            # in a copy: what it sets there (the precision of decimals, say) is not for the thread's next attempt
+            return contextvars.copy_context().run(self._call, plan)
 
     def _call(self, plan: ExecutorPlan) -> Any:
         attempt = self.attempt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 import functools
 import logging
 import os
@@ -187,6 +188,14 @@ async def prints(ctx: Any, data: Any) -> None:
     print("to stderr", file=sys.stderr)  # noqa: T201
     logging.getLogger("some.library").info("to a %s", "logger")
     print("no end of line", end="")  # noqa: T201
+
+
+@both
+async def sets_precision(ctx: Any, data: Any) -> int:
+    """A context variable of the standard library: what it was, and from here on is not."""
+    before = decimal.getcontext().prec
+    decimal.getcontext().prec = 5
+    return before
 
 
 class Counter:

@@ -64,6 +64,10 @@ def _replace_streams() -> None:
     sys.stdout = sys.stderr = _Hostile()  # type: ignore[assignment]
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 CHANGES = {
     "streams": _close_standard_streams,
     "pipe": _redirect_to_a_pipe_of_its_own,
@@ -73,6 +77,9 @@ CHANGES = {
     "limit": _limit_descriptors,
     "alarm": lambda: signal.alarm(60),
     "handler": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "ignored": lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    "hook": lambda: setattr(sys, "excepthook", _nothing),
+    "priority": lambda: os.nice(1),
     "blocked": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}),
     "trace": lambda: sys.settrace(lambda *_: None),
     "recursion": lambda: sys.setrecursionlimit(10**6),
@@ -80,6 +87,12 @@ CHANGES = {
     "child": lambda: threading.Event().wait() if os.fork() == 0 else None,
     "atexit": lambda: (atexit.register(threading.Event().wait), sys.setrecursionlimit(10**6)),
 }
+
+
+def sets_up_logging_anew(ctx: Any, line: str) -> None:
+    """As `dictConfig()` and `basicConfig(force=True)` do, which know nothing of the handlers that are there."""
+    logging.getLogger("anew").warning(line)
+    logging.getLogger().handlers.clear()
 
 
 def comes_back_twice(ctx: Any, how: str) -> str:

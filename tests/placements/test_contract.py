@@ -21,6 +21,12 @@ def test_what_goes_in_comes_out(opened: Opener) -> None:
     assert data == opened("echo").run(data).get(timeout=PATIENCE).output
 
 
+def test_a_context_variable_that_an_executor_sets_is_its_own(opened: Opener) -> None:
+    """Though the next one may run on the same thread."""
+    stream = opened("sets_precision", max_concurrent=1)
+    assert [28, 28] == [stream.run().get(timeout=PATIENCE).output for _ in range(2)]
+
+
 def test_a_declared_input_is_made_where_the_executor_runs(opened: Opener) -> None:
     """And what does not fit is refused before anything runs."""
     stream = opened("takes_order")

@@ -63,6 +63,16 @@ def test_an_exit_handler_that_hangs_holds_up_nobody(runtime: Runtime) -> None:
     assert time.monotonic() - began < PATIENCE / 2
 
 
+def test_logging_that_an_execution_sets_up_anew_loses_nothing_of_the_next(shared: Runtime) -> None:
+    """Its records go to the runtime."""
+    recorder = Recorder()
+    stream = opened(shared, tampering.sets_up_logging_anew)
+    shared.subscribe(["node_internal_output"], recorder, stream=stream.id).get(timeout=PATIENCE)
+    for line in ("first", "second"):
+        assert "completed" == stream.run(line).get(timeout=PATIENCE).status
+    until(lambda: ["first", "second"] == [event.data["line"] for event in recorder.events])
+
+
 @pytest.mark.parametrize("how", ["return", "raise"])
 def test_an_executor_that_forks_and_comes_back_twice_has_one_end(shared: Runtime, how: str) -> None:
     """That of the process that it began in. The other one has no say, in the next execution either."""

@@ -92,7 +92,7 @@ class _Child:
             return
         adopt_orphans()
         signal.signal(signal.SIGTERM, end_with_children)
-        logging.getLogger().addHandler(self._logs)
+        self._logs.belong_to(None)
         logging.getLogger().setLevel(min(self._prepare.log_level, logging.INFO))
         threading.Thread(target=self._listen, name="propolis-line", daemon=True).start()
         self._note_state()

@@ -30,7 +30,8 @@ class LineHandler(logging.Handler):
         self._left = 0
 
     def belong_to(self, attempt: Attempt | None) -> None:
-        """Whose the records are from here on."""
+        """Whose the records are from here on. An earlier execution that has set up logging anew has taken this away."""
+        logging.getLogger().addHandler(self)
         self._attempt, self._left = attempt, MAX_LINES + 1  # with one more the runtime says that there are more
 
     def emit(self, record: logging.LogRecord) -> None:
