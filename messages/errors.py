@@ -199,7 +199,7 @@ class ForkedRuntime(PropolisError):
 
     sentence = (
         "This runtime belongs to process {parent_pid}; a forked child has none of its threads. "
-        "Create a Runtime in the child."
+        "Create a Runtime in the child, on a file that was not open when it was forked."
     )
     parent_pid: int
 

@@ -27,6 +27,8 @@ def open_sql(url: str, host: StoreHost, *, read_only: bool) -> SqlStore:
             remedy="Name an existing store, or start a runtime on this one.",
         )
     file = None if path is None else StoreFile(path, url)
+    if file is not None:
+        file.open()
     store = SqlStore(make_engine(path, read_only=read_only), url, host, file=file, read_only=read_only)
     try:
         if read_only:

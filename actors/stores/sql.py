@@ -208,7 +208,7 @@ class SqlStore(Keeping):
             self._refuse_closed()
             try:
                 if self._file is not None:
-                    self._file.look()
+                    self._file.look(writing=self._writer is not None)
                 if self._writer is None:
                     self._writer = self._engine.connect().execution_options(**IMMEDIATE)
                 return work(self._writer)
@@ -376,3 +376,5 @@ class SqlStore(Keeping):
             if writer is not None:
                 writer.close()
             self._engine.dispose()
+        if self._file is not None:
+            self._file.close()

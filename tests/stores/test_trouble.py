@@ -471,6 +471,28 @@ def test_a_file_that_is_deleted_or_replaced_takes_no_more_commits_until_it_is_ba
     assert {"running": 2} == store.count_executions()
 
 
+@pytest.mark.parametrize("part", ["-wal", "-shm"])
+def test_without_the_files_beside_it_no_more_is_committed(path: Path, store: SqlStore, part: str) -> None:
+    """What is acknowledged would be in a log that nobody can open any more. Who closes a store last may remove them."""
+    client = Client(store)
+    client.one(opening("e1"))
+    log = path.with_name(f"{path.name}{part}")
+    aside = log.rename(path.with_name("aside"))
+    writes = [opening("e2")]
+    with pytest.raises(StoreUnavailable, match=f"{part} is gone"):
+        client.commit(*writes)
+    log.write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match=f"another file has the place of .*{part}"):
+        client.commit(*writes)
+    aside.replace(log)
+    assert [Committed(None)] == client.commit(*writes)
+    store.close()
+    again = open_store(f"sqlite:///{path}", host=StillHost())
+    assert {"running": 2} == again.count_executions()
+    assert isinstance(Client(again, "r2").one(opening("e3")), Committed)
+    again.close()
+
+
 # --- several processes ---
 
 OPENER = """
@@ -565,3 +587,24 @@ def test_a_fork_waits_for_the_commit_under_way(store: SqlStore) -> None:
     _, status = os.waitpid(child, 0)
     assert 0 == os.waitstatus_to_exitcode(status)
     assert (["taken", "released"], ["waited for"]) == (free.said, stalled.said)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_file_that_was_open_at_a_fork_is_not_opened_in_the_child(path: Path, store: SqlStore) -> None:
+    """SQLite would take no locks on it: its parent removes the log at its end, which the child goes on writing to."""
+    closed = path.with_name("closed.db")
+    open_store(f"sqlite:///{closed}", host=StillHost()).close()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            for read_only in (False, True):
+                with pytest.raises(InvalidInput, match="forked while its parent"):
+                    open_store(f"sqlite:///{path}", host=StillHost(), read_only=read_only)
+            Client(open_store(f"sqlite:///{closed}", host=StillHost())).one(opening("e1"))
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert 0 == os.waitstatus_to_exitcode(status)
+    open_store(f"sqlite:///{path}", host=StillHost()).close()  # it is no matter here
