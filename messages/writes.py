@@ -245,6 +245,8 @@ class RecoveredExecution(Message, tag="write.recovered_execution.v1"):
     """What was left for it while nobody read that."""
     taken: bool = True
     """Under a new epoch. False: it was this runtime's already, and stays under the one that it has."""
+    takes: bool = False
+    """Another one has, or had last, its session, so it takes that with its next attempt."""
 
     @property
     def spec(self) -> ExecutionSpec:

@@ -66,6 +66,7 @@ def _find(owner: Any) -> Any:
         sessions.c.checkpoint_execution_id,
         sessions.c.start_execution_id,
         sessions.c.checkpoint_node,
+        sessions.c.holder,
     )
     return (
         select(*columns)
@@ -176,6 +177,7 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
         checkpoint_owner,
         _,
         node,
+        holder,
     ) in rows:
         taken = owner != me
         memory, its_node = points.get(own) or (start, node if checkpoint_owner == own else None)
@@ -205,6 +207,7 @@ def _read(batch: Batch, rows: Sequence[Any], me: str, specs: Mapping[str, bytes]
                 node=its_node,
                 inbox=left.get(own, ()),
                 taken=taken,
+                takes=holder not in (None, own),
             )
         )
     return recovered

@@ -19,7 +19,7 @@ Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stoppe
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("buried", "inbox", "memory", "node", "ref", "request", "spec", "state", "trial")
+    __slots__ = ("buried", "inbox", "memory", "node", "ref", "request", "spec", "state", "takes", "trial")
 
     state: ExecutionState
     """Set when its row goes into the store, or comes from there."""
@@ -40,6 +40,8 @@ class Entry:
         """What was left for it while it had no actor."""
         self.trial = False
         """It is the one that a half-open circuit lets through."""
+        self.takes = False
+        """Others may have its session, though it opened that: it takes it with its first attempt."""
         self.buried = False
         """Its actor crashed too often; the present one only writes its end."""
 

@@ -306,7 +306,7 @@ class ExecutionActor(Parenting):
         self.drop_turns()
         if self._life.launched is not None:
             self._life.launched.supersede()
-        if self._spec.origin != "fresh" or self._life.state.epoch > 1:  # one that is replayed queues for its session
+        if self._spec.origin != "fresh" or self._life.takes:
             done = LeaveTurn(session_id=self._spec.session_id, execution_id=self._spec.execution_id)
             self._plan.sessions.deliver(done)
 

@@ -149,6 +149,7 @@ class Recovering(Leaving):
             return
         entry = Entry(spec, found.state, found.memory, found.node)
         entry.inbox = found.inbox or None
+        entry.takes = found.takes
         if known is not None and known.ref is not None:  # it was taken from us, and back, before its actor knew
             self._successors[execution_id] = entry
             known.ref.deliver(GiveUp(now=True))

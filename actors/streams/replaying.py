@@ -65,6 +65,7 @@ class Replaying(Accepting):
         spec, version = row.spec, self.plan.entry_point.version
         new_spec = None if spec.version == version else spec.model_copy(update={"version": version})
         entry = Entry(new_spec or spec, state, record.memory_payload)
+        entry.takes = True
         if state.execution_id in self.books.opening:
             offer_to(reply)(changed)
             return

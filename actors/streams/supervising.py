@@ -78,11 +78,13 @@ class Supervising(Supervisor):
 
     def spawn_execution(self, entry: Entry, order: Order) -> None:
         """Give an execution its actor."""
+        life = Life(entry.state, entry.memory, entry.node, entry.inbox)
+        life.takes = entry.takes
         entry.ref = self.spawn(
             ExecutionActor,
             self.plan,
             entry.spec,
-            Life(entry.state, entry.memory, entry.node, entry.inbox),
+            life,
             order,
             name=entry.spec.execution_id,
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -238,6 +240,28 @@ def test_progress_is_in_the_write_that_it_belongs_to(placement: str) -> None:
         assert [(1, "half"), ("completed", "whole"), (1, "half"), ("failed", "whole")] == told
 
 
+def test_an_owner_goes_on_where_it_was_paused_whoever_has_joined_since(runtime: Runtime) -> None:
+    """Who joins saves checkpoints of its own, and they are the session's last; but they are no place of the owner's."""
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if data == "join":
+            await ctx.memory.write("joined", True)
+            await ctx.checkpoint("elsewhere")
+        elif ctx.resumed_from is None:
+            await ctx.memory.write("mine", 1)
+            await ctx.pause("approval")
+        return [ctx.resumed_from, await ctx.memory.read_all()]
+
+    stream = open_with(runtime, "asyncio", work)
+    paused = stream.run("pause").get(timeout=PATIENCE)
+    joined = stream.run("join", session_id=paused.session_id).get(timeout=PATIENCE)
+    assert [None, {"mine": 1, "joined": True}] == joined.output
+    execution_id = stream.resume(paused.session_id).get(timeout=PATIENCE)
+    result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert ["approval", {"mine": 1, "joined": True}] == result.output
+
+
 # -- joining -----------------------------------------------------------------------------------------------------------
 
 
@@ -400,6 +424,42 @@ def test_a_replay_waits_for_who_has_joined_the_session_meanwhile(
     result = stream.wait_for_completion(failed.execution_id).get(timeout=PATIENCE)
     assert result is not None
     assert [2, True] == result.output
+
+
+def test_a_replay_of_what_never_began_waits_too(runtime: Runtime, gate: Gate) -> None:
+    """It ended before its first attempt, and by the time it is replayed somebody has joined its session."""
+
+    async def work(ctx: Any, data: Any) -> Any:
+        if data == "hold":
+            await gate.passed(ctx)
+            await ctx.memory.write("held", True)
+        return [ctx.attempt, await ctx.memory.read("held", False)]
+
+    async def stubborn(ctx: Any, data: Any) -> Any:
+        with suppress(asyncio.CancelledError):
+            await gate.passed(ctx)
+        await gate.passed(ctx)  # a timeout ends it no sooner, and its slot is taken
+
+    stream = open_with(runtime, "asyncio", stubborn, max_concurrent=1, total_timeout=0.02)
+    holding = open_with(runtime, "asyncio", work, id="holding")
+    blocking = stream.execute("hold").get(timeout=PATIENCE)
+    failed = stream.run("late").get(timeout=PATIENCE)
+    assert "failed" == failed.status
+    gate.open()
+    stream.wait_for_completion(blocking).get(timeout=PATIENCE)
+    runtime.close_stream(stream.id).get(timeout=PATIENCE)
+    stream = open_with(runtime, "asyncio", work)
+    gate.close()
+    before = gate.arrived
+    joined = holding.run("hold", session_id=failed.session_id)
+    gate.wait_for(before + 1)
+    runtime.replay(failed.session_id).get(timeout=PATIENCE)
+    until(lambda: why_waits(stream, failed.execution_id) == "aside", "the replay to wait for its turn")
+    gate.open()
+    assert [1, True] == joined.get(timeout=PATIENCE).output
+    result = stream.wait_for_completion(failed.execution_id).get(timeout=PATIENCE)
+    assert result is not None
+    assert [1, True] == result.output
 
 
 def why_waits(stream: Stream, execution_id: str) -> str | None:

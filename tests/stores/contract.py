@@ -536,6 +536,18 @@ class RuntimesContract:
         assert "r1" == caught.value.runtime_id
         assert {"running": 1} == store.count_executions()
 
+    def test_a_takeover_tells_whose_session_another_one_has(self, store: Store) -> None:
+        """One that failed before it began is to be replayed, and since then somebody has joined its session."""
+        client = Client(store, "dead")
+        client.opened(opening("e1", started=False), opening("e2", started=False))
+        client.one(advance("e1", "failed", epoch=0, attempt=0, owner="dead"))
+        client.opened(opening("e3", session_id="e1", origin="join"))
+        client.one(advance("e1", "pending", epoch=0, to_epoch=1, attempt=0, owner="dead"))
+        recovered = Client(store, "me").one(recovery("dead"))
+        assert {"e1": True, "e2": False, "e3": False} == {
+            found.state.execution_id: found.takes for found in recovered.executions
+        }
+
     def test_an_orderly_leave_frees_what_was_unfinished_uncharged(self, store: Store) -> None:
         """The next one takes it over; what had ended stays as it was."""
         client = Client(store)
