@@ -7,6 +7,7 @@ a test, or a simulation of a whole runtime, can hold them still by handing down 
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import random
 import subprocess
@@ -73,6 +74,16 @@ class Fairness(NamedTuple):
 
 Job: TypeAlias = Callable[[], Callable[[], None]]
 """Something to do; it gives back what is called when it is done, to tell whom it is for."""
+
+
+def occupy_standard() -> None:
+    """Give the numbers of the standard streams that are closed (`program <&-`) to /dev/null, for good, as SQLite does.
+
+    Else something of ours would get one, and what writes to or closes a standard stream would meet that.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 class Worker:
@@ -193,6 +204,7 @@ class Host:
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """One of uvloop's where that is installed, else one of asyncio's."""
+        occupy_standard()  # uvloop aborts the process when it closes one of them
         try:
             import uvloop  # noqa: PLC0415 - an extra
         except ImportError:

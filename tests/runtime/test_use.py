@@ -270,6 +270,21 @@ with Runtime():
     assert 1 == ended.stderr.count("<Runtime on memory:> was never stopped"), ended.stderr
 
 
+def test_a_program_may_have_closed_its_standard_streams(file_store: str) -> None:
+    """What is opened next would get their numbers: uvloop aborts when it closes one, and a print would go anywhere."""
+    code = f"""
+import os
+os.closerange(0, 3)
+from propolis import EntryPoint, Runtime
+with Runtime({file_store!r}) as runtime:
+    stream = runtime.open_stream(EntryPoint(id="jobs"), lambda ctx, data: print(data, flush=True) or data).get()
+    assert 1 == stream.run(1).get().output
+    assert 3 == len([fd for fd in range(3) if os.readlink(f"/proc/self/fd/{{fd}}") == os.devnull])
+"""
+    command = [sys.executable, "-c", code]
+    assert 0 == subprocess.run(command, timeout=PATIENCE * 2, check=False, cwd=ROOT).returncode
+
+
 def test_a_store_that_cannot_be_opened_is_the_callers_error(tmp_path: Path) -> None:
     """No thread is left, and the runtime can be tried again."""
     file = tmp_path / "store.db"

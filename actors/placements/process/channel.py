@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 
 from propolis.messages import MessageError
 
+from ...host import occupy_standard
 from .frames import Frames
 from .io import WorkersThread
 
@@ -53,18 +53,10 @@ def open_ends() -> tuple[socket.socket, int, int, Ends]:
 
 def line_ends() -> tuple[socket.socket, socket.socket]:
     """Both ends of a line: ours, which never blocks, and the worker's."""
-    ours, theirs = (_above_standard(end) for end in socket.socketpair())
+    occupy_standard()  # or an end would have the number of one of the worker's standard streams
+    ours, theirs = socket.socketpair()
     ours.setblocking(False)
     return ours, theirs
-
-
-def _above_standard(end: socket.socket) -> socket.socket:
-    """The same socket, under a number that a worker's standard streams do not have."""
-    if end.fileno() > 2:
-        return end
-    moved = socket.socket(fileno=fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3))
-    end.close()
-    return moved
 
 
 class Channel:
