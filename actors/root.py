@@ -118,7 +118,7 @@ class RuntimeActor(Membership):
 
     # -- streams -----------------------------------------------------------------------------------------------------
 
-    def open_stream(self, plan: StreamPlan) -> object:
+    def open_stream(self, plan: StreamPlan, kind: type[StreamActor] = StreamActor) -> object:
         """Start a stream; the reply comes when it has recovered what was left and admits work."""
         services = self._running()
         entry_point = plan.entry_point
@@ -126,7 +126,7 @@ class RuntimeActor(Membership):
             raise DuplicateStream(stream_id=entry_point.id)
         check_goal(services, plan)
         reply = self.keep_reply()
-        ref = self.spawn(StreamActor, plan, name=f"stream:{entry_point.id}", register=True)
+        ref = self.spawn(kind, plan, name=f"stream:{entry_point.id}", register=True)
         actor = ref.actor_inbox.instance()
         assert isinstance(actor, StreamActor)
         opened = OpenedStream(ref, actor.books, plan)

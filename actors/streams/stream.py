@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import pykka
+
 from propolis.messages import (
     CancelExecution,
     CircuitState,
@@ -35,7 +37,6 @@ from propolis.messages import (
     StartExecution,
     StartStream,
     StopStream,
-    StreamNotRunning,
     StreamStats,
     WaitForCompletion,
     Whereabouts,
@@ -61,7 +62,7 @@ __all__ = ["StreamActor"]
 class StreamActor(Reaching):
     """Supervises one ExecutionActor for each execution under way.
 
-    Started by a Runtime, or on its own: `StreamActor.start(entry_point, executor, sessions=…, events=…)`. After a
+    Started by a Runtime, or by its class: `StreamActor.start(entry_point, executor, sessions=…, events=…)`. After a
     crash its books are found again, its executions have kept running, and who was queued is queued again.
     """
 
@@ -69,20 +70,28 @@ class StreamActor(Reaching):
     def start(  # pyright: ignore[reportIncompatibleMethodOverride] - as every actor's, with what this one takes
         cls, entry_point: Any, executor: Any, *, sessions: Ref[Any], events: Ref[Any]
     ) -> Ref[Self]:
-        """Start a stream next to the SessionActor and EventActor of a runtime, registered with pykka, unsupervised.
+        """Start a stream in the runtime of this SessionActor and EventActor, as its `open_stream()` does.
 
-        Runs on the actor loop of `sessions`, writes to its store. The reference takes StartExecution and the other
-        messages of a stream. Any thread but the actor loop.
+        It is supervised there, takes over what was left unfinished and is told what comes into the inbox; a trigger
+        starts with it. The reference is registered with pykka, and takes StartExecution and the other messages of a
+        stream; no `Stream` goes with it. Blocks until work is admitted. Any thread but the actor loop.
 
         Raises:
             InvalidInput: the executor is none, or does not fit the entry point's placement.
+            DuplicateStream: one of that id is open.
+            RuntimeStopped: the runtime has been stopped.
         """
-        actor = sessions.actor_inbox.instance()
-        if actor is None:
-            raise StreamNotRunning(stream_id=entry_point.id)
+        actor, root = sessions.actor_inbox.instance(), sessions.actor_inbox.parent
+        if actor is None or root is None:
+            raise RuntimeStopped
         services: Services = actor.services  # type: ignore[attr-defined] # set for good before the actor is started
         plan = replace(services.plan_stream(entry_point, executor), events=events)
-        return sessions.actor_inbox.loop.spawn(cls, plan, register=True, name=f"stream:{plan.entry_point.id}")
+        try:
+            opened: Any = root.ref.proxy().open_stream(plan, cls).get()
+        except pykka.ActorDeadError:
+            raise RuntimeStopped from None
+        ref: Ref[Self] = opened.ref
+        return ref
 
     def on_end(self) -> None:
         """However it ends, nobody is left waiting."""

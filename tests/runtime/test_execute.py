@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from propolis import Runtime, RuntimeConfig
-from propolis.messages import Accepted, GetStats, InvalidInput, Payload, PayloadTooLarge, StartExecution, StreamNotFound
+from propolis.messages import (
+    Accepted,
+    DuplicateStream,
+    GetStats,
+    InvalidInput,
+    Payload,
+    PayloadTooLarge,
+    RuntimeStopped,
+    StartExecution,
+    StreamNotFound,
+    WaitForCompletion,
+)
 
 from .support import PATIENCE, Gate, executor_for, point, until
 
@@ -173,10 +184,38 @@ def test_a_stream_started_by_its_class_takes_work_at_once(runtime: Runtime) -> N
     """`StreamActor.start(...)` gives a reference that can be asked right away."""
     from propolis.actors import StreamActor
 
-    ref = StreamActor.start(point("asyncio", "own"), double, sessions=runtime.sessions_ref, events=runtime.events_ref)
+    refs = {"sessions": runtime.sessions_ref, "events": runtime.events_ref}
+    ref = StreamActor.start(point("asyncio", "own"), double, **refs)
+    with pytest.raises(DuplicateStream):
+        StreamActor.start(point("asyncio", "own"), double, **refs)
+    with pytest.raises(InvalidInput):
+        StreamActor.start(point("asyncio", "other"), 5, **refs)
     accepted = ref.ask(StartExecution(input_data=Payload.of(5)), timeout=PATIENCE)
     until(lambda: runtime.session(accepted.session_id).get(timeout=PATIENCE).status == "completed")  # type: ignore[union-attr]
     assert ref.stop(timeout=PATIENCE)
+    again = StreamActor.start(point("asyncio", "own"), double, **refs)
+    runtime.stop().get(timeout=PATIENCE)
+    assert not again.is_alive()
+    with pytest.raises(RuntimeStopped):
+        StreamActor.start(point("asyncio", "own"), double, **refs)
+
+
+def test_a_stream_started_by_its_class_is_no_less_than_any_other(runtime: Runtime) -> None:
+    """What others leave for its executions reaches them, its trigger starts some, it is in the tree and the stats."""
+    from propolis.actors import StreamActor
+
+    refs = {"sessions": runtime.sessions_ref, "events": runtime.events_ref}
+
+    async def ask(ctx: Any, data: Any) -> Any:
+        return await ctx.ask_human("Why?")
+
+    timer = {"interval_seconds": 3600.0, "run_immediately": True}
+    ref = StreamActor.start(point("asyncio", "own", trigger_type="timer", trigger_config=timer), ask, **refs)
+    (question,) = until(lambda: runtime.open_questions().get(timeout=PATIENCE), "the timer to start one that asks")
+    runtime.answer(question.id, "because").get(timeout=PATIENCE)
+    result = ref.ask(WaitForCompletion(execution_id=question.execution_id, timeout=PATIENCE), timeout=PATIENCE)
+    assert "because" == result.output
+    assert ["own"] == [stats.stream_id for stats in runtime.stats().get(timeout=PATIENCE).streams]
 
 
 def test_input_that_is_too_large_or_cannot_be_encoded_is_refused_with_its_path() -> None:
