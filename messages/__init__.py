@@ -119,6 +119,7 @@ from .model_errors import (
     TokensExhausted,
 )
 from .payload import Payload
+from .plain import plain
 from .queries import (
     ActorNode,
     CircuitState,
@@ -460,6 +461,7 @@ __all__ = [
     "is_scalar",
     "is_unicode",
     "name_of",
+    "plain",
     "rebuild",
     "registered",
     "session_status",

@@ -92,8 +92,13 @@ class Pairs(Mapping[str, V]):
             [
                 core_schema.no_info_before_validator_function(to_pairs, pairs),
                 core_schema.no_info_plain_validator_function(cls),
-            ]
+            ],
+            serialization=core_schema.plain_serializer_function_ser_schema(dict, when_used="json"),
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {"type": "object"}
 
 
 class Message(BaseModel):
@@ -107,7 +112,9 @@ class Message(BaseModel):
     A class without a tag is abstract: it cannot be sent.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, ser_json_bytes="base64"
+    )
 
     tag: ClassVar[str] = ""
     control: ClassVar[bool] = False

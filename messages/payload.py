@@ -9,6 +9,7 @@ from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from .errors import InvalidInput, PayloadTooLarge
+from .plain import plain
 from .wire import describe_refusal, join_map, pack_value, split_map, unpack_value
 
 __all__ = ["FROM_WIRE", "Payload"]
@@ -91,7 +92,14 @@ class Payload:
             raise PydanticCustomError("payload", "Input should be a Payload")
 
         read = core_schema.with_info_plain_validator_function(from_wire)
-        return core_schema.union_schema([core_schema.is_instance_schema(cls), read], mode="left_to_right")
+        written = core_schema.plain_serializer_function_ser_schema(lambda each: plain(each.value()), when_used="json")
+        return core_schema.union_schema(
+            [core_schema.is_instance_schema(cls), read], mode="left_to_right", serialization=written
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: Any) -> dict[str, Any]:
+        return {}  # anything
 
 
 _set_data: Final = Payload.__dict__["data"].__set__

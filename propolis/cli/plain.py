@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import click
+
+from propolis.messages import plain
 
 __all__ = ["echo", "iso", "json_line", "json_text", "one_line", "plain", "print_table", "span", "visible", "when"]
 
@@ -35,23 +35,6 @@ def visible(text: str) -> str:
 def echo(text: str = "", *, err: bool = False) -> None:
     """Print a line, or several. Everything that the command line says to people goes through here."""
     click.echo(visible(text), err=err)
-
-
-def plain(value: Any) -> Any:
-    """What JSON can say: times in ISO 8601, bytes in base64, sets sorted, other scalars as text, NaN as null."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(inner) for inner in value), key=repr)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def json_text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime
 
@@ -118,3 +119,20 @@ def test_a_bare_reply_is_one_of_six_kinds() -> None:
     """Exactly of these types: a subclass would come back as another."""
     assert [True] * 6 == list(map(is_scalar, (None, True, 1, 1.5, "x", b"x")))
     assert [False] * 5 == list(map(is_scalar, ((), [], MOMENT, Payload(b"\xc0"), type("Text", (str,), {})("x"))))
+
+
+@pytest.mark.parametrize("cls", ours().values(), ids=ours().keys())
+def test_any_message_can_be_said_in_json(cls: type[Message]) -> None:
+    """As an HTTP handler does that returns a record: user data is data there, mappings are objects."""
+    for message in (minimal(cls), full(cls)):
+        assert message.model_dump(mode="json") == json.loads(message.model_dump_json())
+    assert "object" == cls.model_json_schema(mode="serialization")["type"]
+
+
+def test_what_json_has_no_word_for_is_text_there() -> None:
+    """And the message has it as it was."""
+    data = {"bytes": b"\xff", "set": {2, 1}, "when": MOMENT, "nan": float("nan")}
+    event = Event(type="custom", timestamp=MOMENT, data_payload=Payload.of(data))
+    said = {"bytes": "/w==", "set": [1, 2], "when": MOMENT.isoformat(), "nan": None}
+    assert said == json.loads(event.model_dump_json())["data_payload"]
+    assert b"\xff" == event.data["bytes"]
