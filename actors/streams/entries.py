@@ -19,7 +19,7 @@ Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stoppe
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("buried", "inbox", "memory", "node", "ref", "request", "spec", "state", "takes", "trial")
+    __slots__ = ("buried", "inbox", "memory", "node", "ref", "request", "spec", "state", "taken_up", "takes", "trial")
 
     state: ExecutionState
     """Set when its row goes into the store, or comes from there."""
@@ -38,6 +38,8 @@ class Entry:
         """The number of its actor's last request for a slot."""
         self.inbox: tuple[InboxRow, ...] | None = None
         """What was left for it while it had no actor."""
+        self.taken_up: float | None = None
+        """When it was found in the store, by the monotonic clock."""
         self.trial = False
         """It is the one that a half-open circuit lets through."""
         self.takes = False

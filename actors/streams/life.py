@@ -74,6 +74,7 @@ class Life:
         "requests",
         "saving",
         "state",
+        "taken_up",
         "takes",
     )
 
@@ -83,6 +84,7 @@ class Life:
         memory: Payload | None,
         node: str | None,
         inbox: tuple[InboxRow, ...] | None = None,
+        taken_up: float | None = None,
     ) -> None:
         self.state, self.memory, self.node = state, memory, node
         """`memory` and `node` are what a re-run starts from: the last checkpoint's, at first the start's."""
@@ -108,6 +110,8 @@ class Life:
         """The rows that were left for it and are not cleared yet, in order."""
         self.heard = inbox[-1].id if inbox else 0
         """The id of the last of all rows that it has heard."""
+        self.taken_up = taken_up
+        """When its stream found it in the store, by the monotonic clock; None: it was accepted here."""
 
     @property
     def executing(self) -> bool:

@@ -30,6 +30,9 @@ __all__ = ["Parenting"]
 STREAM_POLL_SECONDS = 0.5
 """How often an execution that was taken up again looks whether the stream that it called is open by now."""
 
+STREAM_PATIENCE_SECONDS = 30.0
+"""How long, from when it was taken up, it takes a stream that is not open for one that is yet to be opened."""
+
 
 class Parenting(Parking):
     """Starts each child under an idempotency key made of the run and the step, so once however often it is asked for,
@@ -52,14 +55,19 @@ class Parenting(Parking):
         stream = self._plan.streams.get(wait.name)
         if stream is not None and stream.is_alive():
             self._start_child(stream, wait, wait.about)
-        elif again:  # it was there before: give it the time to be opened
-            self.alarm(STREAM_POLL_SECONDS, lambda: self._begin_again(wait))
+        elif again or self._is_early():  # give it the time to be opened; one that was called before was there
+            self.alarm(STREAM_POLL_SECONDS, lambda: self._begin_again(wait, again=again))
         else:
             self._child_failed(wait, StreamNotFound(stream_id=wait.name, known=tuple(self._plan.streams)))
 
-    def _begin_again(self, wait: RecordedStep) -> None:
+    def _begin_again(self, wait: RecordedStep, *, again: bool = True) -> None:
         if self.is_waiting(wait):
-            self.begin_wait(wait, again=True)
+            self.begin_wait(wait, again=again)
+
+    def _is_early(self) -> bool:
+        """A program that opens its streams one after another may have come to its own only."""
+        since = self._life.taken_up
+        return since is not None and self.host.monotonic() - since < STREAM_PATIENCE_SECONDS
 
     def _start_child(self, stream: Ref[Any], wait: RecordedStep, about: Payload) -> None:
         spec = self._spec

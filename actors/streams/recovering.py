@@ -148,7 +148,7 @@ class Recovering(Leaving):
             self.announce("execution_damaged", {"execution_id": execution_id, "reason": str(error)})
             return
         entry = Entry(spec, found.state, found.memory, found.node)
-        entry.inbox = found.inbox or None
+        entry.inbox, entry.taken_up = found.inbox or None, self.host.monotonic()
         entry.takes = found.takes
         if known is not None and known.ref is not None:  # it was taken from us, and back, before its actor knew
             self._successors[execution_id] = entry

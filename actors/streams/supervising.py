@@ -78,7 +78,7 @@ class Supervising(Supervisor):
 
     def spawn_execution(self, entry: Entry, order: Order) -> None:
         """Give an execution its actor."""
-        life = Life(entry.state, entry.memory, entry.node, entry.inbox)
+        life = Life(entry.state, entry.memory, entry.node, entry.inbox, entry.taken_up)
         life.takes = entry.takes
         entry.ref = self.spawn(
             ExecutionActor,

@@ -6,10 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from propolis.actors.streams.parenting import STREAM_PATIENCE_SECONDS
+
 from propolis import NonRetryable, Runtime, Stream
 from propolis.messages import ChildFailed, StreamNotFound
+from propolis.testing import ManualHost
 
-from .support import PATIENCE, Gate, executor_for, point, until
+from .support import PATIENCE, Gate, executor_for, pass_time_until, point, until
 from .test_parking import until_parked
 
 
@@ -164,3 +167,43 @@ def test_a_parent_and_its_child_outlive_the_process(tmp_path: Path, placement: s
         assert result is not None
         assert ["x"] == result.output
         assert 1 == child.get_stats().get(timeout=PATIENCE).total_executions
+
+
+async def passes_and_calls(ctx: Any, gate: Gate) -> Any:
+    await gate.passed(ctx)
+    return await ctx.call("child", "x")
+
+
+def test_a_call_of_one_that_was_taken_up_waits_for_its_stream_to_be_opened(tmp_path: Path, placement: str) -> None:
+    """A program that opens its streams one after another has its first one go on before the second is there."""
+    store = f"sqlite:///{tmp_path}/store.db"
+    gate = Gate()
+    with Runtime(store) as runtime:
+        parent = open_with(runtime, placement, lambda ctx, data: passes_and_calls(ctx, gate), "parent")
+        execution_id = parent.execute().get(timeout=PATIENCE)
+        gate.wait_for()
+    gate.open()
+    with Runtime(store) as runtime:
+        parent = open_with(runtime, placement, lambda ctx, data: passes_and_calls(ctx, gate), "parent")
+        until_parked(parent, execution_id)
+        open_with(runtime, placement, doubles, "child")
+        result = parent.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert result is not None
+        assert ("xx", 0) == (result.output, result.restarts)
+
+
+def test_a_call_of_one_that_was_taken_up_does_not_wait_for_ever(timed_runtime: Runtime, clock: ManualHost) -> None:
+    """Nobody may ever open a stream of that name."""
+    gate = Gate()
+    parent = open_with(timed_runtime, "asyncio", lambda ctx, data: passes_and_calls(ctx, gate), "parent")
+    execution_id = parent.execute().get(timeout=PATIENCE)
+    gate.wait_for()
+    parent.stop().get(timeout=PATIENCE)
+    gate.open()
+    parent.start().get(timeout=PATIENCE)
+    until_parked(parent, execution_id)
+    waiting = parent.wait_for_completion(execution_id)
+    pass_time_until(clock, waiting.done, step=STREAM_PATIENCE_SECONDS / 10)
+    failure = waiting.get().failure  # type: ignore[union-attr]
+    assert failure is not None
+    assert "stream_not_found" == failure.code
