@@ -1,14 +1,17 @@
 """JSON schemas of answers: whether one can be used, and whether an answer satisfies it. Pure; any thread.
 
-A schema reaches nothing outside of itself: what it refers to has to be in it.
+A schema reaches nothing outside of itself: what it refers to has to be in it. Its regular expressions are run by the
+engine that pydantic has by default, in a time that grows with the answer and no faster. Python's own may take for ever
+over a few characters that somebody answers, and hold the interpreter's lock meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from propolis.messages import InvalidInput
 
@@ -37,24 +40,29 @@ def form_of(schema: object) -> dict[str, Any] | None:
 
 
 def check_form(form: Mapping[str, Any]) -> None:
-    """Refuse what is no JSON schema, or refers to what is not in it.
+    """Refuse what is no JSON schema, refers to what is not in it, or has a pattern that cannot be run.
 
     Raises:
         InvalidInput: with the words of the schema of schemas.
     """
-    from jsonschema import SchemaError  # noqa: PLC0415
+    from jsonschema.exceptions import SchemaError as NoSchema  # noqa: PLC0415
 
     if not isinstance(form.get("$schema", ""), str):
         raise InvalidInput(what="schema.$schema", reason=f"{form['$schema']!r:.200} is no URI")
     try:
         _validator_for(form).check_schema(form)
-    except SchemaError as error:
+    except NoSchema as error:
         raise InvalidInput(what="schema", reason=f"it is no JSON schema: {error.message:.500}") from None
     except RecursionError:
         raise InvalidInput(what="schema", reason="it nests too deep") from None
     for reference in _dangling(form):
         reason = f"it refers to {reference!r:.200}, which is not in it"
         raise InvalidInput(what="schema", reason=reason, remedy="Put that into the schema itself, under $defs.")
+    for part in _parts(form):
+        if part is not form and isinstance(part.get("$schema"), str):  # jsonschema would go on with its own patterns
+            reason = f"it changes to {part['$schema']!r:.200} in the middle"
+            raise InvalidInput(what="schema", reason=reason, remedy="Name one $schema, at its top.")
+        _check_patterns(part)
 
 
 def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") -> None:
@@ -84,9 +92,88 @@ def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") ->
 
 def _validator_for(schema: Mapping[str, Any]) -> Any:
     from jsonschema import Draft202012Validator  # noqa: PLC0415
-    from jsonschema.validators import validator_for  # noqa: PLC0415
+    from jsonschema.validators import extend, validator_for  # noqa: PLC0415
 
-    return validator_for(schema, default=Draft202012Validator)
+    keywords = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional}
+    known = validator_for(schema, default=Draft202012Validator)
+    return extend(known, keywords)  # type: ignore[no-untyped-call]
+
+
+# -- patterns --------------------------------------------------------------------------------------------------------
+
+
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a pattern is found in a text. Raises InvalidInput when it is no pattern that can be run."""
+    try:
+        matches = SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex")).isinstance_python
+    except SchemaError as error:
+        reason = f"the pattern {pattern!r:.200} cannot be run: {' '.join(str(error).split())[-200:]}"
+        raise InvalidInput(
+            what="schema", reason=reason, remedy="Write it without look-around and references."
+        ) from None
+    return matches
+
+
+def _check_patterns(part: Mapping[str, Any]) -> None:
+    properties = part.get("patternProperties")
+    patterns = list(properties) if isinstance(properties, Mapping) else []
+    if patterns and "unevaluatedProperties" in part:  # jsonschema itself looks for the patterns there
+        reason = "it has unevaluatedProperties beside patternProperties"
+        raise InvalidInput(what="schema", reason=reason, remedy="Use additionalProperties.")
+    for pattern in (*patterns, part.get("pattern")):
+        if isinstance(pattern, str):
+            _matcher(pattern)
+
+
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:  # noqa: ARG001 - a keyword's
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    if validator.is_type(instance, "string") and not _matcher(pattern)(instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any,
+    properties: Mapping[str, Any],
+    instance: Any,
+    schema: Any,  # noqa: ARG001
+) -> Iterator[Any]:
+    if validator.is_type(instance, "object"):
+        for pattern, subschema in properties.items():
+            for key in filter(_matcher(pattern), instance):
+                yield from validator.descend(instance[key], subschema, path=key, schema_path=pattern)
+
+
+def _additional(validator: Any, additional: Any, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    from jsonschema import ValidationError  # noqa: PLC0415
+
+    if not validator.is_type(instance, "object"):
+        return
+    known = [_matcher(pattern) for pattern in schema.get("patternProperties", {})]
+    properties = schema.get("properties", {})
+    extras = [key for key in instance if key not in properties and not any(matches(key) for matches in known)]
+    for key in extras if validator.is_type(additional, "object") else ():
+        yield from validator.descend(instance[key], additional, path=key)
+    if extras and additional is False:
+        listed = ", ".join(map(repr, extras))
+        yield ValidationError(
+            f"Additional properties are not allowed ({listed} {'was' if len(extras) == 1 else 'were'} unexpected)"
+        )
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _parts(form: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping in it that is no data."""
+    if isinstance(form, (list, tuple)):
+        for inner in form:
+            yield from _parts(inner)
+    elif isinstance(form, Mapping):
+        yield form
+        for name, inner in form.items():
+            if name not in _DATA:
+                yield from _parts(inner)
 
 
 def _dangling(form: Mapping[str, Any]) -> Iterator[str]:

@@ -32,6 +32,11 @@ def nested(depth: int, key: str) -> dict[str, Any]:
         ({"allOf": [{"$ref": "#nowhere"}]}, "#nowhere"),
         ({"$id": "http://a/b.json", "$ref": "c.json"}, "c.json"),
         (nested(3_000, "a"), "nests too deep"),
+        ({"pattern": "["}, "'\\['"),
+        ({"items": {"pattern": "(?=a)"}}, "look-around"),
+        ({"properties": {"a": {"patternProperties": {r"(a)\1": {}}}}}, "references"),
+        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "additionalProperties"),
+        ({"$defs": {"a": {"$schema": DRAFT_7, "pattern": "a"}}, "$ref": "#/$defs/a"}, "at its top"),
     ],
 )
 def test_a_schema_that_could_never_be_answered_is_refused(schema: dict[str, Any], words: str) -> None:
@@ -62,6 +67,30 @@ def test_what_a_schema_refers_to_within_itself_counts(schema: dict[str, Any], go
         check_answer(schema, good)
         with pytest.raises(InvalidInput, match=r"^answer"):
             check_answer(schema, bad)
+
+
+LONG = "a" * 50 + "!"
+"""Python's own engine would be at it until the end of days."""
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"pattern": "^(a+)+$"}, "aaa", LONG * 1_000),
+        ({"$schema": DRAFT_7, "items": {"pattern": "^(a+)+$"}}, ["a", 5], [LONG]),
+        ({"patternProperties": {"^(a+)+$": INTEGER}}, {"aa": 1, LONG: "x"}, {"aa": "x"}),
+        ({"patternProperties": {"^(a+)+$": INTEGER}, "additionalProperties": False}, {"aa": 1}, {LONG: 1}),
+        ({"properties": {"pattern": {}}, "additionalProperties": INTEGER}, {"pattern": "[", "b": 1}, {"b": "x"}),
+        ({"additionalProperties": {"pattern": "^b"}}, {"a": "b"}, {"a": "a"}),
+        ({"enum": [{"pattern": "["}]}, {"pattern": "["}, 1),
+    ],
+)
+def test_a_pattern_takes_no_longer_than_the_answer_is(schema: dict[str, Any], good: Any, bad: Any) -> None:
+    """Of values and of keys, in every draft."""
+    check_form(schema)
+    check_answer(schema, good)
+    with pytest.raises(InvalidInput, match=r"^answer"):
+        check_answer(schema, bad)
 
 
 @pytest.mark.parametrize("schema", [{"$ref": "#"}, {"$ref": "http://127.0.0.1:9/a.json"}, {"$ref": "#/nowhere"}])
