@@ -93,7 +93,7 @@ class Pairs(Mapping[str, V]):
                 core_schema.no_info_before_validator_function(to_pairs, pairs),
                 core_schema.no_info_plain_validator_function(cls),
             ],
-            serialization=core_schema.plain_serializer_function_ser_schema(dict, when_used="json"),
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
         )
 
     @classmethod

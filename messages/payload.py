@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from pydantic import GetCoreSchemaHandler, ValidationInfo
+from pydantic import GetCoreSchemaHandler, SerializationInfo, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from .errors import InvalidInput, PayloadTooLarge
@@ -92,7 +92,12 @@ class Payload:
             raise PydanticCustomError("payload", "Input should be a Payload")
 
         read = core_schema.with_info_plain_validator_function(from_wire)
-        written = core_schema.plain_serializer_function_ser_schema(lambda each: plain(each.value()), when_used="json")
+
+        def dumped(payload: Payload, info: SerializationInfo) -> Any:
+            value = payload.value()
+            return plain(value) if info.mode == "json" else value
+
+        written = core_schema.plain_serializer_function_ser_schema(dumped, info_arg=True)
         return core_schema.union_schema(
             [core_schema.is_instance_schema(cls), read], mode="left_to_right", serialization=written
         )

@@ -40,13 +40,19 @@ def start_thread(host: Host, function: Callable[..., Any], args: tuple[Any, ...]
 
     def run() -> None:
         try:
-            outcome = Outcome(context.run(function, *args))
+            outcome = Outcome(context.run(_called, function, args))
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             outcome = Outcome(error=error)
         reply.set(outcome)
 
     host.spawn_thread("propolis-step", run)
     return reply
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """What it gives; of one that asks an actor, as `stream.run` does, the answer."""
+    value = function(*args)
+    return value.get() if isinstance(value, pykka.Future) else value
 
 
 class AsyncCalling:
@@ -106,7 +112,7 @@ class PlainCalling:
         if is_coroutine_function(function):
             return asyncio.run(_bounded(self._host, function(*args), timeout))
         if timeout is None:
-            return function(*args)
+            return _called(function, args)
         try:
             outcome = start_thread(self._host, function, args).get(timeout=timeout)
         except pykka.Timeout:

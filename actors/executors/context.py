@@ -183,7 +183,8 @@ class Context(_Shared, Deciding):
 
         When the executor is run again, the call returns what was recorded, or raises it. Steps are known by the
         checkpoints behind them, their name, and which call of that name it is; several may run side by side. An
-        `async def` runs on this event loop, a `def` on a thread of its own. What it gives comes back as plain data.
+        `async def` runs on this event loop, a `def` on a thread of its own; of one that gives a reply, as `stream.run`
+        does, the answer is waited for. What it gives comes back as plain data.
 
         `retries`: how often to call it again when it raises what the entry point's `retry_on` names, after `backoff`.
         `timeout`: seconds for each call; a `def` that takes longer is left behind on its thread. `on_doubt`: of a step

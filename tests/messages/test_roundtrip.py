@@ -135,4 +135,5 @@ def test_what_json_has_no_word_for_is_text_there() -> None:
     event = Event(type="custom", timestamp=MOMENT, data_payload=Payload.of(data))
     said = {"bytes": "/w==", "set": [1, 2], "when": MOMENT.isoformat(), "nan": None}
     assert said == json.loads(event.model_dump_json())["data_payload"]
-    assert b"\xff" == event.data["bytes"]
+    assert [b"\xff", {1, 2}] == [event.model_dump()["data_payload"][key] for key in ("bytes", "set")]
+    assert b"\xff" == Payload.of([event]).value()[0]["data_payload"]["bytes"]

@@ -188,3 +188,30 @@ def test_arguments_in_another_order_are_the_same(any_runtime: Runtime, placement
     assert list({0, 8}) != list({8, 0})
     assert "completed" == open_with(any_runtime, placement, work).run().get(timeout=PATIENCE).status
     assert 2 == len(effects.called)
+
+
+def test_a_step_that_asks_an_actor_has_the_answer_and_a_result_is_plain_data(
+    any_runtime: Runtime, placement: str
+) -> None:
+    """`stream.run` is awaited and waited for everywhere, so it is a step's function too; it runs once."""
+    asked = open_with(any_runtime, "asyncio", double, id="asked")
+
+    async def work(ctx: Any, data: Any) -> Any:
+        result = await ctx.step("ask", asked.run, 2)
+        if ctx.attempt == 1:
+            raise OSError("again")
+        return [result["output_payload"], result["success"]]
+
+    async def returns(ctx: Any, data: Any) -> Any:
+        return await asked.run(3)
+
+    result = open_with(any_runtime, placement, work).run().get(timeout=PATIENCE)
+    assert [4, True] == result.output, result
+    stats = asked.get_stats().get(timeout=PATIENCE)
+    assert 1 == stats.total_executions
+    given = open_with(any_runtime, "asyncio", returns, id="returns").run().get(timeout=PATIENCE)
+    assert 6 == given.output["output_payload"], given
+
+
+async def double(ctx: Any, number: int) -> int:
+    return 2 * number
