@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 from collections import deque
@@ -117,9 +118,7 @@ class HandlerSubscriber(QueueSubscriber):
     one; the event that it was at counts as missed.
     """
 
-    def __init__(
-        self, filter: EventFilter, handler: Callable[[Any], Awaitable[None] | None], limit: int, run: Runner
-    ) -> None:
+    def __init__(self, filter: EventFilter, handler: Callable[[Any], object], limit: int, run: Runner) -> None:
         super().__init__(filter, limit)
         self._handler = handler
         self._run = run
@@ -167,7 +166,7 @@ class HandlerSubscriber(QueueSubscriber):
         while (event := self.next_for(number)) is not None:
             try:
                 outcome = self._handler(event)
-                if outcome is not None:
+                if inspect.isawaitable(outcome):  # what a `def` returns besides is nobody's
                     await outcome
             except BaseException as error:
                 task = asyncio.current_task()

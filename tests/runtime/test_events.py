@@ -182,6 +182,19 @@ def test_actors_of_both_kinds_get_events_as_messages(runtime: Runtime) -> None:
     refs[0].stop(timeout=PATIENCE)
 
 
+def test_what_a_handler_returns_is_awaited_or_nobodys(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+    """A lambda returns what stands in it: a number, or a call on the runtime."""
+    first = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+    second = runtime.open_stream(point("asyncio", id="second"), emit).get(timeout=PATIENCE)
+    seen: list[Event] = []
+    runtime.subscribe("custom", lambda event: seen.append(event) or len(seen), stream=first.id).get(timeout=PATIENCE)
+    runtime.subscribe("custom", lambda event: second.execute(1), stream=first.id).get(timeout=PATIENCE)
+    first.run(1).get(timeout=PATIENCE)
+    first.run(2).get(timeout=PATIENCE)
+    until(lambda: len(seen) == 2 and second.get_stats().get(timeout=PATIENCE).completed_executions == 2)
+    assert [] == [record.message for record in caplog.records]
+
+
 def test_a_subscriber_is_told_what_it_missed(gate: Gate) -> None:
     """Its own queue overflows, the oldest go; what it got and what it missed is all there was."""
     with Runtime(config=RuntimeConfig(subscriber_queue=5)) as runtime:
