@@ -77,7 +77,7 @@ class Runtime(Looking, Sharing):
         self._tracer_provider = tracer_provider
         self._host = host if host is not None else Host()
         self._pid = os.getpid()
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()  # a signal's handler may stop it, in the middle of whatever this thread does
         self._engine: Engine | None = None
         self._streams: dict[str, Stream] = {}
         self._lost: weakref.finalize[..., Runtime] | None = None

@@ -18,6 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 from propolis import EntryPoint, Placement, Runtime
+from propolis.actors import Host
 from propolis.messages import (
     DuplicateStream,
     ForkedRuntime,
@@ -361,3 +362,19 @@ def test_what_is_passed_on_by_name_is_passed_on_whole(runtime: Runtime) -> None:
     stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
     with stream.events(0, types="execution_completed", execution=execution_id, session=execution_id) as events:
         assert ("c", "tickets") == ((event := next(events)).correlation_id, event.stream_id)
+
+
+def test_a_signal_that_stops_it_may_come_in_the_middle_of_its_start() -> None:
+    """Its handler runs on the thread that starts it. The stop then counts as one of before."""
+
+    class Interrupted(Host):
+        def spawn_worker(self, name: str) -> Any:
+            assert () == runtime.stop().get(timeout=PATIENCE)
+            return super().spawn_worker(name)
+
+    runtime = Runtime(host=Interrupted())
+    starting = threading.Thread(target=lambda: runtime.start().get(timeout=PATIENCE), daemon=True)
+    starting.start()
+    starting.join(PATIENCE)
+    assert not starting.is_alive()
+    runtime.stop().get(timeout=PATIENCE)
