@@ -172,14 +172,14 @@ class Context(_Shared, Deciding):
     async def step(
         self,
         name: str,
-        function: Callable[..., Any],
+        fn: Callable[..., Any],
         *args: Any,
         on_doubt: OnDoubt = "rerun",
         retries: int = 0,
         backoff: Backoff = _BACKOFF,
         timeout: float | None = None,
     ) -> Any:
-        """Call `function(*args)` once in the life of the run, and commit what it gave before the next line runs (D4).
+        """Call `fn(*args)` once in the life of the run, and commit what it gave before the next line runs (D4).
 
         When the executor is run again, the call returns what was recorded, or raises it. Steps are known by the
         checkpoints behind them, their name, and which call of that name it is; several may run side by side. An
@@ -203,7 +203,7 @@ class Context(_Shared, Deciding):
         """
         calling = AsyncCalling(self._attempt.host)
         options: Any = {"on_doubt": on_doubt, "retries": retries, "backoff": backoff, "timeout": timeout}
-        return await steps.step(self._attempt, calling, name, function, args, **options)
+        return await steps.step(self._attempt, calling, name, fn, args, **options)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for so long, also beyond the end of this process. Slot and worker are given back meanwhile.
@@ -223,7 +223,7 @@ class Context(_Shared, Deciding):
         """
         return await waits.receive(self._attempt, AsyncCalling(self._attempt.host), topic, timeout)
 
-    async def call(self, stream_id: str, input_data: Any = None) -> Any:
+    async def call(self, stream_id: str, input: Any = None) -> Any:
         """Run an execution on a stream and return its output, parked meanwhile.
 
         It is started once, however often this executor is run again, has a session of its own, this one's correlation
@@ -235,12 +235,12 @@ class Context(_Shared, Deciding):
             InvalidInput, StreamSaturated, StreamTripped: it was not accepted.
         """
         calling = AsyncCalling(self._attempt.host)
-        return await waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=True)
+        return await waits.call(self._attempt, calling, stream_id, input, wait_for_it=True)
 
-    async def start(self, stream_id: str, input_data: Any = None) -> str:
+    async def start(self, stream_id: str, input: Any = None) -> str:
         """As `call`, but go on as soon as it is accepted: its execution id. It goes on by itself."""
         calling = AsyncCalling(self._attempt.host)
-        started: str = await waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=False)
+        started: str = await waits.call(self._attempt, calling, stream_id, input, wait_for_it=False)
         return started
 
     async def ask_human(
@@ -313,7 +313,7 @@ class SyncContext(_Shared, SyncDeciding):
     def step(
         self,
         name: str,
-        function: Callable[..., Any],
+        fn: Callable[..., Any],
         *args: Any,
         on_doubt: OnDoubt = "rerun",
         retries: int = 0,
@@ -324,7 +324,7 @@ class SyncContext(_Shared, SyncDeciding):
         self._look()
         calling = PlainCalling(self._attempt.host)
         options: Any = {"on_doubt": on_doubt, "retries": retries, "backoff": backoff, "timeout": timeout}
-        return run_plainly(steps.step(self._attempt, calling, name, function, args, **options))
+        return run_plainly(steps.step(self._attempt, calling, name, fn, args, **options))
 
     def sleep(self, seconds: float) -> None:
         """As `Context.sleep`: unwinds the executor, which is run again when the time is over."""
@@ -336,17 +336,17 @@ class SyncContext(_Shared, SyncDeciding):
         self._look()
         return run_plainly(waits.receive(self._attempt, PlainCalling(self._attempt.host), topic, timeout))
 
-    def call(self, stream_id: str, input_data: Any = None) -> Any:
+    def call(self, stream_id: str, input: Any = None) -> Any:
         """As `Context.call`; unwinds the executor while it waits."""
         self._look()
         calling = PlainCalling(self._attempt.host)
-        return run_plainly(waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=True))
+        return run_plainly(waits.call(self._attempt, calling, stream_id, input, wait_for_it=True))
 
-    def start(self, stream_id: str, input_data: Any = None) -> str:
+    def start(self, stream_id: str, input: Any = None) -> str:
         """As `Context.start`; unwinds the executor until it is accepted."""
         self._look()
         calling = PlainCalling(self._attempt.host)
-        started: str = run_plainly(waits.call(self._attempt, calling, stream_id, input_data, wait_for_it=False))
+        started: str = run_plainly(waits.call(self._attempt, calling, stream_id, input, wait_for_it=False))
         return started
 
     def ask_human(

@@ -101,15 +101,15 @@ class Memory:
     async def update(
         self,
         key: str,
-        change: Callable[[Any], Any] | Any,
+        fn: Callable[[Any], Any] | Any,
         *,
         default: Any = None,
         scope: Scope = "execution",
         expected: Any = MISSING,
     ) -> Any:
-        """Set a value to `change(value)`, called with the default where there is none; returns the new one.
+        """Set a value to `fn(value)`, called with the default where there is none; returns the new one.
 
-        With `expected`: only if it is that now (None: not there), and `change` may be the new value itself.
+        With `expected`: only if it is that now (None: not there), and `fn` may be the new value itself.
 
         In a shared scope of a synchronized stream no update is lost: executions take turns on a key. The function, a
         plain one, runs where the executor does, while others wait, and may be called again, with another value: it must
@@ -122,10 +122,10 @@ class Memory:
         if self._access is not None:
             self._access.check_read(key)
             self._access.check_writes((key,))
-        if not callable(change) and expected is MISSING:
-            reason = f"{change!r:.200} is no function"
+        if not callable(fn) and expected is MISSING:
+            reason = f"{fn!r:.200} is no function"
             raise InvalidInput(what="memory.update", reason=reason, remedy="Pass one, or say what is expected.")
-        make = change if callable(change) else lambda _: change
+        make = fn if callable(fn) else lambda _: fn
         if scope == "execution":
             attempt.replay.look()
             if expected is not MISSING:
@@ -189,14 +189,14 @@ class SyncMemory:
     def update(
         self,
         key: str,
-        change: Callable[[Any], Any] | Any,
+        fn: Callable[[Any], Any] | Any,
         *,
         default: Any = None,
         scope: Scope = "execution",
         expected: Any = MISSING,
     ) -> Any:
         """As `Memory.update`."""
-        return run_plainly(self._looked().update(key, change, default=default, scope=scope, expected=expected))
+        return run_plainly(self._looked().update(key, fn, default=default, scope=scope, expected=expected))
 
     def delete(self, key: str, *, scope: Scope = "execution") -> bool:
         """As `Memory.delete`."""

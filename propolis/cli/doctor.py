@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -12,14 +12,14 @@ from propolis.messages import SessionNotFound
 
 from ..stuck import owner_of
 from ..why import Evidence, explain
-from .options import json_option, store_option
+from .options import json_option, limit_option, store_option
 from .plain import echo, json_text, print_table
 from .stores import must_exist, reading
 
 __all__ = ["doctor", "why"]
 
 NAMED = 3
-"""Ids in a line of the table; --json has more."""
+"""Ids in a line of the table, unless --limit says otherwise; --json has more."""
 
 
 @click.command()
@@ -33,22 +33,25 @@ NAMED = 3
     metavar="SECONDS",
     help="Watch the beats of runtimes that cannot be seen from here for longer than their lease.",
 )
+@limit_option("Name at most N ids of what is found.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, *, store: str, repair: bool, thorough: bool, wait: float, as_json: bool) -> None:
+def doctor(
+    context: click.Context, *, store: str, repair: bool, thorough: bool, wait: float, limit: int | None, as_json: bool
+) -> None:
     """Look for what is wrong with a store, also while a runtime works on it. Status 1 when it is not well."""
     must_exist(store)
     found = check_store(store, Host(), mend=repair, thorough=thorough, wait=wait)
     if as_json:
-        echo(json_text([asdict(finding) for finding in found]))
+        echo(json_text([asdict(replace(finding, ids=finding.ids[:limit])) for finding in found]))
     else:
-        _print(found, repair=repair)
+        _print(found, repair=repair, named=limit or NAMED)
     context.exit(1 if any(finding.is_open for finding in found) else 0)
 
 
-def _print(found: tuple[Finding, ...], *, repair: bool) -> None:
+def _print(found: tuple[Finding, ...], *, repair: bool, named: int) -> None:
     if found:
-        print_table(("", "KIND", "WHERE", "WHAT", "REMEDY"), [_row(finding) for finding in found])
+        print_table(("", "KIND", "WHERE", "WHAT", "REMEDY"), [_row(finding, named) for finding in found])
     left = [finding for finding in found if finding.is_open]
     repairable = sum(finding.repairable for finding in left)
     if not left:
@@ -59,11 +62,11 @@ def _print(found: tuple[Finding, ...], *, repair: bool) -> None:
         echo(f"Not well: {_problems(len(left))}.")
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _row(finding: Finding, named: int) -> tuple[str, ...]:
     mark = "repaired" if finding.repaired else finding.severity
-    ids = ", ".join(finding.ids[:NAMED])
-    if finding.ids[NAMED:]:
-        ids += f" and {finding.count - NAMED} more"
+    ids = ", ".join(finding.ids[:named])
+    if finding.count > len(finding.ids[:named]) > 0:
+        ids += f" and {finding.count - len(finding.ids[:named])} more"
     what = f"{finding.detail}: {ids}" if ids else finding.detail
     return mark, finding.kind, finding.subject, what, finding.remedy
 

@@ -174,9 +174,9 @@ class _TracedContext(Context):
         self._trace = trace
         self._pass = trace.begin(lambda: self._attempt.replay.segment)
 
-    async def step(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    async def step(self, name: str, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:
         key = self._pass.enter(self._attempt.replay.segment, "step", name, args)
-        return await super().step(name, self._trace.once(key, self._pass[key], function), *args, **options)
+        return await super().step(name, self._trace.once(key, self._pass[key], fn), *args, **options)
 
     async def sleep(self, seconds: float) -> None:
         self._pass.enter(self._attempt.replay.segment, "sleep", "", (seconds,))
@@ -191,9 +191,9 @@ class _TracedSyncContext(SyncContext):
         self._trace = trace
         self._pass = trace.begin(lambda: self._attempt.replay.segment)
 
-    def step(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def step(self, name: str, fn: Callable[..., Any], *args: Any, **options: Any) -> Any:
         key = self._pass.enter(self._attempt.replay.segment, "step", name, args)
-        return super().step(name, self._trace.once(key, self._pass[key], function), *args, **options)
+        return super().step(name, self._trace.once(key, self._pass[key], fn), *args, **options)
 
     def sleep(self, seconds: float) -> None:
         self._pass.enter(self._attempt.replay.segment, "sleep", "", (seconds,))

@@ -266,6 +266,16 @@ def test_what_waits_for_its_version_is_not_stuck(propolis: Run, store: Path, rec
     connection.close()
 
 
+def test_a_limit_bounds_what_is_named_of_a_finding(propolis: Run, store: Path) -> None:
+    """In the table, which says how many more there are, and in JSON, which has their number."""
+    spoil(store, "UPDATE executions SET status = 'runnin?'")
+    (finding,) = (found for key, found in look(propolis, store, "--limit", "2")[1].items() if "status" in key)
+    assert (2, 3) == (len(finding["ids"]), finding["count"])
+    line = propolis("doctor", "--store", f"sqlite:///{store}", "--limit", "1").stdout
+    assert f"{finding['ids'][0]} and 2 more" in line
+    assert finding["ids"][1] not in line
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [
