@@ -193,6 +193,8 @@ _KINDS: Final = {
 MAX_CELLS: Final = 32_766
 """Values of one statement: SQLite's own limit."""
 _WIDTH: Final = 1 + max(len(kind.cells.split()) for kind in _KINDS.values())
+_PADDINGS: Final = tuple((PADDING,) * size for size in range(_WIDTH))
+"""By how many cells a row is narrower than the widest of its statement: what it is filled up with."""
 
 
 @functools.cache
@@ -210,11 +212,10 @@ def batch_sql(rows: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]] | None:
     width, size = max(map(len, rows)), _rounded(len(rows))
     if size * width > MAX_CELLS:
         return None
-    padding = [(PADDING,) * (width - size) for size in range(width + 1)]
     cells: list[Any] = []
     for row in rows:
         cells += bind(row)
-        cells += padding[len(row)]
+        cells += _PADDINGS[width - len(row)]
     cells += (PADDING,) * (width * (size - len(rows)))  # of no kind: no trigger writes them
     return _sql(size, width), cells
 

@@ -60,6 +60,7 @@ class Pool:
         self.io = io
         self.fenced_seconds = fenced
         self._workers_max = workers
+        self._at_once = max(2, os.cpu_count() or 1)  # asked once: it reads a file, twice for each attempt
         self._limit = payload_limit
         self._lock = threading.Lock()
         self._executors: dict[str, LearnExecutor] = {}
@@ -270,11 +271,7 @@ class Pool:
         states = [worker.state for worker in self._workers]
         count = Count(states.count("busy"), states.count("idle"), states.count("starting"), len(self._queue))
         return to_start(
-            count,
-            workers=self._workers_max,
-            warm=self.placement.warm,
-            at_once=max(2, os.cpu_count() or 1),
-            shy=self._shy,
+            count, workers=self._workers_max, warm=self.placement.warm, at_once=self._at_once, shy=self._shy
         )
 
     def _replenish(self) -> None:
