@@ -78,6 +78,7 @@ def settled(first: Reply[Any]) -> Reply[None]:
 def then(first: Reply[Any], go_on: Callable[[Any], Reply[Any]]) -> Call[Any]:
     """A call that goes on with another one when the first is answered."""
     reply: Call[Any] = Call()
+    reply.on_abandoned = first.abandon
 
     def arrived() -> None:
         try:

@@ -98,7 +98,8 @@ class Stream(Reaching):
         """Accept an execution; the reply is its id, and comes once the execution is durable (D1).
 
         `session_id` joins an existing session; without it a new one is opened. `priority`: higher starts first, the
-        entry point's own unless said. `deadline`: aware, includes queueing.
+        entry point's own unless said. `deadline`: aware, includes queueing. Who is cancelled while they wait for room
+        (`on_full="block"`) has withdrawn, and nothing is accepted.
 
         Raises:
             InvalidInput: the input does not fit what the executor declares, or cannot be encoded (with the path);

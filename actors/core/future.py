@@ -50,6 +50,8 @@ class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
     _callbacks: list[Callable[[], object]] | None = None
     abandoned = False
     """Nobody waits for this any more; whoever would answer may save the work."""
+    on_abandoned: Callable[[], object] | None = None
+    """Called when whoever awaited this was cancelled and nobody else waits, in their thread. It must not block."""
     default_timeout: float | None = None
 
     # -- the answering side, any thread -----------------------------------------------------------------------------
@@ -112,6 +114,12 @@ class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
         self.__dict__.setdefault("_callbacks", []).append(callback)  # atomic, as above
         if self.done():
             self._run_callbacks()
+
+    def abandon(self) -> None:
+        """Nobody waits for this any more. Any thread."""
+        self.abandoned = True
+        if self.on_abandoned is not None:
+            self.on_abandoned()
 
     def relay_to(self, target: Reply[Any]) -> None:
         """Pass the outcome on to another reply, which somebody else may have set by then."""
@@ -199,6 +207,8 @@ class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
                     yield from waiting
                 except BaseException:  # cancelled, or closed: nobody waits here any more
                     self._forget(callback)
+                    if not self._callbacks:
+                        self.abandon()
                     raise
             else:
                 yield from self._wait_on(loop, waiting, callback).__await__()

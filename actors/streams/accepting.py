@@ -236,12 +236,29 @@ class Accepting(Supervising):
                 self.end_pending(victim, DROPPED)
             case Block():
                 self.blocked[spec.execution_id] = opening
+                self._let_withdraw(opening)
             case Reject(max_pending):
                 self._abandon_trial(opening.entry)
-                error = StreamSaturated(stream_id=self.stream_id, max_pending=max_pending)
-                if opening.reply is not None:
-                    opening.reply.offer_error(error)
+                offer_to(opening.reply)(StreamSaturated(stream_id=self.stream_id, max_pending=max_pending))
         return LATER
+
+    def _let_withdraw(self, opening: Opening) -> None:
+        """D1: whoever waits for room has no id yet, and leaves nothing behind when they are cancelled."""
+        reply, execution_id = opening.reply, opening.entry.spec.execution_id
+        if reply is None:
+            return
+        loop = self.actor_inbox.loop
+        reply.on_abandoned = lambda: loop.post(lambda: self.later(lambda: self._withdraw(execution_id)))
+        if reply.abandoned:
+            self._withdraw(execution_id)
+
+    def _withdraw(self, execution_id: str) -> None:
+        opening = self.blocked.pop(execution_id, None)
+        if opening is not None:
+            self._abandon_trial(opening.entry)
+            self.make_room(self.admission.withdraw(execution_id))
+            max_pending = self.plan.entry_point.max_pending or 0
+            offer_to(opening.reply)(StreamSaturated(stream_id=self.stream_id, max_pending=max_pending))
 
     def open(self, opening: Opening, *, start_now: bool) -> None:
         """Commit the row. With a free slot, and a session of its own, the first attempt is counted in it (D1, D2)."""

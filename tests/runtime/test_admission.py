@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from propolis import Runtime, Stream
+from propolis.calls import Call
 from propolis.messages import IdempotencyConflict, StreamSaturated
 from propolis.testing import ManualHost
 
@@ -81,6 +84,36 @@ def test_a_full_queue_lets_callers_wait_in_order(any_runtime: Runtime, placement
         assert result is not None
         assert result.success
     assert ["hold", 0, 1, 2, 3, 4] == log
+
+
+@pytest.mark.parametrize("call", ["execute", "run", "trigger", "trigger_and_wait"])
+def test_a_caller_that_is_cancelled_while_it_waits_for_room_leaves_nothing(
+    runtime: Runtime, gate: Gate, call: str
+) -> None:
+    """D1. Who waits behind it does not notice."""
+    stream, log = logged_stream(runtime, "asyncio", gate, max_concurrent=1, max_pending=1, on_full="block")
+    calls: dict[str, Callable[[str], Call[Any]]] = {
+        "execute": stream.execute,
+        "run": stream.run,
+        "trigger": lambda data: runtime.trigger(stream.id, data),
+        "trigger_and_wait": lambda data: runtime.trigger_and_wait(stream.id, data),
+    }
+
+    async def main() -> None:
+        await stream.execute("hold")
+        await stream.execute("queued")
+        leaving, staying = (asyncio.ensure_future(calls[call](data)) for data in ("leaving", "staying"))
+        await stream.get_stats()  # behind them: both wait
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        await stream.get_stats()
+        gate.open()
+        await staying
+        await stream.drain()
+
+    asyncio.run(main())
+    assert ["hold", "queued", "staying"] == log
+    assert 3 == len(runtime.executions().get(timeout=PATIENCE))
 
 
 def test_a_full_queue_drops_the_oldest_of_the_lowest_priority(any_runtime: Runtime, placement: str, gate: Gate) -> None:
