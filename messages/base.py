@@ -113,7 +113,12 @@ class Message(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, ser_json_bytes="base64"
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        serialize_by_alias=True,
+        ser_json_bytes="base64",
     )
 
     tag: ClassVar[str] = ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from .base import Message, Request
 from .payload import Payload
 
@@ -18,7 +20,7 @@ class Decision(Message, tag="decision.v1"):
 
     decision_id: str
     made_at: datetime
-    data_payload: Payload
+    data_payload: Payload = Field(serialization_alias="data")
     """What the event `decision_made` says."""
     outcome_payloads: tuple[Payload, ...] = ()
     """What the events `outcome_recorded` say, in order."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
+from pydantic import Field
+
 from .base import Message, Request
 from .payload import Payload
 
@@ -139,7 +141,7 @@ class Event(Message, tag="event.v1"):
     graph_id: str | None = None
     correlation_id: str | None = None
     timestamp: datetime
-    data_payload: Payload | None = None
+    data_payload: Payload | None = Field(default=None, serialization_alias="data")
     seq: int | None = None
 
     @property

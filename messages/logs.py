@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from .base import Message
 from .payload import Payload
 
@@ -36,7 +38,7 @@ class LogEntry(Message, tag="log.entry.v1"):
     """How long it took, where this is its end."""
     text: str = ""
     """The error of what failed; what was logged or printed."""
-    data_payload: Payload | None = None
+    data_payload: Payload | None = Field(default=None, serialization_alias="data")
     """What else there is to say: of an execution that has ended its summary, else what came with the event."""
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
+
 from .base import Message, Request
 from .payload import Payload
 
@@ -20,9 +22,9 @@ class Question(Message, tag="question.v1"):
     stream_id: str
     node_id: str | None = None
     prompt: str
-    schema_payload: Payload | None = None
+    schema_payload: Payload | None = Field(default=None, serialization_alias="schema")
     deadline: datetime | None = None
-    default_payload: Payload | None = None
+    default_payload: Payload | None = Field(default=None, serialization_alias="default")
     asked_at: datetime
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
+from pydantic import Field
+
 from .base import Message, Pairs
 from .failure import Failure
 from .payload import Payload
@@ -153,7 +155,7 @@ class CheckpointRecord(Message, tag="checkpoint.record.v1"):
     """Which one of its run it is, counted from 1."""
     node: str | None = None
     created_at: datetime
-    memory_payload: Payload
+    memory_payload: Payload = Field(serialization_alias="memory")
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -179,7 +181,7 @@ class ExecutionContext(Message, tag="execution.context.v1"):
     correlation_id: str
     stream_id: str
     entry_point: str
-    input_payload: Payload
+    input_payload: Payload = Field(serialization_alias="input_data")
     isolation_level: IsolationLevel
     status: ExecutionStatus
     attempt: int = 0
@@ -241,8 +243,8 @@ class ExecutionResult(Message, tag="execution.result.v1"):
     session_id: str
     status: ExecutionStatus
     success: bool
-    output_payload: Payload | None = None
-    memory_payload: Payload | None = None
+    output_payload: Payload | None = Field(default=None, serialization_alias="output")
+    memory_payload: Payload | None = Field(default=None, serialization_alias="session_state")
     failure: Failure | None = None
     paused_at: str | None = None
     path: tuple[str, ...] = ()
@@ -292,7 +294,7 @@ class SessionRecord(Message, tag="session.record.v1"):
     stream_id: str
     correlation_id: str
     execution_id: str
-    input_payload: Payload
+    input_payload: Payload = Field(serialization_alias="input_data")
     isolation_level: IsolationLevel = "isolated"
     attempt: int = 0
     restarts: int = 0
@@ -302,8 +304,8 @@ class SessionRecord(Message, tag="session.record.v1"):
     owner: str | None = None
     quarantined: bool = False
     timestamps: Timestamps
-    progress_payload: Payload | None = None
-    memory_payload: Payload | None = None
+    progress_payload: Payload | None = Field(default=None, serialization_alias="progress")
+    memory_payload: Payload | None = Field(default=None, serialization_alias="memory")
     result: ExecutionResult | None = None
     checkpoint_id: str | None = None
     checkpoint_node: str | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from .base import Message, Request
 from .events import EventDraft, EventOrigin
 from .history import RecordedStep
@@ -39,7 +41,7 @@ class StateEntry(Message, tag="state.entry.v1"):
     stream_id: str = ""
     """Of the scope "stream": whose."""
     key: str
-    value_payload: Payload | None = None
+    value_payload: Payload | None = Field(default=None, serialization_alias="value")
     """None: it is not there (any more)."""
     version: int = 0
     """0: it never was."""

@@ -129,11 +129,23 @@ def test_any_message_can_be_said_in_json(cls: type[Message]) -> None:
     assert "object" == cls.model_json_schema(mode="serialization")["type"]
 
 
+def test_user_data_is_dumped_under_the_name_by_which_it_is_read() -> None:
+    """`result.output` is `"output"` there, and not the field that keeps its bytes."""
+    kept = {
+        (cls, field.serialization_alias)
+        for cls in ours().values()
+        for name, field in cls.model_fields.items()
+        if name.endswith("_payload")
+    }
+    assert len(kept) > 10
+    assert [] == [name for cls, name in kept if not isinstance(getattr(cls, str(name), None), property)]
+
+
 def test_what_json_has_no_word_for_is_text_there() -> None:
     """And the message has it as it was."""
     data = {"bytes": b"\xff", "set": {2, 1}, "when": MOMENT, "nan": float("nan")}
     event = Event(type="custom", timestamp=MOMENT, data_payload=Payload.of(data))
     said = {"bytes": "/w==", "set": [1, 2], "when": MOMENT.isoformat(), "nan": None}
-    assert said == json.loads(event.model_dump_json())["data_payload"]
-    assert [b"\xff", {1, 2}] == [event.model_dump()["data_payload"][key] for key in ("bytes", "set")]
-    assert b"\xff" == Payload.of([event]).value()[0]["data_payload"]["bytes"]
+    assert said == json.loads(event.model_dump_json())["data"]
+    assert [b"\xff", {1, 2}] == [event.model_dump()["data"][key] for key in ("bytes", "set")]
+    assert b"\xff" == Payload.of([event]).value()[0]["data"]["bytes"]

@@ -200,7 +200,7 @@ def test_a_step_that_asks_an_actor_has_the_answer_and_a_result_is_plain_data(
         result = await ctx.step("ask", asked.run, 2)
         if ctx.attempt == 1:
             raise OSError("again")
-        return [result["output_payload"], result["success"]]
+        return [result["output"], result["success"]]
 
     async def returns(ctx: Any, data: Any) -> Any:
         return await asked.run(3)
@@ -210,7 +210,7 @@ def test_a_step_that_asks_an_actor_has_the_answer_and_a_result_is_plain_data(
     stats = asked.get_stats().get(timeout=PATIENCE)
     assert 1 == stats.total_executions
     given = open_with(any_runtime, "asyncio", returns, id="returns").run().get(timeout=PATIENCE)
-    assert 6 == given.output["output_payload"], given
+    assert 6 == given.output["output"], given
 
 
 async def double(ctx: Any, number: int) -> int:
