@@ -211,6 +211,25 @@ def test_a_branch_that_takes_too_long_has_failed(ran: Ran, never: Callable[[], A
     assert ("branch_timed_out", True) == failure_of(result)
 
 
+def test_a_join_whose_other_branches_have_failed_has_time_of_its_own(ran: Ran, never: Callable[[], Any]) -> None:
+    """The one that is left has come to its join in time, and has waited there until theirs was over."""
+
+    async def slow(ctx: Any, inputs: Any) -> None:
+        await never()
+
+    async def takes_longer_than_a_branch_may(ctx: Any, inputs: Any) -> None:
+        await asyncio.sleep(0.06)
+
+    parts = [node("a"), node("b"), node("s", slow), node("j", takes_longer_than_a_branch_may)]
+    policy = ParallelPolicy(on_failure="continue_others", branch_timeout=0.05)
+    result = ran(graph(parts, "a>b a>s b>j s>j", parallel=policy))
+    assert (True, ("a", "b", "j", "s"), ("s",)) == (
+        result.is_degraded_success,
+        result.path,
+        result.nodes_with_failures,
+    ), result
+
+
 # -- conflicts -------------------------------------------------------------------------------------------------------
 
 
@@ -276,7 +295,7 @@ def test_in_whatever_order_nodes_end_a_run_gets_on_and_survives_being_written_do
             early = any(token.node in chart.behind[other.node] for other in others)
             assert not early or not running
             if chart.nodes[token.node].max_visits == position.visits.get(token.node, 0):
-                position.drop(token)
+                position.drop(token, chart)
                 continue
             position.enter(token, chart, 0)
             running.append(token)

@@ -189,9 +189,14 @@ class Position:
         self.tokens.remove(token)
         self.ends.append((token.order, token.node))
 
-    def drop(self, token: Token) -> None:
-        """The token's branch has failed, and the others go on."""
+    def drop(self, token: Token, chart: Chart) -> None:
+        """The token's branch has failed, and the others go on. Who waits for it at a join has come to that: the time
+        that its branch may take is over for it, and not for the join.
+        """
         self.tokens.remove(token)
+        for other in self.tokens:
+            if not other.entered and other.node in chart.behind[token.node]:
+                other.forked, other.began = False, None
         self.partial = True
         self._forget_branches()
 

@@ -254,7 +254,7 @@ class Run:
         error.add_note(f"in node {token.node!r} of graph {self._chart.graph.id!r}")
         self._note_failure(token, error)
         if policy == "continue_others" and (len(position.tokens) > 1 or position.ends):
-            position.drop(token)
+            position.drop(token, self._chart)
             self._borne.append(error)
             return True
         self._errors += [*self._borne, error]
