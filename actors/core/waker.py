@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import weakref
@@ -46,7 +47,8 @@ class Waker:
             self._calls.clear()
             return
         try:
-            loop.call_soon_threadsafe(self._run)
+            # in no context of whoever happens to be the first of a burst: it is not for the others, nor for actors
+            loop.call_soon_threadsafe(self._run, context=contextvars.Context())
         except RuntimeError:
             self._calls.clear()  # closed between the look and the call
 

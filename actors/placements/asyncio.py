@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -149,12 +150,12 @@ class _Pump:
 
 
 def _start_task(owner: _AsyncioAttempt | _Pump, main: Any) -> None:
-    """On a user loop. From its first step on, the owner holds on to the task; asyncio itself does not."""
-    token = OWNER.set(owner)
-    try:
-        asyncio.get_running_loop().create_task(main)
-    finally:
-        OWNER.reset(token)
+    """On a user loop, in a context of its own. From its first step on, the owner holds on to the task; asyncio itself
+    does not.
+    """
+    context = contextvars.Context()
+    context.run(OWNER.set, owner)
+    asyncio.get_running_loop().create_task(main, context=context)
 
 
 class AsyncioPlacement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pykka
@@ -51,6 +52,23 @@ def test_a_base_exception_is_a_crash_of_its_actor_alone(loop: ActorLoop, make: A
     assert "alive" == echo.ask("alive", timeout=5)
     assert {boss, echo} == set(pykka.ActorRegistry.get_all())
     pykka.ActorRegistry.stop_all()
+
+
+CALLER = contextvars.ContextVar("CALLER", default="nobody")
+
+
+def test_no_handler_sees_the_context_variables_of_whoever_happens_to_have_woken_the_loop(loop: ActorLoop) -> None:
+    """A burst of messages of several callers wakes it once; in a web service that would be another request's user."""
+
+    async def later(*_: Any) -> str:
+        return CALLER.get()
+
+    ref = loop.spawn(Scripted, do=lambda *_: CALLER.get(), ping=later)
+    token = CALLER.set("somebody")
+    try:
+        assert ["nobody", "nobody"] == [ask(ref, Do(what=what)).get(timeout=5) for what in ("do", "ping")]
+    finally:
+        CALLER.reset(token)
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
