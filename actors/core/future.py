@@ -121,6 +121,11 @@ class Reply(pykka.Future[T], Coroutine[Any, Any, T]):
         if self.on_abandoned is not None:
             self.on_abandoned()
 
+    @property
+    def unattended(self) -> bool:
+        """Whether who awaited this was cancelled, and nobody has come back to it. Any thread."""
+        return self.abandoned and not self._callbacks
+
     def relay_to(self, target: Reply[Any]) -> None:
         """Pass the outcome on to another reply, which somebody else may have set by then."""
 

@@ -301,7 +301,7 @@ class Accepting(Supervising):
         self.books.live[execution_id] = entry
         self.books.accepted += 1
         if opening.wait and reply is not None:
-            self.books.waiters.setdefault(execution_id, []).append(reply)
+            self.books.add_waiter(execution_id, reply)
         else:
             self._acknowledge(opening, opened)
             self.host.reach("accept.acknowledged")

@@ -15,6 +15,9 @@ __all__ = ["Books", "Entry", "Mode", "Opening", "Results"]
 
 Mode: TypeAlias = Literal["starting", "running", "draining", "stopping", "stopped"]
 
+SWEPT_FROM = 64
+"""Waiters for one execution, from which on it is looked who of them is gone."""
+
 
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
@@ -133,6 +136,20 @@ class Books:
         self.running = 0
         self.counts: dict[ExecutionStatus, int] = {}
         self.latencies: deque[float] = deque(maxlen=1_024)
+
+    def add_waiter(self, execution_id: str, reply: Reply[Any]) -> None:
+        """Answer this too when that execution has ended.
+
+        Who was cancelled while they waited may wait again. Those who never do must not add up until then: each time
+        that there are twice as many, they are answered with None, as one is whose time is over.
+        """
+        waiters = self.waiters.setdefault(execution_id, [])
+        waiters.append(reply)
+        if len(waiters) >= SWEPT_FROM and len(waiters).bit_count() == 1:
+            gone = [each for each in waiters if each.unattended]
+            waiters[:] = [each for each in waiters if not each.unattended]
+            for each in gone:
+                each.set(None)
 
     def owe(self, reply: Reply[Any], wait: tuple[str, float | None] | None = None) -> None:
         """Remember a reply until it is given, so that a crash of the actor does not forget it."""

@@ -108,11 +108,10 @@ class Reaching(Recovering):
             return LATER
         self.books.owe(reply)
         gone: Reply[Any] = Reply()
-        self.books.waiters.setdefault(execution_id, []).append(gone)
+        self.books.add_waiter(execution_id, gone)
 
-        def is_gone(
-            result: Any,
-        ) -> None:  # it may have left for another runtime before that was written, and ended there
+        def is_gone(result: Any) -> None:
+            # it may have left for another runtime before that was written, and ended there
             cancelled = result is not None and result.status == "cancelled"
             reply.set(CancelOutcome(execution_id=execution_id, outcome="cancelled" if cancelled else "ended"))
 
@@ -169,7 +168,7 @@ class Reaching(Recovering):
         self.books.accepted += execution_id not in self.books.left
         self.books.left.discard(execution_id)
         gone: Reply[Any] = Reply()
-        self.books.waiters.setdefault(execution_id, []).append(gone)
+        self.books.add_waiter(execution_id, gone)
         self.follow(gone, lambda result: reply.set(foreign.came_of(_as_ended(row.state, result))), reply.offer_error)
         self.spawn_execution(entry, order)
 

@@ -321,7 +321,7 @@ class Supervising(Supervisor):
         if timeout is not None and timeout <= 0.0:
             reply.set(None)
             return
-        self.books.waiters.setdefault(execution_id, []).append(reply)
+        self.books.add_waiter(execution_id, reply)
         if timeout is not None:
             self.books.owe(reply, (execution_id, self.host.monotonic() + timeout))
             due = WakeMe(after=timeout)

@@ -22,6 +22,7 @@ from propolis import (
     GraphSpec,
     NodeSpec,
     NonRetryable,
+    Reply,
     RestartPolicy,
     Runtime,
     RuntimeConfig,
@@ -183,3 +184,33 @@ def test_a_wait_that_is_answered_early_leaves_no_alarm_behind(runtime: Runtime, 
             assert wait.get(timeout=PATIENCE) is not None
     wakeups = runtime.ref.proxy().children().get(timeout=PATIENCE)["wakeups"]
     assert len((wakeups.actor_inbox.kept or {})["heap"]) < 2_100
+
+
+def test_waits_that_were_cancelled_do_not_add_up(runtime: Runtime, new_gate: Callable[[], Gate]) -> None:
+    """Until their execution ends, which may be parked for days. Who waits on, or comes back, is answered."""
+    gate = new_gate()
+
+    async def held(ctx: Any, data: Any) -> Any:
+        await gate.passed(ctx)
+        return data
+
+    stream = runtime.open_stream(point("asyncio"), held).get(timeout=PATIENCE)
+    execution_id = stream.execute(1).get(timeout=PATIENCE)
+
+    async def come_and_go() -> list[Any]:
+        steady = asyncio.ensure_future(stream.wait_for_completion(execution_id))
+        for _ in range(1_000):
+            wait = asyncio.ensure_future(stream.wait_for_completion(execution_id))
+            await asyncio.sleep(0)
+            wait.cancel()
+        back = stream.wait_for_completion(execution_id)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(back, 0.001)
+        gc.collect()
+        kept = sum(isinstance(thing, Reply) for thing in gc.get_objects())
+        gate.open()
+        return [kept, await steady, await back]
+
+    kept, *results = asyncio.run(come_and_go())
+    assert kept < 300
+    assert [1, 1] == [result.output for result in results]
