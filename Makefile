@@ -16,6 +16,7 @@ COVERAGE_MIN ?= 95
 
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.stamp-runtime
+TEST    := $(VENV)/.stamp-test
 DEV     := $(VENV)/.stamp-dev
 DESK    := $(VENV)/.stamp-desk
 
@@ -38,9 +39,13 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
+$(TEST): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(RUNTIME) $(DESK)
+
 $(DEV): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@touch $@ $(RUNTIME) $(DESK)
+	@touch $@ $(TEST) $(RUNTIME) $(DESK)
 
 $(DESK): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[ai,graph]'
@@ -56,15 +61,15 @@ desk: $(DESK) ## run the support desk of examples/, offline; DESK_ARGS="--model 
 
 measured := $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
-test: $(DEV) ## run the tests; with COVERAGE=1 measured, and actors and messages must reach COVERAGE_MIN percent
+test: $(TEST) ## run the tests; with COVERAGE=1 measured, and actors and messages must reach COVERAGE_MIN percent
 	@$(if $(COVERAGE),$(BIN)/python -m coverage erase)
 	$(BIN)/python -m pytest -n auto --dist worksteal --durations=20 $(measured) $(PYTEST_ARGS) || $(MAKE) --no-print-directory again
 	@$(if $(COVERAGE),$(MAKE) --no-print-directory coverage)
 
-again: $(DEV) ## run once more, one by one, what failed in the last run: on a busy machine a test may run out of time
+again: $(TEST) ## run once more, one by one, what failed in the last run: on a busy machine a test may run out of time
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -n0 $(measured)
 
-coverage: $(DEV) ## report on the last run that was measured
+coverage: $(TEST) ## report on the last run that was measured
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m coverage report --include='actors/*,messages/*' --fail-under=$(COVERAGE_MIN) --format=total
 
@@ -83,10 +88,10 @@ types: $(DEV) ## mypy (strict) and pyright
 bench: $(DEV) ## run the benchmarks side by side with their peers
 	$(BIN)/python -m benchmarks
 
-soak: $(DEV) ## a million executions: memory has to stay flat
+soak: $(TEST) ## a million executions: memory has to stay flat
 	$(BIN)/python -m benchmarks.soak
 
-chaos: $(DEV) ## the tests at full size that try to break it: hostile workers, kills (tests marked `chaos`)
+chaos: $(TEST) ## the tests at full size that try to break it: hostile workers, kills (tests marked `chaos`)
 	$(BIN)/python -m pytest -m chaos -s -o faulthandler_timeout=1200 $(PYTEST_ARGS)
 
 clean: ## remove the venv, caches and build results

@@ -48,7 +48,7 @@ def test_no_folder_of_propolis_shadows_a_layer() -> None:
 def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The names in a wheel built from a copy: in the checkout, an old build/ would find its way into it."""
     if int(metadata.version("setuptools").partition(".")[0]) < SETUPTOOLS:
-        pytest.skip(f"building the wheel needs setuptools>={SETUPTOOLS}: pip install -e '.[dev]'")
+        pytest.skip(f"building the wheel needs setuptools>={SETUPTOOLS}: pip install -e '.[test]'")
     source = tmp_path_factory.mktemp("source")
     for file in (*ROOT.glob("*.toml"), *ROOT.glob("*.md")):
         shutil.copy(file, source)
