@@ -32,7 +32,7 @@ help: ## list the targets
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Propolis needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
 # A stamp is newer than pyproject.toml, or what that file asks for is installed again.
 $(RUNTIME): pyproject.toml | $(BIN)/python

@@ -13,7 +13,7 @@ from propolis.testing import Faults
 from .workload import explore
 
 BATCHES = 10
-SEEDS = 20
+SEEDS = 12
 """Of each batch, in `make test`."""
 
 FULL = 5_000
