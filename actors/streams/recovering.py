@@ -63,7 +63,7 @@ class Recovering(Leaving):
         """Take over what is left of this entry point in the store; or, after a crash, what was under way."""
         if self.mode == "starting":  # also after a crash in the middle of it
             self._find_places()
-            self._recover(mine=not self.books.live and not self.books.opening)
+            self._recover(mine=True)
         else:
             self._rebuild()
 

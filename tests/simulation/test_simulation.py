@@ -113,6 +113,11 @@ def test_who_took_a_session_and_crashed_before_it_heard_its_memory_is_told_once_
     explore(13_693, faults=TROUBLE[4], operations=length_of(13_693))
 
 
+def test_a_stream_that_crashes_between_two_pages_of_its_first_takeover_finds_the_second_one() -> None:
+    """It had found some, and so did not ask for what its runtime owned: nobody ran what came with the second page."""
+    explore(10_750, faults=TROUBLE[0], operations=length_of(10_750))
+
+
 @pytest.mark.parametrize("seed", FOUND_CRASHING)
 def test_what_was_found_with_crashes_of_actors_is_mended(seed: int) -> None:
     """See `FOUND_CRASHING`."""
