@@ -185,7 +185,7 @@ from .supervision import (
     SlotWanted,
     StreamRestarted,
 )
-from .text import clean, is_unicode, name_of, text_of
+from .text import clean, is_unicode, line_of, name_of, text_of
 from .triggers import Moved, MoveTrigger, OpenTrigger, TriggerKind, TriggerRow
 from .workers import (
     ForkWorker,
@@ -460,6 +460,7 @@ __all__ = [
     "encoder",
     "is_scalar",
     "is_unicode",
+    "line_of",
     "name_of",
     "plain",
     "rebuild",

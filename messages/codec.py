@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from .base import _TAG, Message, Pairs, registered
 from .errors import MessageError
 from .payload import FROM_WIRE, Payload
-from .text import text_of
+from .text import line_of
 from .wire import make_field_packer, unpack_fields
 
 __all__ = ["Encoded", "Upcaster", "decode", "decode_as", "encode", "encode_fields", "upcaster"]
@@ -135,7 +135,7 @@ def _upcast(tag: str, values: dict[str, Any]) -> tuple[type[Message], dict[str, 
         try:
             values = function(values)
         except Exception as error:  # noqa: BLE001 - fed with bytes from anywhere, it may stumble over anything
-            detail = f"upcasting to {tag}: {type(error).__name__}: {text_of(error)}"
+            detail = f"upcasting to {tag}: {line_of(error, 2_000)}"
             raise MessageError(reason="invalid_fields", tag=original, detail=detail) from None
     return _registry[tag], values
 

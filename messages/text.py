@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["clean", "is_unicode", "name_of", "text_of"]
+__all__ = ["clean", "is_unicode", "line_of", "name_of", "text_of"]
 
 _NAME: Final[Any] = type.__dict__["__name__"]
 
@@ -16,6 +16,11 @@ def text_of(error: BaseException, limit: int = 2_000) -> str:
     except BaseException as inner:  # noqa: BLE001 - a user's __str__ may do anything
         text = f"<{name_of(type(error))} whose str() raised {name_of(type(inner))}>"
     return clean(text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)")
+
+
+def line_of(error: BaseException, limit: int = 500) -> str:
+    """Its class and what it says, as the last line of a traceback has them. Never raises."""
+    return f"{name_of(type(error))}: {text_of(error, limit)}"
 
 
 def clean(text: str) -> str:

@@ -22,7 +22,7 @@ import msgpack
 from pydantic import BaseModel
 
 from .errors import MessageError
-from .text import text_of
+from .text import line_of, text_of
 
 __all__ = [
     "describe_refusal",
@@ -363,7 +363,7 @@ def _why(error: Exception) -> str:
         case TypeError() | ValueError():
             return text_of(error)
         case _:
-            return f"cannot be encoded: {type(error).__name__}: {text_of(error)}"
+            return f"cannot be encoded: {line_of(error, 2_000)}"
 
 
 def _short(path: str) -> str:

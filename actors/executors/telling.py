@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from propolis.messages import EmitEvents, Payload
+from propolis.messages import EmitEvents, Payload, line_of
 
 from ..core import ask
 from .figures import NODE
@@ -71,4 +71,10 @@ def _error(exc_info: Any) -> str | None:
     error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
     if isinstance(exc_info, tuple):
         error = exc_info[1]
-    return None if error is None else _text(f"{type(error).__name__}: {error}", ())
+    if error is None:
+        return None
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - its str() is a user's
+        said = line_of(error, LONGEST)
+    return _text(said, ())

@@ -267,6 +267,24 @@ def test_what_is_not_declared_is_a_failure_of_the_node(ran: Ran, value: Any, fie
     assert 1 == result.total_retries
 
 
+class Wordless(Exception):
+    """Says nothing when it is asked."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [Wordless(), LookupError("\udc80")], ids=["raises", "no Unicode"])
+def test_an_error_whose_words_cannot_be_had_is_still_the_error(ran: Ran, error: Exception) -> None:
+    """For the edges, the retries and the result."""
+    wanted = f"error.kind == '{type(error).__name__}'"
+    ways = [edge("a>b", condition="on_failure", expression=wanted)]
+    assert ("a", "b") == ran(graph([node("a", raises(error), retries=1), node("b")], ways)).path
+    result = ran(graph([node("a", raises(error), retries=1)]), id="alone")
+    assert result.failure is not None
+    assert (type(error).__name__, 1) == (result.failure.kind, result.total_retries)
+
+
 def test_an_output_that_cannot_be_kept_is_a_failure_of_the_node(ran: Ran) -> None:
     """Its edges for failures are taken."""
     ways = [edge("a>b", condition="on_failure")]

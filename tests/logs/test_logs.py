@@ -186,6 +186,13 @@ def test_what_is_logged_below_the_level_of_the_entry_point_is_not_kept(runtime: 
     assert {"DEBUG": ["INFO", "DEBUG"], "ERROR": [], None: []} == kept
 
 
+class Wordless(Exception):
+    """Says nothing when it is asked."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 def test_a_flood_of_records_is_cut_off_and_a_bad_one_hurts_nobody(runtime: Runtime, capsys: Any) -> None:
     """A thousand of an attempt, and that there were more."""
 
@@ -195,6 +202,10 @@ def test_a_flood_of_records_is_cut_off_and_a_bad_one_hurts_nobody(runtime: Runti
             raise ValueError("\udc80")
         except ValueError:
             ctx.log.exception("it went wrong")
+        try:
+            raise Wordless
+        except Wordless:
+            ctx.log.exception("it said nothing")
         for number in range(1_100):
             ctx.log.info("%s", number)
 
@@ -204,6 +215,8 @@ def test_a_flood_of_records_is_cut_off_and_a_bad_one_hurts_nobody(runtime: Runti
     kept = [entry for entry in runtime.logs(result.session_id, level=3) if entry.kind == "log"]
     assert (1_001, "'%d and %d'", "... and more, which is not kept") == (len(kept), kept[0].text, kept[-1].text)
     assert ("it went wrong", {"error": "ValueError: \\udc80"}) == (kept[1].text, kept[1].data)
+    wordless = {"error": "Wordless: <Wordless whose str() raised RuntimeError>"}
+    assert ("it said nothing", wordless) == (kept[2].text, kept[2].data)
 
 
 def test_a_record_of_ctx_log_says_where_it_was_written(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:

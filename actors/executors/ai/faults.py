@@ -12,7 +12,7 @@ from propolis.messages import (
     ModelRefused,
     ModelUnavailable,
     PropolisError,
-    text_of,
+    line_of,
 )
 
 __all__ = ["translated"]
@@ -20,12 +20,10 @@ __all__ = ["translated"]
 PASSING: Final = frozenset({408, 409, 425, 429})
 """Client errors that may pass by themselves."""
 
-TEXT_CHARS: Final = 500
-
 
 def translated(error: Exception, node_id: str, model: str) -> PropolisError | None:
     """The error to raise in its place; None for one that is no provider's nor the library's, such as a tool's."""
-    reason = f"{type(error).__name__}: {text_of(error, TEXT_CHARS)}".rstrip(".")
+    reason = line_of(error).rstrip(".")
     about: dict[str, Any] = {"node_id": node_id, "model": model, "reason": reason}
     status = getattr(error, "status_code", None)
     after = getattr(error, "retry_after", None) or 0.0

@@ -30,7 +30,7 @@ from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
-from propolis.messages import InvalidInput, ModelAnswerInvalid, Payload, PropolisError, clean, text_of
+from propolis.messages import InvalidInput, ModelAnswerInvalid, Payload, PropolisError, clean, line_of
 
 from ..calling import AsyncCalling
 from ..context import Context
@@ -144,7 +144,7 @@ class _RecordedModel(WrapperModel):
             except Exception as error:
                 ours = error if isinstance(error, PropolisError) else translated(error, asking.node_id, name)
                 if ours is None and isinstance(error, (ValueError, LookupError)):  # not what should be there
-                    ours = asking.unusable(name, f"{type(error).__name__}: {text_of(error, 500)}")
+                    ours = asking.unusable(name, line_of(error))
                 raise error if ours is None or ours is error else ours from error
             plain = ModelMessagesTypeAdapter.dump_python([response], mode="json")
             try:
@@ -203,7 +203,7 @@ class _RecordedTools(AbstractCapability[Any]):
         try:
             found = await asking.ctx.step(f"tool:{call.tool_name}:{call.tool_call_id}", execute, call.tool_name, args)
         except Exception as error:
-            said = f"{type(error).__name__}: {text_of(error, 500)}"
+            said = line_of(error)
             data = {**about, "success": False, "error": said}
             await asking.ctx.emit("tool_call_completed", data, node_id=asking.node_id)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from propolis.messages import ExpressionFailed, NodeOutputInvalid, PropolisError
+from propolis.messages import ExpressionFailed, NodeOutputInvalid, PropolisError, line_of
 
 from .expressions import parse
 from .spec import EdgeSpec, NodeSpec
@@ -36,8 +36,7 @@ def _holds(edge: EdgeSpec, names: Mapping[str, Any]) -> bool:
     except PropolisError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever an operation raises on values that it does not fit
-        reason = f"{type(error).__name__}: {error}"
-        raise ExpressionFailed(edge_id=edge.id, expression=edge.expression, reason=reason) from None
+        raise ExpressionFailed(edge_id=edge.id, expression=edge.expression, reason=line_of(error)) from None
 
 
 def routed(node: NodeSpec, edges: Iterable[EdgeSpec], choice: Any) -> frozenset[str]:

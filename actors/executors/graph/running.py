@@ -11,7 +11,18 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from propolis.messages import EmitEvents, EventDraft, InvalidInput, NoEdgeTaken, Payload, PayloadTooLarge, encoder
+from propolis.messages import (
+    EmitEvents,
+    EventDraft,
+    InvalidInput,
+    NoEdgeTaken,
+    Payload,
+    PayloadTooLarge,
+    encoder,
+    line_of,
+    name_of,
+    text_of,
+)
 
 from ...core import ask
 from ..context import Context
@@ -223,7 +234,7 @@ class Run:
 
     async def _go_on_failed(self, token: Token, error: Exception) -> None:
         """Go on over the edges for failures. Raises the error when there is none."""
-        about = {"node": token.node, "kind": type(error).__name__, "message": str(error)[:TEXT_CHARS]}
+        about = {"node": token.node, "kind": name_of(type(error)), "message": text_of(error, TEXT_CHARS)}
         place = self._chart.places[token.node]
         names = await self._names(place, {}, about)
         taken = best(place.node, open_edges(place.edges, names, success=False), None)
@@ -266,8 +277,8 @@ class Run:
 
     def _note_failure(self, token: Token, error: Exception) -> None:
         self._position.failed(token.node)
-        text = f"{type(error).__name__}: {error}"[:TEXT_CHARS]
-        self._note("node_loop_completed", token.node, {**self._visited(token), "success": False, "error": text})
+        ended = {**self._visited(token), "success": False, "error": line_of(error, TEXT_CHARS)}
+        self._note("node_loop_completed", token.node, ended)
 
     def _visited(self, token: Token) -> dict[str, int]:
         took = {} if token.took_ms is None else {"ms": token.took_ms, "attempt": self._attempt.begin.attempt}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from propolis.messages import BranchTimedOut, RecordedStep
+from propolis.messages import BranchTimedOut, RecordedStep, line_of
 
 from ..calling import AsyncCalling
 from ..context import Context
@@ -121,7 +121,7 @@ class Visits:
                 keys = (attempt.raised[id(each)][1] for each in causes(error) if id(each) in attempt.raised)
                 attempt.replay.run_again(keys)
                 self._position.retried(node.id)
-                about = {"retry": tried, "after": after, "error": f"{type(error).__name__}: {error}"[:500]}
+                about = {"retry": tried, "after": after, "error": line_of(error)}
                 self._tell("node_retry", node.id, about)
                 await AsyncCalling(attempt.host).pause(after)
 
