@@ -7,6 +7,7 @@ over a few characters that somebody answers, and hold the interpreter's lock mea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -92,16 +93,23 @@ def check_answer(schema: Mapping[str, Any], value: Any, what: str = "answer") ->
 
 def _validator_for(schema: Mapping[str, Any]) -> Any:
     from jsonschema import Draft202012Validator  # noqa: PLC0415
-    from jsonschema.validators import extend, validator_for  # noqa: PLC0415
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
+    return _with_our_patterns(validator_for(schema, default=Draft202012Validator))
+
+
+@functools.cache
+def _with_our_patterns(dialect: Any) -> Any:
+    from jsonschema.validators import extend  # noqa: PLC0415
 
     keywords = {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional}
-    known = validator_for(schema, default=Draft202012Validator)
-    return extend(known, keywords)  # type: ignore[no-untyped-call]
+    return extend(dialect, keywords)  # type: ignore[no-untyped-call]
 
 
 # -- patterns --------------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=256)
 def _matcher(pattern: str) -> Callable[[str], bool]:
     """Whether a pattern is found in a text. Raises InvalidInput when it is no pattern that can be run."""
     try:
