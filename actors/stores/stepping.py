@@ -188,15 +188,15 @@ def list_checkpoints(connection: Connection, runs: Any, limit: int) -> tuple[Che
     return tuple(readable(connection.execute(query).mappings(), _record_of, "run"))
 
 
-@checked
 def _record_of(row: RowMapping) -> CheckpointRecord:
+    point = _checkpoint_of(row)
     return CheckpointRecord(
-        checkpoint_id=Checkpoint.id_of(row["run"], row["ordinal"]),
-        execution_id=row["execution_id"],
-        ordinal=row["ordinal"],
-        node=row["node"],
-        created_at=from_micros(int(row["at"])),
-        memory_payload=Payload(as_bytes(row["memory"])),
+        checkpoint_id=point.checkpoint_id,
+        execution_id=point.execution_id,
+        ordinal=point.ordinal,
+        node=point.node,
+        created_at=point.created_at,
+        memory_payload=point.memory,
     )
 
 

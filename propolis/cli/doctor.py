@@ -64,9 +64,10 @@ def _print(found: tuple[Finding, ...], *, repair: bool, named: int) -> None:
 
 def _row(finding: Finding, named: int) -> tuple[str, ...]:
     mark = "repaired" if finding.repaired else finding.severity
-    ids = ", ".join(finding.ids[:named])
-    if finding.count > len(finding.ids[:named]) > 0:
-        ids += f" and {finding.count - len(finding.ids[:named])} more"
+    shown = finding.ids[:named]
+    ids = ", ".join(shown)
+    if finding.count > len(shown) > 0:
+        ids += f" and {finding.count - len(shown)} more"
     what = f"{finding.detail}: {ids}" if ids else finding.detail
     return mark, finding.kind, finding.subject, what, finding.remedy
 
