@@ -5,6 +5,7 @@ Finding reads, page by page; deleting looks again at what may have changed meanw
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exis
 from .dialect import insert_or_update
 from .moments import to_micros
 from .protocol import Bounds, Expired
-from .schema import PRUNED_SEQ, QUARANTINED, UNFINISHED, events, executions, goals, inbox, meta, sessions, triggers
+from .schema import PRUNED_SEQ, QUARANTINED, UNFINISHED, events, executions, goals, inbox, meta, sessions, steps, triggers
 from .statements import of_session
 from .stepping import drop_runs
 
@@ -34,6 +35,8 @@ TRIGGER_PATIENCE: Final = timedelta(days=7)
 _PRUNABLE: Final = executions.c.status.in_(("completed", "failed", "cancelled"))
 _IS_FIRST: Final = executions.c.execution_id == executions.c.session_id
 _EVERY: Final = 1 << 62
+_CALL: Final = re.compile(r"call:(.+):(\d+):(\d+)", re.ASCII)
+"""The key of an execution that another one calls: the run of that, and which call of its it is (see `Parenting`)."""
 
 
 def find_bounds(connection: Connection, *, keep_sessions: int | None, keep_events: int | None, now: datetime) -> Bounds:
@@ -84,7 +87,31 @@ def find_expired_sessions(
         )
         .order_by(first.c.id)
     )
-    return Expired(tuple(connection.execute(query).scalars()), last)
+    found = tuple(connection.execute(query).scalars())
+    awaited = _awaited(connection, found)
+    return Expired(tuple(session_id for session_id in found if session_id not in awaited), last)
+
+
+def _awaited(connection: Connection, session_ids: Sequence[str]) -> set[str]:
+    """Those that another execution has called and has no answer of yet: without them it would call them again."""
+    called = select(executions.c.execution_id, executions.c.entry_point, executions.c.idempotency_key).where(
+        executions.c.execution_id.in_(session_ids), executions.c.idempotency_key.startswith("call:")
+    )
+    return {
+        execution_id
+        for execution_id, entry_point, key in connection.execute(called).all()
+        if _is_open_call(connection, entry_point, key)
+    }
+
+
+def _is_open_call(connection: Connection, entry_point: str, key: str) -> bool:
+    named = _CALL.fullmatch(key)
+    if named is None:
+        return False
+    run, segment, call = named[1], int(named[2]), int(named[3])
+    is_it = and_(steps.c.run == run, steps.c.segment == segment, steps.c.kind == "call", steps.c.call == call)
+    begun = and_(is_it, steps.c.name == entry_point, steps.c.status == "begun")
+    return connection.scalar(select(literal(1)).where(exists().where(begun))) is not None
 
 
 def _may_go(id: int, accepted_at: int, bound: int | None, before: int | None) -> bool:
@@ -115,7 +142,10 @@ def _is_at_rest(session_id: ColumnElement[Any], seen: int) -> ColumnElement[bool
 def delete_sessions(connection: Connection, session_ids: Sequence[str], bounds: Bounds) -> int:
     """Delete these with their events; how many. One that somebody has taken up again meanwhile stays."""
     count, pruned = 0, 0
+    awaited = _awaited(connection, session_ids)
     for session_id in session_ids:
+        if session_id in awaited:
+            continue
         found = connection.execute(
             select(executions.c.execution_id, executions.c.first_seq, executions.c.last_seq).where(
                 of_session(session_id), _is_at_rest(executions.c.session_id, bounds.seen)

@@ -142,6 +142,32 @@ def test_what_is_unfinished_paused_or_quarantined_never_goes(start: Start, clock
     swept(clock, lambda: kept(runtime) == {quarantined})
 
 
+def test_what_an_unfinished_execution_has_called_stays_until_it_has_the_answer(start: Start, clock: ManualHost) -> None:
+    """It is known by its key: without that it would be called a second time, when the caller is taken up again."""
+    runtime, gate = start(session_retention_seconds=1.0), Gate()
+    child = opened(runtime, gate)
+
+    async def calls(ctx: Any, _: Any) -> Any:
+        return await ctx.call("work", "hold")
+
+    caller = runtime.open_stream(EntryPoint(id="caller"), calls).get(timeout=PATIENCE)
+    calling = caller.execute().get(timeout=PATIENCE)
+    gate.wait_for(1)
+    caller.stop().get(timeout=PATIENCE)
+    (called,) = child.active_execution_ids
+    gate.open()
+    child.wait_for_completion(called).get(timeout=PATIENCE)
+    other = ran(child, "x")
+    swept(clock, lambda: other not in kept(runtime))
+    assert {calling, called} == kept(runtime)
+    caller.start().get(timeout=PATIENCE)
+    result = caller.wait_for_completion(calling).get(timeout=PATIENCE)
+    assert result is not None
+    assert ("completed", "hold") == (result.status, result.output)
+    assert [called] == [event.session_id for event in events_of(runtime, "said") if event.data == {"data": "hold"}]
+    swept(clock, lambda: not kept(runtime))
+
+
 def test_events_go_by_age_and_by_number(start: Start, clock: ManualHost) -> None:
     """Their sessions stay; the numbers go on."""
     runtime = start(event_retention_max=5, event_retention_seconds=3_600.0)
