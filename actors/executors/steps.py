@@ -250,7 +250,12 @@ async def wait(attempt: Attempt, calling: Calling, waiting: RecordedStep) -> Any
     if not attempt.keeps_stack:
         attempt.waits = (*attempt.waits, waiting)
         raise Parked
-    over = await calling.answer(ask(attempt.ref, OpenWait(epoch=attempt.begin.epoch, step=waiting), timeout=None))
+    asked = ask(attempt.ref, OpenWait(epoch=attempt.begin.epoch, step=waiting), timeout=None)
+    try:
+        over = await calling.answer(asked)
+    finally:
+        if not asked.done():  # cancelled, by `asyncio.wait_for` perhaps: the executor may go on, and wait anew
+            asked.abandon()
     attempt.replay.keep(over)
     return replayed(attempt, over)
 

@@ -57,6 +57,9 @@ class Parking(Sharing):
         """Commit that it waits, give the slot back, and answer when the wait is over. It may be over already."""
         self.check_epoch(message.epoch)
         reply, wait = self.keep_asked(), message.step
+        if reply is not None:
+            loop = self.actor_inbox.loop
+            reply.on_abandoned = lambda: loop.post(lambda: self.later(lambda: self._withdraw(wait, message.epoch)))
         ended, row = self._find_end(wait)
         if ended is None:
             self._park((wait,), reply, "running")
@@ -79,11 +82,11 @@ class Parking(Sharing):
         """`phase`: the one in which it has a slot to give back; in another one the attempt has ended meanwhile."""
         life = self._life
         life.state = life.state.model_copy(update={"status": "parked"})
-        events = tuple(event for wait in waits for event in _parked_events(wait))
+        epoch, events = life.state.epoch, tuple(event for wait in waits for event in _parked_events(wait))
 
         def parked(_: Any) -> None:
             self.host.reach("park.committed")
-            if life.state.status != "parked":
+            if life.state.epoch != epoch or life.state.status not in ("parked", "running"):
                 return  # its attempt ended meanwhile, cancelled or failed, and what comes of that is being written
             self._waits = self._waits or {}
             for wait in waits:
@@ -92,6 +95,8 @@ class Parking(Sharing):
                 self._give_slot_back()
             for wait in waits:
                 self.begin_wait(wait, again=False)
+                if reply is not None and reply.abandoned:
+                    self._withdraw(wait, epoch)
 
         self.host.reach("park.before")
 
@@ -101,7 +106,23 @@ class Parking(Sharing):
             else:
                 self.refused(error, reply)
 
-        self.advance(life.state.epoch, self.host.now(), events, parked, failed, steps=waits)
+        self.advance(epoch, self.host.now(), events, parked, failed, steps=waits)
+
+    def _withdraw(self, wait: RecordedStep, epoch: int) -> None:
+        """Who waited was cancelled and went on, as with `asyncio.wait_for`: what comes now is for another wait.
+
+        The row of it stays: when the executor is run again, and comes to it, it waits for the same once more.
+        """
+        life = self._life
+        ends = life.launched is None or life.detached or life.leaving or life.cancel is not None or self.passed
+        if ends or epoch != life.state.epoch or self._waits is None or self._waits.pop(wait.key, None) is None:
+            return
+        _, row = (self._over or {}).pop(wait.key, (None, None))
+        if row is not None:
+            self._taken -= {row.id}
+            self.look_at_waits(row)
+        if not self._waits and life.phase == "parked":
+            self.ask_for_slot()
 
     def _give_slot_back(self) -> None:
         life = self._life
@@ -193,6 +214,10 @@ class Parking(Sharing):
         life = self._life
         if life.launched is None:
             return False
+        if self._waits and not self._over:  # what it was to go on for was withdrawn, and it waits for something else
+            life.phase = "parked"
+            self.tell_parked()
+            return True
         life.phase = "unparking"
         life.state = life.state.model_copy(update={"status": "running"})
         if self._plan.has_time_limits or self._spec.deadline is not None:

@@ -154,3 +154,92 @@ def test_an_answer_that_was_left_in_time_counts_where_the_deadline_has_passed_me
     pass_time_until(clock, lambda: not stream.active_execution_ids, step=0.01)
     assert "somebody said" == output(stream, asking)
     output(stream, other)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["before", "after the signal has come"])
+def test_a_signal_passes_by_a_wait_that_was_cancelled(any_runtime: Runtime, taken: bool) -> None:
+    """As of `asyncio.wait_for`, or of the slower of two. The executor that goes on, and waits anew, has it."""
+    gives_up, other_gate, given_up = Gate(), Gate(), Gate()
+    given_up.open()
+
+    async def work(ctx: Any, data: str) -> Any:
+        if data == "other":
+            return await other_gate.passed(ctx)
+        waiting = asyncio.create_task(ctx.receive("news"))
+        await gives_up.passed(ctx)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await given_up.passed(ctx)
+        return await ctx.receive("news")
+
+    stream = open_with(any_runtime, "asyncio", work, max_concurrent=1)
+    first = stream.execute("first").get(timeout=PATIENCE)
+    until_parked(stream, first)
+    other = stream.execute("other").get(timeout=PATIENCE)
+    other_gate.wait_for()
+    if taken:
+        stream.send(first, "news", 1).get(timeout=PATIENCE)
+        until(lambda: stream.get_stats().get(timeout=PATIENCE).queue_depth == 1)  # the wait is over, and has no slot
+        gives_up.open()
+        given_up.wait_for()
+        other_gate.open()
+    else:
+        gives_up.open()
+        given_up.wait_for()
+        other_gate.open()
+        stream.send(first, "news", 1).get(timeout=PATIENCE)
+    assert 1 == output(stream, first)
+    output(stream, other)
+
+
+def test_who_gave_its_only_wait_up_is_no_longer_parked(any_runtime: Runtime) -> None:
+    """It has a slot again. (Taken over as one that is parked, it would wait for what it has given up.)"""
+    given_up, ends = Gate(), Gate()
+
+    async def work(ctx: Any, _: str) -> Any:
+        waiting = asyncio.create_task(ctx.receive("news"))
+        await given_up.passed(ctx)
+        waiting.cancel()
+        await ends.passed(ctx)
+        return "went on"
+
+    stream = open_with(any_runtime, "asyncio", work, max_concurrent=1)
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    until_parked(stream, execution_id)
+    given_up.open()
+    ends.wait_for()
+    until(lambda: stream.get_active_count().get(timeout=PATIENCE) == 1, "it has its slot")
+    until(lambda: "running" == any_runtime.executions(limit=10).get(timeout=PATIENCE)[0].status)
+    ends.open()
+    assert "went on" == output(stream, execution_id)
+
+
+def test_a_wait_that_is_being_written_while_another_one_is_over_is_not_forgotten(clock: ManualHost) -> None:
+    """The execution runs again by then, and does not wait any less."""
+    failing, waits = FailingStore(), Gate()
+
+    async def work(ctx: Any, _: Any) -> Any:
+        sleeping = asyncio.create_task(ctx.sleep(10.0))
+        await waits.passed(ctx)
+        news = await ctx.receive("news")
+        await sleeping
+        return news
+
+    config = RuntimeConfig(grace_seconds=GRACE, lease_seconds=3_000_000.0)
+    runtime = Runtime(failing.open, config=config, host=clock)
+    runtime.start().get(timeout=PATIENCE)
+    try:
+        stream = runtime.open_stream(point("asyncio"), work).get(timeout=PATIENCE)
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        until_parked(stream, execution_id)
+        with failing.hold_commit() as held:
+            waits.open()
+            held.wait_reached()
+            pass_time(clock, 10.0)
+            until(lambda: stream.get_active_count().get(timeout=PATIENCE) == 1, "it has its slot again")
+        stream.send(execution_id, "news", 1).get(timeout=PATIENCE)
+        pass_time_until(clock, lambda: not stream.active_execution_ids, step=0.01)
+        assert 1 == output(stream, execution_id)
+    finally:
+        stopping = runtime.stop()
+        pass_time_until(clock, stopping.done, step=0.01)
