@@ -15,7 +15,19 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, exis
 from .dialect import insert_or_update
 from .moments import to_micros
 from .protocol import Bounds, Expired
-from .schema import PRUNED_SEQ, QUARANTINED, UNFINISHED, events, executions, goals, inbox, meta, sessions, steps, triggers
+from .schema import (
+    PRUNED_SEQ,
+    QUARANTINED,
+    UNFINISHED,
+    events,
+    executions,
+    goals,
+    inbox,
+    meta,
+    sessions,
+    steps,
+    triggers,
+)
 from .statements import of_session
 from .stepping import drop_runs
 
