@@ -229,11 +229,8 @@ class Accepting(Supervising):
         match self.admission.offer(spec.execution_id, spec.priority):
             case Admit(start_now=True):
                 self.open(opening, start_now=True)
-            case Admit():
+            case Admit() | Drop():
                 self.open(opening, start_now=False)
-            case Drop(victim):
-                self.open(opening, start_now=False)
-                self.end_pending(victim, DROPPED)
             case Block():
                 self.blocked[spec.execution_id] = opening
                 self._let_withdraw(opening)
@@ -300,6 +297,8 @@ class Accepting(Supervising):
             entry.state = entry.state.model_copy(update={"owner": self.plan.owner})
         self.books.live[execution_id] = entry
         self.books.accepted += 1
+        if (victim := self.admission.settle(execution_id)) is not None:
+            self.end_pending(victim, DROPPED)
         if opening.wait and reply is not None:
             self.books.add_waiter(execution_id, reply)
         else:

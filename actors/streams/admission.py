@@ -7,7 +7,8 @@ An execution is in one of these places, by its id:
     blocked   its caller waits for room in the queue (`on_full="block"`); first come, first served
     aside     waits for something else (its session, a person, a backoff): holds neither slot nor room
 
-While a slot is free nothing is queued, and while there is room in the queue nothing is blocked. Every call takes
+While a slot is free nothing is queued, and while there is room in the queue nothing is blocked. With
+`on_full="drop_oldest"` the queue is longer than its bound while a newcomer is yet to be accepted. Every call takes
 O(log n) of what is queued, on average over many calls.
 """
 
@@ -46,9 +47,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """It is queued in the place of `victim`, which is out: cancel that one."""
-
-    victim: str
+    """It is queued past the bound. Once it is accepted, `settle()` says who is out for it."""
 
 
 Offered: TypeAlias = Admit | Reject | Block | Drop
@@ -91,6 +90,8 @@ class Admission:
         self._queued: dict[str, _Ticket] = {}
         self._blocked: OrderedDict[str, int] = OrderedDict()
         self._aside: dict[str, int] = {}
+        self._dropping: set[str] = set()
+        """Newcomers for each of which somebody is to be dropped, when they are accepted."""
         self._next_to_start = LazyHeap()
         self._next_to_drop = LazyHeap()
 
@@ -106,7 +107,7 @@ class Admission:
     def offer(self, id: str, priority: int = 0) -> Offered:
         """A new execution asks to come in.
 
-        With `drop_oldest` the victim is the oldest of the lowest priority in the queue. Whoever has run already is
+        With `drop_oldest` the victim will be the oldest of the lowest priority in the queue. Whoever has run already is
         never dropped, nor is one of a higher priority than the newcomer: without a victim the newcomer is rejected.
         """
         self._must_be_new(id)
@@ -119,11 +120,21 @@ class Admission:
         if self._on_full == "block":
             self._blocked[id] = priority
             return Block()
-        if self._on_full == "drop_oldest" and (victim := self._victim(priority)) is not None:
-            del self._queued[victim]
+        if self._on_full == "drop_oldest" and self._has_victim(priority):
             self._enqueue(id, priority, returning=False)
-            return Drop(victim)
+            self._dropping.add(id)
+            return Drop()
         return Reject(self._max_pending or 0)
+
+    def settle(self, id: str) -> str | None:
+        """A newcomer is accepted. Who is out for it: cancel that one. None when it had room, or has some by now."""
+        if id not in self._dropping:
+            return None
+        self._dropping.discard(id)
+        victim = None if self._has_room(besides=1) else self._next_to_drop.first(self._is_current)
+        if victim is not None:
+            self._take(victim)
+        return victim
 
     def recover(self, id: str, priority: int = 0) -> Admit:
         """An execution that was accepted before this runtime, or this actor, and has not run: in, whatever the bound.
@@ -215,8 +226,8 @@ class Admission:
         if (place := self.where(id)) is not None:
             raise ValueError(f"{id!r} is {place} already")
 
-    def _has_room(self) -> bool:
-        return self._max_pending is None or len(self._queued) < self._max_pending
+    def _has_room(self, *, besides: int = 0) -> bool:
+        return self._max_pending is None or len(self._queued) - besides < self._max_pending
 
     def _enter(self, id: str, priority: int, *, returning: bool) -> Admit:
         if self.available_slots:
@@ -237,12 +248,13 @@ class Admission:
         ticket = self._queued.get(id)
         return ticket is not None and ticket.number == number
 
-    def _victim(self, priority: int) -> str | None:
+    def _has_victim(self, priority: int) -> bool:
         victim = self._next_to_drop.first(self._is_current)
-        return victim if victim is not None and self._queued[victim].priority <= priority else None
+        return victim is not None and self._queued[victim].priority <= priority
 
     def _take(self, id: str) -> int | None:
         """Remove it from its place; its priority, or None for an unknown one."""
+        self._dropping.discard(id)
         if (ticket := self._queued.pop(id, None)) is not None:
             return ticket.priority
         for place in (self._running, self._blocked, self._aside):

@@ -118,6 +118,8 @@ class Supervising(Supervisor):
     def _open_blocked(self, execution_id: str, *, start_now: bool) -> None:
         opening = self.blocked.pop(execution_id, None)
         if opening is not None:
+            entry = opening.entry  # it is accepted now, which is when its total_timeout begins
+            entry.spec = entry.spec.model_copy(update={"accepted_at": self.host.now()})
             self.open(opening, start_now=start_now)
 
     def open(self, opening: Opening, *, start_now: bool) -> None:

@@ -132,7 +132,8 @@ def test_the_oldest_of_the_lowest_priority_is_dropped() -> None:
     admission = one_slot(max_pending=3, on_full="drop_oldest")
     for each, priority in [("a", 1), ("b", 0), ("c", 0)]:
         admission.offer(each, priority)
-    assert [Drop("b"), Drop("c")] == [admission.offer("d", 1), admission.offer("e", 0)]
+    assert [Drop(), Drop()] == [admission.offer("d", 1), admission.offer("e", 0)]
+    assert ["b", "c", None] == [admission.settle("d"), admission.settle("e"), admission.settle("e")]
     assert (3, None) == (admission.queue_depth, admission.where("b"))
     assert ["a", "d", "e"] == started(admission)
 
@@ -141,7 +142,20 @@ def test_nothing_is_dropped_for_a_newcomer_of_lower_priority() -> None:
     """Then the newcomer is the one to be refused."""
     admission = one_slot(max_pending=1, on_full="drop_oldest")
     admission.offer("a", 1)
-    assert [Reject(1), Drop("a")] == [admission.offer("b", 0), admission.offer("c", 1)]
+    assert [Reject(1), Drop()] == [admission.offer("b", 0), admission.offer("c", 1)]
+    assert "a" == admission.settle("c")
+
+
+def test_nobody_is_dropped_for_who_is_not_accepted_nor_where_there_is_room_by_then() -> None:
+    """It may be a request that was made before, or one that the store refuses."""
+    admission = one_slot(max_pending=1, on_full="drop_oldest")
+    admission.offer("a")
+    assert Drop() == admission.offer("refused")
+    admission.withdraw("refused")
+    assert Drop() == admission.offer("b")
+    assert Freed(start=("a",)) == admission.release("running")
+    assert [None, None] == [admission.settle("refused"), admission.settle("b")]
+    assert ("running", "queued") == (admission.where("a"), admission.where("b"))
 
 
 def test_what_has_run_is_never_dropped() -> None:
@@ -178,7 +192,8 @@ def test_recovered_work_that_has_not_run_can_be_dropped() -> None:
     admission = one_slot(max_pending=1, on_full="drop_oldest")
     admission.recover("a")
     admission.recover("b")
-    assert Drop("a") == admission.offer("c")
+    assert Drop() == admission.offer("c")
+    assert "a" == admission.settle("c")
     assert 2 == admission.queue_depth
 
 

@@ -35,6 +35,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.queue: list[Waiting] = []  # in the order of coming
         self.blocked: list[str] = []
         self.aside: list[str] = []
+        self.dropping: set[str] = set()
         self.priority: dict[str, int] = {}
         self.made = 0
 
@@ -67,13 +68,24 @@ class AdmissionMachine(RuleBasedStateMachine):
         fresh = [waiting for waiting in self.queue if not waiting.returning]
         lowest = min((waiting.priority for waiting in fresh), default=None)
         if self.on_full == "drop_oldest" and lowest is not None and lowest <= self.priority[execution]:
-            victim = next(waiting for waiting in fresh if waiting.priority == lowest)
-            self.queue.remove(victim)
             self.enter(execution)
-            return Drop(victim.id)
+            self.dropping.add(execution)
+            return Drop()
         return Reject(self.room or 0)
 
+    def expected_victim(self, execution: str) -> str | None:
+        if execution not in self.dropping:
+            return None
+        self.dropping.remove(execution)
+        fresh = [waiting for waiting in self.queue if not waiting.returning]
+        if not fresh or self.room is None or len(self.queue) <= self.room:
+            return None
+        victim = min(fresh, key=lambda waiting: waiting.priority).id  # of several the first
+        self.forget(victim)
+        return victim
+
     def forget(self, execution: str) -> None:
+        self.dropping.discard(execution)
         self.queue = [waiting for waiting in self.queue if waiting.id != execution]
         for place in (self.running, self.blocked, self.aside):
             if execution in place:
@@ -107,7 +119,15 @@ class AdmissionMachine(RuleBasedStateMachine):
         execution, depth = self.new(priority), self.real.queue_depth
         assert self.expected_offer(execution) == self.real.offer(execution, priority)
         if self.room is not None:
-            assert self.real.queue_depth <= max(depth, self.room), "new work went past the bound"
+            bound = max(depth, self.room) + (execution in self.dropping)
+            assert self.real.queue_depth <= bound, "new work went past the bound"
+
+    @precondition(lambda self: self.dropping)
+    @rule(data=st.data())
+    def settle(self, data: Any) -> None:
+        execution = data.draw(st.sampled_from(sorted(self.dropping)))
+        assert self.expected_victim(execution) == self.real.settle(execution)
+        assert self.real.settle(execution) is None
 
     @rule(priority=PRIORITIES)
     def recover(self, priority: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from propolis import Runtime, Stream
 from propolis.calls import Call
-from propolis.messages import IdempotencyConflict, StreamSaturated
+from propolis.messages import IdempotencyConflict, SessionNotFound, StreamSaturated
 from propolis.testing import ManualHost
 
 from .support import PATIENCE, Gate, Recorder, executor_for, point, until
@@ -145,6 +145,46 @@ def test_one_that_is_dropped_before_its_row_is_there_ends_too(file_store: str, g
         statuses = [run.get(timeout=PATIENCE).status for run in runs]
         assert [*["cancelled"] * 49, "completed"] == statuses
         assert () == stream.active_execution_ids
+
+
+def test_nobody_is_dropped_for_a_request_that_is_refused_or_was_made_before(any_runtime: Runtime, gate: Gate) -> None:
+    """What was accepted gives way to what is accepted."""
+    fields: dict[str, Any] = {"max_concurrent": 1, "max_pending": 1, "on_full": "drop_oldest"}
+    stream, log = logged_stream(any_runtime, "asyncio", gate, **fields)
+    first = stream.execute("hold", idempotency_key="k").get(timeout=PATIENCE)
+    waiting = stream.run("waits")
+    until(lambda: len(stream.active_execution_ids) == 2)
+    assert first == stream.execute("hold", idempotency_key="k").get(timeout=PATIENCE)
+    for refused in ({"idempotency_key": "k"}, {"session_id": "nobody"}):
+        with pytest.raises((IdempotencyConflict, SessionNotFound)):
+            stream.execute("other", **refused).get(timeout=PATIENCE)
+    gate.open()
+    assert "completed" == waiting.get(timeout=PATIENCE).status
+    assert ["hold", "waits"] == log
+
+
+def test_the_total_timeout_of_who_waited_for_room_begins_when_it_has_come(
+    timed_runtime: Runtime, clock: ManualHost
+) -> None:
+    """It was not accepted before, and has no id."""
+    gates = [Gate(), Gate()]
+
+    async def work(ctx: Any, n: int) -> None:
+        await gates[n].passed(ctx)
+
+    fields: dict[str, Any] = {"max_concurrent": 1, "max_pending": 0, "on_full": "block", "total_timeout": 60.0}
+    stream = timed_runtime.open_stream(point("asyncio", **fields), work).get(timeout=PATIENCE)
+    runs = []
+    for n in range(2):
+        runs.append(stream.run(n))
+        gates[0].wait_for()
+        stream.get_stats().get(timeout=PATIENCE)  # behind it
+    for n, gate in enumerate(gates):
+        gate.wait_for()
+        clock.advance(59.0)
+        stream.get_stats().get(timeout=PATIENCE)
+        gate.open()
+        assert "completed" == runs[n].get(timeout=PATIENCE).status
 
 
 # -- idempotency -------------------------------------------------------------------------------------------------------
