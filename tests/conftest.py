@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Connection, Engine, event
 
 from propolis.actors import Host
 from propolis.testing import Leaked, no_leaks
 
-# No deadline: a slow machine is no failing example. print_blob: a failing run prints what reproduces it. Half the
-# examples of Hypothesis's own default, since every run draws others.
+from .processes import compile_once
+
+# No deadline: a slow machine is no failing example. print_blob: a failing run prints what reproduces it. A third of
+# the examples of Hypothesis's own default, since every run draws others.
 settings.register_profile(
     "propolis",
-    max_examples=50,
+    max_examples=30,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -41,31 +41,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-class CompiledOnce(dict[Any, Any]):
-    """What SQLAlchemy has compiled, by statement and class of dialect.
-
-    Its own keys begin with the dialect of an engine, so every store would compile anew what all stores ask for: of the
-    time of a test with a runtime, a sixth.
-    """
-
-    def get(self, key: Any, default: Any = None) -> Any:
-        """What SQLAlchemy reads with."""
-        dialect, *statement = key
-        return super().get((type(dialect), *statement), default)
-
-    def __setitem__(self, key: Any, compiled: Any) -> None:
-        dialect, *statement = key
-        super().__setitem__((type(dialect), *statement), compiled)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def statements_are_compiled_once() -> None:
     """For all stores of a process, not for each."""
-    compiled = CompiledOnce()
-
-    @event.listens_for(Engine, "engine_connect")
-    def share(connection: Connection) -> None:
-        connection.execution_options(compiled_cache=compiled)
+    compile_once()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -142,7 +142,7 @@ def order_plainly(ctx: SyncContext, data: Any) -> Any:
     [
         (Placement.asyncio(), order),
         (Placement.thread(), order_plainly),
-        (Placement.process(workers=1, warm=0), order_plainly),
+        (Placement.process(workers=1, warm=0, start_method="forkserver"), order_plainly),
     ],
     ids=["asyncio", "thread", "process"],
 )

@@ -129,7 +129,8 @@ def test_an_interrupted_run_takes_its_attacks_up_again(library: Path, tmp_path: 
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found by /proc")
-@pytest.mark.parametrize("until", ["restarted  spin 1", pytest.param("failed     exit 1", marks=pytest.mark.chaos)])
+@pytest.mark.chaos  # the demo twice, with a dozen workers each time
+@pytest.mark.parametrize("until", ["restarted  spin 1", "failed     exit 1"])
 def test_killed_and_run_again_no_worker_is_left_and_all_ends_as_it_should(tmp_path: Path, until: str) -> None:
     """SIGKILL, at a moment that a line of the plain view tells."""
     command = [sys.executable, "-m", "propolis", "demo", "--hostile", "--plain", "--limit", "20"]

@@ -24,7 +24,7 @@ from ..processes import unmeasured
 
 ROUNDS = int(os.environ.get("PROPOLIS_KILL_ROUNDS", "1"))
 SEED = int(os.environ.get("PROPOLIS_KILL_SEED", "20"))
-MODULES = 150
+MODULES = 60
 PATIENCE = 100.0  # seconds that a run may take on a loaded machine
 ENDED = ["completed", "failed"]
 

@@ -19,6 +19,8 @@ from examples.support_desk.__main__ import main as run_desk
 from examples.support_desk.__main__ import parsed
 from examples.support_desk.desk import Outbox
 
+from ..processes import ready_to_fork
+
 KILLS = 4
 MOMENTS = ("before the line is written", "behind it", "from outside")
 
@@ -41,6 +43,7 @@ def die_in_the_outbox(moment: str, number: int) -> None:
 
 def main(folder: str, tickets: str, seed: str) -> None:
     """A child for each try, forked before there is a thread: importing everything anew would take most of the time."""
+    ready_to_fork()
     draws, outbox, told = random.Random(seed), Outbox(Path(folder, "outbox.jsonl")), []
     for kill in range(KILLS + 1):
         moment = MOMENTS[kill] if kill < len(MOMENTS) else draws.choice(MOMENTS)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-
-import propolis.actors.stores.sql  # once, before there are children  # noqa: F401
 
 from propolis import EntryPoint, Runtime
 
+from ..processes import in_forks
 from .graphs import Desk
 
 MOST = 30
@@ -25,15 +23,8 @@ def run(store: str, folder: str) -> None:
 
 
 def main(store: str, folder: str) -> None:
-    """A child for each try, forked before there is a thread: importing everything anew would take most of the time."""
-    ends = []
-    while not ends or (ends[-1] and len(ends) < MOST):
-        child = os.fork()
-        if child == 0:
-            run(store, folder)
-            os._exit(0)
-        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    json.dump(ends, sys.stdout)
+    """A process for each try."""
+    json.dump(in_forks(lambda _: run(store, folder), MOST), sys.stdout)
 
 
 if __name__ == "__main__":

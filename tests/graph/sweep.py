@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # once, before there are children; so is the store's code  # noqa: F401
-import propolis.actors.stores.sql  # noqa: F401
+import jsonschema  # once, before there are children  # noqa: F401
 
 from propolis import EntryPoint, ExecutionResult, Runtime, Stream
 from propolis.actors import CrashPoint, Host
 from propolis.testing import crash_at
 
+from ..processes import ready_to_fork
 from .graphs import Case, runs
 
 
@@ -71,14 +71,15 @@ def case(root: Path, point: CrashPoint | None, skip: int) -> tuple[list[int], di
     return ends, found
 
 
-def main(root: str) -> None:
-    """Unkilled at first, then each checkpoint, before and after its commit, until there is none left."""
+def main(root: str, step: str) -> None:
+    """Unkilled at first, then every `step`th checkpoint, before and after its commit, until there is none left."""
+    ready_to_fork()
     for point in (None, "checkpoint.before", "checkpoint.committed"):
         skip, killed = 0, True
         while killed:
             ends, found = case(Path(root), point, skip)
             sys.stdout.write(json.dumps({"point": point, "skip": skip, "ends": ends, **found}) + "\n")
-            killed, skip = ends[0] != 0, skip + 1
+            killed, skip = ends[0] != 0, skip + int(step)
 
 
 if __name__ == "__main__":

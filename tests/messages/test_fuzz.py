@@ -70,7 +70,7 @@ def damaged(draw: st.DrawFn, sources: st.SearchStrategy[bytes]) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(damaged(st.sampled_from(GOOD)))
 def test_damaged_messages_are_refused_by_name(data: bytes) -> None:
     """Or are still messages."""
@@ -117,7 +117,7 @@ def pack(tree: Any) -> bytes:
     return bytes(msgpack.packb(tree))
 
 
-@settings(max_examples=70)
+@settings(max_examples=40)
 @given(_trees)
 def test_well_formed_msgpack_that_is_no_value_is_refused_by_name(tree: Any) -> None:
     """Extensions in extensions, keys that cannot be hashed, codes that nobody knows."""
@@ -125,7 +125,7 @@ def test_well_formed_msgpack_that_is_no_value_is_refused_by_name(tree: Any) -> N
     read_message(pack(tree))
 
 
-@settings(max_examples=70)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(ours())), st.data())
 def test_fields_of_any_kind_under_a_known_tag_are_refused_by_name(tag: str, data: st.DataObject) -> None:
     """The names are right, the values are anything."""

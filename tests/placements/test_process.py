@@ -370,7 +370,7 @@ def test_good_executions_complete_among_hostile_ones(runtime: Runtime) -> None:
         streams[body.__name__] = runtime.open_stream(point, body).get(timeout=PATIENCE)
     runs: list[tuple[Any, str]] = []
     expected: list[ExecutionResult | Any] = []
-    for number in range(120):
+    for number in range(60):
         runs.append((streams["good"].run(number), ""))
         expected.append(number * 2)
         if number % 5 == 0:

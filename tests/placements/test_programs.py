@@ -39,7 +39,11 @@ def main():
 GUARDED, BARE = "if __name__ == '__main__':\n    main()\n", "main()\n"
 
 
-@pytest.mark.parametrize("how", ["guarded", "bare", "module", "command", "input", "zip"])
+WAYS = ["bare", "command", "input", "zip"]
+MORE_WAYS = [pytest.param(how, marks=pytest.mark.chaos) for how in ("guarded", "module")]
+
+
+@pytest.mark.parametrize("how", [*WAYS, *MORE_WAYS])
 def test_a_program_however_it_is_started_runs_what_it_imports_in_workers(tmp_path: Path, how: str) -> None:
     """Nothing of the program itself is run again for that; an executor of its own is refused with the remedy."""
     package = tmp_path / "doubling"

@@ -204,5 +204,5 @@ class AdmissionMachine(RuleBasedStateMachine):
             assert self.real.queue_depth >= self.room
 
 
-AdmissionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=50)
+AdmissionMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=50)
 test_admission_answers_as_its_model_does = AdmissionMachine.TestCase

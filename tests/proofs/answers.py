@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # once, before there are children; so is the store's code  # noqa: F401
-import propolis.actors.stores.sql  # noqa: F401
+import jsonschema  # once, before there are children  # noqa: F401
 
 from propolis import Context, EntryPoint, Runtime
 from propolis.messages import QuestionAnswered, QuestionNotFound
+
+from ..processes import in_forks
 
 SCHEMA = {"type": "integer"}
 
@@ -68,17 +69,14 @@ def life(store: str, folder: Path, count: int, dies_after: int, seed: int) -> di
 
 
 def main(store: str, folder: str, count: str, kills: str) -> None:
-    """A child for each life, forked before there is a thread."""
-    ends: list[int] = []
+    """A process for each life."""
     share = int(count) // (int(kills) + 1)
-    for seed in range(int(kills) + 1):
-        child = os.fork()
-        if child == 0:
-            last = seed == int(kills)
-            found = life(store, Path(folder), int(count), 0 if last else share, seed)
-            Path(folder, "found").write_text(json.dumps(found))
-            os._exit(0)
-        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    def role(seed: int) -> None:
+        found = life(store, Path(folder), int(count), 0 if seed == int(kills) else share, seed)
+        Path(folder, "found").write_text(json.dumps(found))
+
+    ends = in_forks(role, int(kills) + 1)
     json.dump({"ends": ends, **json.loads(Path(folder, "found").read_text())}, sys.stdout)
 
 

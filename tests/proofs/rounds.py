@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from propolis.actors import Host, open_store
 from propolis.testing import crash_at
 
+from ..processes import ready_to_fork
 from .audit import check, watch
 from .workload import Job, Mouth, work
 
@@ -243,5 +244,6 @@ def many(folder: Path, *, executions: int, steps: int, kills: int, seed: int) ->
 ROLES: dict[str, Callable[..., dict[str, Any]]] = {"sweep": sweep, "kill": kill, "many": many}
 
 if __name__ == "__main__":
+    ready_to_fork()
     found = ROLES[sys.argv[1]](Path(sys.argv[2]), **json.loads(sys.argv[3]))
     sys.stdout.write(json.dumps(found) + "\n")

@@ -18,7 +18,7 @@ from propolis.actors import CRASH_POINTS
 from .support import prove
 
 SEED = int(os.environ.get("PROPOLIS_CRASH_SEED", int(time.time()) // 86_400))
-SOME = 5
+SOME = 3
 
 # How often a point is passed by before the first crash; where that says something else than how late it is.
 SKIPS = {"commit.before": (0, 7, 19), "commit.after": (0, 7, 19), "runtimes.before": (0, 1), "runtimes.after": (0, 1)}

@@ -19,10 +19,10 @@ ROUNDS = int(os.environ.get("PROPOLIS_CHAOS_ROUNDS", "1000"))
 LOT = 100
 
 
-def test_thirty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+def test_fifteen_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     """Async and blocking executors, some in processes, with steps, checkpoints, sleeps, joins, keys and cancels."""
-    found = prove("kill", tmp_path, rounds=30, seed=SEED, process_every=0)
-    assert found["kills"] >= 20
+    found = prove("kill", tmp_path, rounds=15, seed=SEED, process_every=0)
+    assert found["kills"] >= 10
     assert found["lost_attempts"] > 0
     assert found["worst_recovery_seconds"] < 12.0  # two leases
 

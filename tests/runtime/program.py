@@ -14,6 +14,8 @@ from typing import Any
 from propolis import EntryPoint, Placement, RestartPolicy, Runtime, RuntimeConfig
 from propolis.messages import StaleWriter
 
+from ..processes import in_forks
+
 
 def die(store: str, placement: str) -> None:
     """Run ten executions, the odd ones behind a checkpoint, five of which never end; then SIGKILL this process."""
@@ -52,19 +54,8 @@ def die(store: str, placement: str) -> None:
 
 
 def suicides(store: str, times: str) -> None:
-    """Have so many processes, one after the other, do `suicide`; write down how each of them ended.
-
-    Forks of this one, which has no thread: what takes most of the time of a new process, its imports, they have.
-    """
-    ends = []
-    for _ in range(int(times)):
-        child = os.fork()
-        if child == 0:
-            suicide(store)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        ends.append(os.waitstatus_to_exitcode(status))
-    sys.stdout.write(json.dumps(ends))
+    """Have so many processes do `suicide`."""
+    sys.stdout.write(json.dumps(in_forks(lambda _: suicide(store), int(times))))
 
 
 def suicide(store: str) -> None:
@@ -169,10 +160,15 @@ def zombie(store: str, _: str) -> None:
 
 
 def steps(store: str, how: str) -> None:
-    """Take ten steps, each of which writes a line, and kill this process inside the fourth and the seventh one.
+    """Take ten steps, each of which writes a line, and be killed inside the fourth and the seventh one.
 
-    Run it again until it is through; then it tells the result.
+    In one fork after the other, until one is through and tells the result; and then how all of them ended.
     """
+    sys.stdout.write(json.dumps(in_forks(lambda _: take_steps(store, how), 4)))
+
+
+def take_steps(store: str, how: str) -> None:
+    """One of these processes."""
     kind, _, name = how.partition(",")
 
     def write(n: int) -> int:
@@ -200,7 +196,7 @@ def steps(store: str, how: str) -> None:
         known = stream.active_execution_ids or (stream.execute().get(timeout=60),)
         result = stream.wait_for_completion(known[0]).get(timeout=60)
         assert result is not None
-        sys.stdout.write(json.dumps({"status": result.status, "output": result.output}))
+        sys.stdout.write(json.dumps({"status": result.status, "output": result.output}) + "\n")
 
 
 def sleepers(store: str, count: str) -> None:
@@ -239,7 +235,7 @@ def cramped(store: str, _: str) -> None:
         log = Path(store.removeprefix("sqlite:///") + "-wal").stat().st_size
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (log + 32_768, limits[1]))
-        calls = [stream.execute(n) for n in range(2_000)]
+        calls = [stream.execute(n) for n in range(1_000)]
         unavailable = heard.acquire(timeout=60)
         done = sum(call.done() for call in calls)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -56,7 +56,7 @@ def crowd(store: str, processes: int, commits: int, patience: float) -> None:
 
 def test_three_processes_commit_side_by_side_and_run_nothing_twice(file_store: str) -> None:
     """No lock is ever heard of, and no numbers of events are drawn twice."""
-    crowd(file_store, 3, 200, PATIENCE * 3)
+    crowd(file_store, 3, 80, PATIENCE * 3)
 
 
 @pytest.mark.chaos

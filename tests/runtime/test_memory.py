@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import types
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +23,6 @@ from propolis import (
     GraphSpec,
     NodeSpec,
     NonRetryable,
-    Reply,
     RestartPolicy,
     Runtime,
     RuntimeConfig,
@@ -199,15 +199,19 @@ def test_waits_that_were_cancelled_do_not_add_up(runtime: Runtime, new_gate: Cal
 
     async def come_and_go() -> list[Any]:
         steady = asyncio.ensure_future(stream.wait_for_completion(execution_id))
+        gone = []
         for _ in range(1_000):
-            wait = asyncio.ensure_future(stream.wait_for_completion(execution_id))
+            reply = stream.wait_for_completion(execution_id)
+            gone.append(weakref.ref(reply))
+            wait = asyncio.ensure_future(reply)
+            del reply
             await asyncio.sleep(0)
             wait.cancel()
         back = stream.wait_for_completion(execution_id)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(back, 0.001)
         gc.collect()
-        kept = sum(isinstance(thing, Reply) for thing in gc.get_objects())
+        kept = sum(each() is not None for each in gone)
         gate.open()
         return [kept, await steady, await back]
 

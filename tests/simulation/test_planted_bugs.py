@@ -168,23 +168,24 @@ def last_one_has_the_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(merging, "merged", lambda memory, before, after: after)
 
 
-PLANTED: dict[Plant, Faults | None] = {
-    reply_before_commit: None,
-    lost_wake_up: None,
-    double_admission: None,
-    stale_epoch_accepted: Faults(actor_crash=0.02),
-    forgotten_waiter: None,
-    slot_leaked_on_cancel: None,
-    recovery_without_a_new_epoch: None,
-    attempt_before_its_commit: None,
-    in_doubt_is_committed_anew: Faults(commit_in_doubt=0.2),
-    last_one_has_the_memory: None,
+PLANTED: dict[Plant, tuple[Faults | None, int]] = {
+    reply_before_commit: (None, 0),
+    lost_wake_up: (None, 0),
+    double_admission: (None, 0),
+    stale_epoch_accepted: (Faults(actor_crash=0.02), 25),
+    forgotten_waiter: (None, 0),
+    slot_leaked_on_cancel: (None, 18),
+    recovery_without_a_new_epoch: (None, 4),
+    attempt_before_its_commit: (None, 0),
+    in_doubt_is_committed_anew: (Faults(commit_in_doubt=0.2), 0),
+    last_one_has_the_memory: (None, 5),
 }
+"""With what trouble, and the seed that found it last: with another order of things it is another one."""
 
 
-def first_found(faults: Faults | None) -> tuple[int, BaseException] | None:
-    """The first seed that does not pass."""
-    for seed in range(SEEDS):
+def first_found(faults: Faults | None, last: int) -> tuple[int, BaseException] | None:
+    """The first seed that does not pass, from the one that found it last."""
+    for seed in (*range(last, SEEDS), *range(last)):
         try:
             explore(seed, faults=faults)
         except Exception as error:  # noqa: BLE001 - however it shows
@@ -198,7 +199,7 @@ def test_a_planted_bug_is_found(
 ) -> None:
     """And the error says with which seed."""
     plant(monkeypatch)
-    found = first_found(PLANTED[plant])
+    found = first_found(*PLANTED[plant])
     assert found is not None, f"not in {SEEDS} worlds"
     seed, error = found
     assert isinstance(error, (Violation, Stuck))

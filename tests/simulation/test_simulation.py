@@ -12,8 +12,8 @@ from propolis.testing import Faults
 
 from .workload import explore
 
-BATCHES = 10
-SEEDS = 12
+BATCHES = 8
+SEEDS = 5
 """Of each batch, in `make test`."""
 
 FULL = 5_000

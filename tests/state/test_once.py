@@ -85,7 +85,7 @@ def test_changes_are_what_check_replay_takes_them_for(runtime: Runtime) -> None:
 def test_a_worker_that_is_killed_behind_each_change_repeats_none(store: str, tmp_path: Path) -> None:
     """Its runtime lives on, and runs the executor again."""
     with Runtime(store, config=CONFIG) as runtime:
-        placement = Placement.process(workers=1, warm=1)
+        placement = Placement.process(workers=1, warm=1, start_method="forkserver")
         stream = opened(runtime, bodies.dies_between, "synchronized", placement=placement, restart=QUICK)
         result = stream.run({"folder": str(tmp_path)}).get(timeout=PATIENCE)
         assert (3, 3) == (result.output, result.restarts)
@@ -97,10 +97,11 @@ PROGRAM = """
 import asyncio, sys
 from propolis import EntryPoint, Runtime
 from propolis.testing import crash_at
+from tests.processes import in_forks
 from tests.state.bodies import count
 
 async def main(store, point, skip):
-    host = crash_at(point, skip=int(skip)) if point else None
+    host = crash_at(point, skip=skip) if point else None
     async with Runtime(store, host=host) as runtime:
         stream = await runtime.open_stream(EntryPoint(id="s", isolation_level="synchronized"), count)
         runs = [await stream.execute(5, idempotency_key=str(n)) for n in range(4)]
@@ -109,15 +110,9 @@ async def main(store, point, skip):
             assert result.success, result.error
         print(await runtime.state())
 
-asyncio.run(main(*sys.argv[1:]))
+store, point, skip = sys.argv[1:]
+print(in_forks(lambda life: asyncio.run(main(store, "" if life else point, int(skip))), 2))
 """
-
-
-def run_program(store: str, point: str = "", skip: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run it, up to its death or its end."""
-    command = [sys.executable, "-c", PROGRAM, store, point, str(skip)]
-    return subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=120, check=False)
-
 
 POINTS: list[tuple[CrashPoint, int]] = [("state.before", 7), ("commit.after", 6), ("state.committed", 9)]
 
@@ -127,7 +122,6 @@ def test_a_process_that_is_killed_in_a_change_loses_none_and_repeats_none(
     store: str, point: CrashPoint, skip: int
 ) -> None:
     """Before it is committed, when it is and nobody has heard of it, and when its actor has."""
-    killed = run_program(store, point, skip)
-    assert -signal.SIGKILL == killed.returncode, killed.stderr[-2_000:]
-    ended = run_program(store)
-    assert (0, "{'n': 20}\n") == (ended.returncode, ended.stdout), ended.stderr[-2_000:]
+    command = [sys.executable, "-c", PROGRAM, store, point, str(skip)]
+    ran = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=120, check=False)
+    assert ["{'n': 20}", str([-signal.SIGKILL.value, 0])] == ran.stdout.splitlines(), ran.stderr[-2_000:]

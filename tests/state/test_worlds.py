@@ -14,7 +14,7 @@ from propolis.testing.simulation import CALM
 
 from ..runtime.support import run_plainly
 
-SEEDS, BATCHES, FULL = 4, 2, 1_000
+SEEDS, BATCHES, FULL = 3, 2, 1_000
 """Of each batch, in `make test`; and in `make chaos`."""
 
 POINT = EntryPoint(

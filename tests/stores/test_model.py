@@ -397,4 +397,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreAgainstModel = StoreMachine.TestCase
-TestStoreAgainstModel.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+TestStoreAgainstModel.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)

@@ -17,6 +17,8 @@ from propolis import EntryPoint, Runtime
 from propolis.actors import Host, Store, open_store
 from propolis.messages import MoveTrigger, OpenExecution, Write
 
+from ..processes import ready_to_fork
+
 BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
 EACH_ROUND = 4
 """Seconds, and firings, from one round to the next."""
@@ -116,6 +118,7 @@ def react() -> EntryPoint:
 
 def rounds(role: Callable[[str, int], None], store: str, count: int) -> None:
     """So many rounds, each in a fork of this process, which has no thread; write down how each of them ended."""
+    ready_to_fork()
     ends = []
     for round in range(count):
         child = os.fork()
