@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,7 +30,8 @@ PAGE = 500
 
 class Following(AsyncIterator[T], Iterator[T], Generic[T]):
     """Reads a page at a time, and waits when there is none. The subscription that it holds is only the hint that there
-    is something to read. Ends when the runtime stops.
+    is something to read. Ends when the runtime stops. One that is lost without a `close()`, as by a `break` or a
+    cancel, is subscribed until the next event.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Following(AsyncIterator[T], Iterator[T], Generic[T]):
         self._closed = False
         self._wake = threading.Event()
         self._wake_async: Callable[[], None] | None = None
-        queue.wake = self._hint
+        hint = weakref.WeakMethod(self._hint)  # the subscription holds the queue, and would hold its lost reader
+        queue.wake = lambda: _call(hint())
+        threads.host.when_lost(self, queue.give_up).atexit = False
 
     def _hint(self) -> None:
         self._wake.set()
@@ -251,6 +255,11 @@ class EventStream(Following[Event]):
             data = Payload.of({"after": before, "through": pruned})
             self._page.append(Event(type="events_pruned", timestamp=self._threads.host.now(), data_payload=data))
         self._page.extend(events)
+
+
+def _call(hint: Callable[[], None] | None) -> None:
+    if hint is not None:
+        hint()
 
 
 def _release(waiting: asyncio.Future[None]) -> None:

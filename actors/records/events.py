@@ -57,8 +57,10 @@ class EventActor(AsyncioActor):
             self._hand_out(event)
 
     def _hand_out(self, event: Event) -> None:
-        for subscriber in list(self._subscribers.values()):
-            if subscriber.filter.matches(event):
+        for subscription_id, subscriber in list(self._subscribers.items()):
+            if subscriber.gone:
+                self.unsubscribe(subscription_id)
+            elif subscriber.filter.matches(event):
                 subscriber.offer(event)
 
     # -- through the proxy -------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import pykka
 
@@ -21,21 +22,22 @@ __all__ = ["HandlerSubscriber", "QueueSubscriber", "RefSubscriber", "Runner", "S
 logger = logging.getLogger("propolis.events")
 
 
-class Subscriber(Protocol):
+class Subscriber(ABC):
     """Somebody who gets events. Called on the actor loop; must not block."""
 
     filter: EventFilter
+    gone = False
+    """Nobody takes any more: who has not unsubscribed goes with the next event."""
 
+    @abstractmethod
     def offer(self, event: Event) -> None:
         """Hand over an event, or count it as missed."""
-        ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most need not know
         """There will be no more."""
-        ...
 
 
-class RefSubscriber:
+class RefSubscriber(Subscriber):
     """An actor: events arrive as messages. What its mailbox has no room for is missed, and it is told how much."""
 
     def __init__(self, filter: EventFilter, ref: pykka.ActorRef[Any], limit: int) -> None:
@@ -56,6 +58,7 @@ class RefSubscriber:
                 self._missed = 0
             self._ref.tell(event)
         except pykka.ActorDeadError:
+            self.gone = True
             logger.debug("%s no longer takes events: it has stopped", self._ref)
 
     def _depth(self) -> int:
@@ -64,11 +67,8 @@ class RefSubscriber:
         size = getattr(self._ref.actor_inbox, "qsize", None)
         return size() if size is not None else 0
 
-    def close(self) -> None:
-        pass
 
-
-class QueueSubscriber:
+class QueueSubscriber(Subscriber):
     """A bounded queue that somebody else reads. On overflow the oldest goes; the reader sees how many went."""
 
     def __init__(self, filter: EventFilter, limit: int) -> None:
@@ -104,6 +104,10 @@ class QueueSubscriber:
     def close(self) -> None:
         self.closed = True
         self.wake()
+
+    def give_up(self) -> None:
+        """Its reader is lost. Any thread, in the middle of anything: a garbage collector says so."""
+        self.gone = True
 
 
 Runner = Callable[[Callable[[], Awaitable[None]], Callable[[], None]], None]

@@ -18,6 +18,7 @@ from propolis.messages import (
 )
 
 from ..core import Ref, Reply
+from ..records.subscriptions import Subscriber
 from .choosing import EventTrigger, Loop, choose
 from .triggering import ENDS, Triggering, retry_after
 
@@ -52,7 +53,7 @@ class Page(NamedTuple):
     """Between these numbers some had been deleted before they were looked at."""
 
 
-class Hint:
+class Hint(Subscriber):
     """A subscriber that only says that there is something to read."""
 
     def __init__(self, filter: EventFilter) -> None:
@@ -61,9 +62,6 @@ class Hint:
 
     def offer(self, event: Event) -> None:
         self.call()
-
-    def close(self) -> None:
-        pass
 
 
 class EventTriggerActor(Triggering):

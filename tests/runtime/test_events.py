@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -106,6 +107,37 @@ def test_events_replay_and_follow_without_gap_or_repeat(any_runtime: Runtime, st
         assert seqs(seen)[11] == next(events).seq
 
 
+def test_who_follows_and_is_lost_without_a_close_is_subscribed_no_longer(runtime: Runtime) -> None:
+    """As a web request whose client has gone: left by a `break`, cancelled, or never looked at."""
+    stream = runtime.open_stream(point("asyncio"), emit).get(timeout=PATIENCE)
+    session = stream.run(1).get(timeout=PATIENCE).session_id
+
+    async def follow() -> None:
+        async for _ in runtime.events(types="nothing_of_the_kind"):
+            pass
+
+    async def cancelled() -> None:
+        following = asyncio.create_task(follow())
+        await asyncio.to_thread(until, lambda: subscribers() == 2)
+        following.cancel()
+        await asyncio.wait([following])
+
+    def subscribers() -> int:
+        return runtime.stats().get(timeout=PATIENCE).subscribers
+
+    with stream.events() as kept:
+        for _ in runtime.events(after=0):
+            break
+        runtime.logs(session, follow=True)
+        stream.run(2).get(timeout=PATIENCE)
+        until(lambda: (gc.collect(), subscribers() == 1)[1])
+        asyncio.run(cancelled())
+        runtime.events()
+        stream.run(3).get(timeout=PATIENCE)
+        until(lambda: (gc.collect(), subscribers() == 1)[1])
+        assert "execution_started" == next(event for event in kept if event.seq is not None).type
+
+
 def test_events_are_filtered_and_end_with_the_runtime() -> None:
     """By type, stream and execution; the iteration ends."""
     with Runtime() as runtime:
@@ -165,7 +197,7 @@ class Plain(pykka.ThreadingActor):
 
 
 def test_actors_of_both_kinds_get_events_as_messages(runtime: Runtime) -> None:
-    """Until they unsubscribe; one that has stopped disturbs nobody."""
+    """Until they unsubscribe; one that has stopped disturbs nobody, and is forgotten."""
     ours: list[Any] = []
     plain: list[Any] = []
     refs = [runtime.ref.actor_inbox.loop.spawn(Ours, ours), Plain.start(plain)]
@@ -179,6 +211,7 @@ def test_actors_of_both_kinds_get_events_as_messages(runtime: Runtime) -> None:
     stream.run(2).get(timeout=PATIENCE)
     assert not runtime.unsubscribe(ids[0]).get(timeout=PATIENCE)
     assert (1, 1) == (len(ours), len(plain))
+    assert 0 == runtime.stats().get(timeout=PATIENCE).subscribers
     refs[0].stop(timeout=PATIENCE)
 
 
