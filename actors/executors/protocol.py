@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from propolis.messages import EventDraft, InvalidInput, Payload
+from propolis.messages import EventDraft, InvalidInput, Payload, line_of
 
 if TYPE_CHECKING:
     from ..specs import EntryPoint
 
 __all__ = ["Announcing", "Executor", "ExecutorPlan", "announced", "is_coroutine_function", "plan_executor", "prepared"]
+
+_TAKES_INPUT: Final = frozenset(
+    {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+)
 
 
 @runtime_checkable
@@ -71,7 +76,7 @@ class ExecutorPlan:
         if self._adapter is None:
             return value
         try:
-            return self._adapter.validate_python(value)
+            return self._adapter.validate_python(value, by_alias=True, by_name=True)  # a model is dumped by name
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in ("input_data", *first["loc"]))
@@ -171,16 +176,8 @@ def _check_made_without_arguments(name: str, kind: type) -> None:
 
 
 def _input_adapter(name: str, function: Callable[..., Any], bound_arguments: int) -> TypeAdapter[Any] | None:
-    try:
-        parameters = list(inspect.signature(function).parameters)
-        while isinstance(function, functools.partial):
-            function = function.func
-        hints = typing.get_type_hints(inspect.unwrap(function))
-    except (NameError, TypeError, ValueError):
-        return None  # annotations that cannot be resolved declare nothing
-    names = parameters[bound_arguments + 1 : bound_arguments + 2]
-    declared = hints.get(names[0]) if names else None
-    if declared is None or declared is Any or declared is dict or declared is object:
+    declared = _declared_input(name, function, bound_arguments)
+    if any(declared is nothing for nothing in (None, Any, dict, object)):
         return None
     try:
         return TypeAdapter(declared)
@@ -190,3 +187,60 @@ def _input_adapter(name: str, function: Callable[..., Any], bound_arguments: int
             reason=f"its input type {declared!r} cannot be checked: {error}",
             remedy="Declare a pydantic model, a dataclass, a TypedDict or plain types.",
         ) from None
+
+
+def _declared_input(name: str, function: Callable[..., Any], bound_arguments: int) -> Any:
+    """What the second parameter is annotated with; None without an annotation. The others are nobody's business: that
+    of the context may be a name that only type checkers know.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())[bound_arguments + 1 : bound_arguments + 2]
+    except (TypeError, ValueError):
+        return None  # a builtin without a signature
+    if not parameters or parameters[0].kind not in _TAKES_INPUT or parameters[0].annotation is inspect.Parameter.empty:
+        return None
+    written = parameters[0].annotation
+    alone = types.SimpleNamespace(__annotations__={"input": written})
+    code = _written_as(function)
+    try:
+        return typing.get_type_hints(alone, getattr(code, "__globals__", {}), _known_in(code), include_extras=True)[
+            "input"
+        ]
+    except Exception as error:  # noqa: BLE001 - an annotation is code, which may raise anything
+        raise InvalidInput(
+            what=f"executor {name}",
+            reason=f"its input is annotated {written!r}, which cannot be resolved: {line_of(error)}",
+            remedy="Import it at run time, define it at the top level of its module, or annotate with Any.",
+        ) from None
+
+
+def _known_in(code: Any) -> dict[str, Any]:
+    """The names of a function that are not its module's: those of the functions around it that it uses, its type
+    parameters.
+    """
+    names = getattr(getattr(code, "__code__", None), "co_freevars", ())
+    cells = [cell for cell in zip(names, getattr(code, "__closure__", None) or (), strict=False) if _is_set(cell[1])]
+    of_types = {parameter.__name__: parameter for parameter in getattr(code, "__type_params__", ())}
+    return of_types | {name: cell.cell_contents for name, cell in cells}
+
+
+def _is_set(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _written_as(function: Any) -> Any:
+    """The function that has the annotations: behind partials, decorators, and the `__call__` of an object."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif inspect.isroutine(function) or not callable(function):
+            return function
+        else:
+            function = type(function).__call__
