@@ -45,6 +45,8 @@ class CommandLine(click.Group):
             _end(str(error), BAD_USE if isinstance(error, InvalidInput) else NOT_WELL)
         except OSError as error:
             _end(str(error), NOT_WELL)
+        except UnicodeEncodeError as error:  # an argument, with bytes of a terminal that are no UTF-8
+            _end(f"{error.object!r:.200} is not valid Unicode. Pass text.", BAD_USE)
         except (click.Abort, KeyboardInterrupt):
             _end("Interrupted.", INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)

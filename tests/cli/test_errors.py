@@ -70,6 +70,25 @@ def test_an_unknown_session_is_status_1(propolis: Run, recorded: Recorded, comma
     assert [] == list(Path.cwd().iterdir())
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sessions", "show", "\udcff"),
+        ("sessions", "logs", "\udcff"),
+        ("sessions", "list", "--stream", "\udcff"),
+        ("sessions", "export", "--to", "out", "\udcff"),
+        ("sessions", "cancel", "\udcff"),
+        ("why", "\udcff"),
+        ("state", "--key", "\udcff"),
+    ],
+    ids=lambda command: " ".join(command[:-1]),
+)
+def test_bytes_that_are_no_text_are_bad_use(propolis: Run, recorded: Recorded, command: tuple[str, ...]) -> None:
+    """As from a terminal with another encoding. They are shown, and not written to it."""
+    assert_one_line(propolis(*command, "--store", recorded.url), 2, "\\udcff", "not valid Unicode")
+    assert [] == list(Path.cwd().iterdir())
+
+
 def test_a_file_that_is_no_store_is_status_1(propolis: Run) -> None:
     """Whether it is no database at all, or somebody else's."""
     Path("text.db").write_text("Dear diary, " * 100)
