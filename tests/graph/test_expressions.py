@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from propolis.actors.executors.graph.expressions import MAX_CHARS, BadExpression, parse
 
-from propolis.messages import InvalidInput
+from propolis import EdgeSpec, GraphExecutor, GraphSpec, NodeSpec
+from propolis.messages import ExtraMissing
 
 DATA = {
     "score": 0.75,
@@ -187,10 +188,19 @@ def is_plain(value: Any) -> bool:
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an extra; a graph without expressions does not want it, and neither does checking one."""
+    """It is an extra; a graph without expressions does not want it, and neither does checking one. Running one that has
+    them does, and says so before anything is accepted.
+    """
     monkeypatch.setitem(sys.modules, "simpleeval", None)
     parse.cache_clear()
     expression = parse("1 < 2")
-    with pytest.raises(InvalidInput, match=r"pip install 'propolis\[graph\]'"):
+    with pytest.raises(ExtraMissing, match=r"pip install 'propolis\[graph\]'"):
         expression.evaluate({})
+    nodes = [NodeSpec(id=id, function=dict) for id in ("one", "two")]
+    edges = [EdgeSpec(source="one", target="two")]
+    assert GraphExecutor(GraphSpec(id="plain", entry_node="one", nodes=nodes, edges=edges))
+    edges = [EdgeSpec(id="there", source="one", target="two", expression="1 < 2")]
+    graph = GraphSpec(id="graph", entry_node="one", nodes=nodes, edges=edges)
+    with pytest.raises(ExtraMissing, match=r"Edge 'there', .* pip install 'propolis\[graph\]'"):
+        GraphExecutor(graph)
     parse.cache_clear()

@@ -13,6 +13,7 @@ from ..ai.nodes import ModelNodes
 from ..context import Context
 from ..protocol import Announcing
 from .chart import Chart, visit_begins
+from .expressions import need_evaluator
 from .position import Position
 from .runners import HumanRunner, NodeRunner
 from .running import Run
@@ -39,7 +40,7 @@ class GraphExecutor(Announcing):
 
     Raises:
         GraphInvalid: a function is a name that has not been looked up, or nobody runs nodes of a kind that it has.
-        ExtraMissing: it has model nodes, and pydantic-ai is not installed.
+        ExtraMissing: it has model nodes, and pydantic-ai is not installed; or expressions, and simpleeval is not.
     """
 
     graph: ClassVar[GraphSpec | None] = None
@@ -166,6 +167,9 @@ def _charted(graph: Any, runners: Mapping[str, NodeRunner]) -> Chart:
         for where, what, method in wanted
         if not hasattr(runner, method)
     ]
+    for edge in graph.edges:
+        if edge.expression is not None:
+            need_evaluator(f"Edge {edge.id!r}, with an expression,")
     if wanted and isinstance(runner, ModelNodes):
         problems += runner.check(graph)
     if problems:

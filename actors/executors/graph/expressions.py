@@ -16,9 +16,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from propolis.messages import InvalidInput
+from propolis.messages import ExtraMissing
 
-__all__ = ["BadExpression", "Expression", "parse"]
+__all__ = ["BadExpression", "Expression", "need_evaluator", "parse"]
 
 MAX_CHARS: Final = 1_000
 MAX_DEPTH: Final = 32
@@ -133,7 +133,7 @@ class Expression:
         """Its value, with these values for its names. Raises whatever the operations on them do.
 
         Raises:
-            InvalidInput: simpleeval is not installed.
+            ExtraMissing: simpleeval is not installed.
         """
         token = _names.set(names)
         try:
@@ -143,15 +143,16 @@ class Expression:
 
     @functools.cached_property
     def _evaluator(self) -> Any:
-        try:
-            simpleeval: Any = importlib.import_module("simpleeval")
-        except ImportError:
-            raise InvalidInput(
-                what=f"expression {self.text!r}",
-                reason="what evaluates expressions is not installed",
-                remedy="Install it: pip install 'propolis[graph]'.",
-            ) from None
+        simpleeval = need_evaluator(f"Expression {self.text!r}")
         return simpleeval.EvalWithCompoundTypes(operators=OPERATORS, functions=dict(FUNCTIONS), names=_Names())
+
+
+def need_evaluator(what: str) -> Any:
+    """The module `simpleeval`. Raises ExtraMissing."""
+    try:
+        return importlib.import_module("simpleeval")
+    except ImportError:
+        raise ExtraMissing(what=what, library="simpleeval", extra="graph") from None
 
 
 class _AttributesAreItems(ast.NodeTransformer):
