@@ -22,7 +22,20 @@ SWEPT_FROM = 64
 class Entry:
     """An execution that has not ended. Without a `ref` it waits for its first slot."""
 
-    __slots__ = ("buried", "inbox", "memory", "node", "ref", "request", "spec", "state", "taken_up", "takes", "trial")
+    __slots__ = (
+        "alarm",
+        "buried",
+        "inbox",
+        "memory",
+        "node",
+        "ref",
+        "request",
+        "spec",
+        "state",
+        "taken_up",
+        "takes",
+        "trial",
+    )
 
     state: ExecutionState
     """Set when its row goes into the store, or comes from there."""
@@ -49,6 +62,14 @@ class Entry:
         """Others may have its session, though it opened that: it takes it with its first attempt."""
         self.buried = False
         """Its actor crashed too often; the present one only writes its end."""
+        self.alarm: Reply[Any] | None = None
+        """Rings when its time is over before it has begun."""
+
+    def forget_alarm(self) -> None:
+        """It has begun, or is no longer here: an alarm that nobody wants is not kept until it is due."""
+        if self.alarm is not None:
+            self.alarm.abandoned = True
+            self.alarm = None
 
 
 class Opening(NamedTuple):

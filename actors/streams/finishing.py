@@ -27,6 +27,7 @@ from propolis.messages import (
     RecordedStep,
     SlotWanted,
     StoreCorrupt,
+    WakeAt,
     WakeMe,
     encoder,
 )
@@ -229,13 +230,18 @@ class Finishing(AsyncioActor):
         self.tell_stream(ended)
         self.stop_now()
 
-    def alarm(self, seconds: float, then: Callable[[], object]) -> None:
+    def alarm(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
         """Have this actor called after a time, unless it has ended by then."""
-        self.keep_alarm(wake(self, self._plan.wakeups, WakeMe(after=seconds), then, self.gone))
+        return self.keep_alarm(wake(self, self._plan.wakeups, WakeMe(after=seconds), then, self.gone))
 
-    def keep_alarm(self, alarm: Reply[Any]) -> None:
+    def alarm_at(self, at: datetime, then: Callable[[], object]) -> Reply[Any]:
+        """The same at a time of day, whatever becomes of the clocks."""
+        return self.keep_alarm(wake(self, self._plan.wakeups, WakeAt(at=at), then, self.gone))
+
+    def keep_alarm(self, alarm: Reply[Any]) -> Reply[Any]:
         """Something that is to call this actor later, and need not once it has ended."""
-        self._alarms = (*(known for known in self._alarms if not known.done()), alarm)
+        self._alarms = (*(known for known in self._alarms if not (known.done() or known.abandoned)), alarm)
+        return alarm
 
     def answer_cancels(self, outcome: Literal["cancelled", "cancelling", "detached", "ended"] | None) -> None:
         """Tell everybody who asked for a cancel what became of it; None: it left, and the stream has to find out."""

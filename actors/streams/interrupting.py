@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from propolis.messages import (
     CancelExecution,
     CancelOutcome,
@@ -13,10 +15,10 @@ from propolis.messages import (
     PauseExecution,
 )
 
-from ..core import LATER
+from ..core import LATER, Reply
 from .finishing import Finishing
 from .life import WAITING
-from .limits import Limit, next_limit
+from .limits import Limit, attempt_limit, next_limit, whole_limit
 
 __all__ = ["Interrupting"]
 
@@ -33,6 +35,8 @@ class Interrupting(Finishing):
     last_sign: float | None = None
     passed: Limit | None = None
     """The time limit that the running attempt was interrupted for."""
+    _whole_alarm: Reply[Any] | None = None
+    _attempt_alarm: Reply[Any] | None = None
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 
@@ -141,10 +145,19 @@ class Interrupting(Finishing):
     # -- time limits -------------------------------------------------------------------------------------------------
 
     def watch_limits(self) -> None:
-        """Have the WakeupActor call when the next limit is due. A limit that moved since is looked at again then."""
-        limit = self._next_limit()
+        """Have the WakeupActor call when the next limit is due: that of the attempt by the monotonic clock, that of the
+        whole execution by the wall clock. One that has moved since is looked at again then.
+        """
+        point = self._plan.entry_point
+        whole = whole_limit(point, self._spec, self.host.now())
+        if whole is not None and whole.at is not None and (self._whole_alarm is None or self._whole_alarm.done()):
+            self._whole_alarm = self.alarm_at(whole.at, self._look_at_limits)
+        limit = attempt_limit(point, self.host.monotonic(), self.attempt_began, self.last_sign)
+        if self._attempt_alarm is not None:
+            self._attempt_alarm.abandoned = True
+            self._attempt_alarm = None
         if limit is not None:
-            self.alarm(limit.after, self._look_at_limits)
+            self._attempt_alarm = self.alarm(limit.after, self._look_at_limits)
 
     def _next_limit(self) -> Limit | None:
         return next_limit(

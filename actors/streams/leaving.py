@@ -9,6 +9,7 @@ from propolis.messages import (
     CancelExecution,
     CloseStream,
     DrainStream,
+    ExecutionSpec,
     GiveUp,
     ReleaseExecutions,
     RuntimeStopped,
@@ -108,10 +109,10 @@ class Leaving(Replaying):
 
     def look_at_end(self) -> None:
         """A stop or a drain is through when nothing is under way; a drain leaves alone what is parked."""
-        if self.mode == "draining" and not self.books.opening and self.books.live.keys() == self.books.parked:
-            for execution_id in self.books.parked:
-                if (ref := self.books.live[execution_id].ref) is not None:
-                    ref.deliver(GiveUp())
+        if self.mode == "draining" and not self.books.opening and self._only_waits():
+            for entry in self.books.live.values():
+                if entry.ref is not None:
+                    entry.ref.deliver(GiveUp())
         if self.books.live or self.books.opening:
             return
         if self.mode in ("stopping", "draining"):
@@ -128,6 +129,18 @@ class Leaving(Replaying):
             stragglers.clear()
         elif self.mode == "stopped":
             self._end((), "stopped")
+
+    def _only_waits(self) -> bool:
+        """Whether what is left is parked, or waits for the session of what is parked."""
+        if self.admission.running or self.admission.queue_depth:
+            return False
+        parked, rest = set[str](), list[ExecutionSpec]()
+        for execution_id, entry in self.books.live.items():
+            if execution_id not in self.books.parked:
+                rest.append(entry.spec)
+            elif not entry.spec.beside:
+                parked.add(entry.spec.session_id)
+        return all(spec.session_id in parked and not spec.beside for spec in rest)
 
     def _refuse_starters(self) -> None:
         """Who asked for a start, or for work, meanwhile: a stop came in between."""

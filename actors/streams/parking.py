@@ -32,8 +32,6 @@ QUIET_SECONDS = 1.0
 """A parked execution that went on with one of its waits, and is not heard of for so long, gives its slot back again."""
 HEARING_SECONDS = 0.02
 """An answer that is in the inbox is heard about then."""
-LOOK_SECONDS = 3_600.0
-"""A long wait looks at the wall clock now and then: that may be set, and a machine may sleep."""
 
 
 class Parking(Sharing):
@@ -165,10 +163,8 @@ class Parking(Sharing):
         if ended is not None:
             self._is_over(ended, row)
             return
-        if wait.due_at is None:
-            return
-        after = (wait.due_at - self.host.now()).total_seconds()
-        self.alarm(min(after, LOOK_SECONDS), lambda: self._look_again(wait))
+        if wait.due_at is not None:
+            self.alarm_at(wait.due_at, lambda: self._look_again(wait))
 
     def _look_again(self, wait: RecordedStep) -> None:
         if self._waits is not None and wait.key in self._waits:

@@ -88,11 +88,8 @@ class Reaching(Recovering):
             self._reach(execution_id, foreign, reply)
             return LATER
 
-        def has_left(_: BaseException) -> None:
-            if self.mode in ("running", "draining"):
-                self._reach(execution_id, foreign, reply)
-            else:
-                reply.set(foreign.ended)
+        def has_left(_: BaseException) -> None:  # for another runtime, or a stop: whoever has it next finds the row
+            self._reach(execution_id, foreign, reply)
 
         self.request(entry.ref, message, reply.set, has_left)
         return LATER

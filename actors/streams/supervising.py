@@ -23,6 +23,7 @@ from propolis.messages import (
     SlotGranted,
     SlotReturned,
     SlotWanted,
+    WakeAt,
     WakeMe,
 )
 
@@ -40,7 +41,7 @@ from .execution import ExecutionActor
 from .finding import ask_surely
 from .interrupting import limit_failure
 from .life import CLAIM, Life, Order
-from .limits import next_limit
+from .limits import whole_limit
 from .plan import StreamPlan
 
 __all__ = ["Supervising"]
@@ -89,6 +90,7 @@ class Supervising(Supervisor):
             name=entry.spec.execution_id,
         )
         entry.memory = entry.inbox = None  # the actor has them now
+        entry.forget_alarm()
         self.host.reach("execution.spawned")
 
     def make_room(self, freed: Freed) -> None:
@@ -128,19 +130,12 @@ class Supervising(Supervisor):
 
     def watch_pending(self, entry: Entry) -> None:
         """The deadline of an execution counts while it is queued, too."""
-        limit = next_limit(
-            self.plan.entry_point,
-            entry.spec,
-            now=self.host.now(),
-            monotonic=self.host.monotonic(),
-            attempt_began=None,
-            last_sign=None,
-        )
-        if limit is None:
+        limit = whole_limit(self.plan.entry_point, entry.spec, self.host.now())
+        if limit is None or limit.at is None:
             return
         order = Order(kind="end", status="failed", failure=limit_failure(limit))
-        due = WakeMe(after=limit.after)
-        wake(self, self.plan.wakeups, due, lambda: self.end_pending(entry.spec.execution_id, order))
+        due = WakeAt(at=limit.at)
+        entry.alarm = wake(self, self.plan.wakeups, due, lambda: self.end_pending(entry.spec.execution_id, order))
 
     def end_pending(self, execution_id: str, order: Order) -> bool:
         """End an execution that has not begun. False when it has, or is not there."""
@@ -158,8 +153,8 @@ class Supervising(Supervisor):
         if message.parked:
             self.books.parked.add(message.execution_id)
             (self.books.asking.add if message.asks else self.books.asking.discard)(message.execution_id)
-            self.look_at_end()  # a drain does not wait for it
         self.make_room(self.admission.set_aside(message.execution_id))
+        self.look_at_end()  # a drain waits neither for what is parked, nor for who is behind that
 
     def slot_wanted(self, message: SlotWanted) -> None:
         """It can go on."""
@@ -237,6 +232,7 @@ class Supervising(Supervisor):
             if (entry := self.books.live.pop(execution_id, None)) is None:
                 continue
             freed.append(self.admission.withdraw(execution_id))
+            entry.forget_alarm()
             self._left(entry)
             spec = entry.spec
             if spec.origin != "fresh":  # or nobody behind it would have a turn on the session

@@ -71,10 +71,10 @@ def test_abandoned_alarms_are_not_answered_and_are_swept_out(inline: InlineLoop)
         replies += batch
     (kept,) = alarms(ref, 500.0)
     inline.settle()
-    assert len(ref.actor_inbox.kept["heap"]) < 2_500
+    assert len(ref.actor_inbox.kept["by_seconds"]) < 2_500
     clock_of(inline).advance(2000.0)
     assert (True, 0) == (kept.done(), sum(reply.done() for reply in replies))
-    assert [] == ref.actor_inbox.kept["heap"]
+    assert 0 == len(ref.actor_inbox.kept["by_seconds"])
 
 
 def test_alarms_survive_a_crash(inline: InlineLoop) -> None:
@@ -108,7 +108,7 @@ def test_an_alarm_that_nobody_would_hear_is_not_kept(inline: InlineLoop) -> None
     ref = inline.spawn(WakeupActor)
     ref.tell(WakeMe(after=1.0))
     inline.settle()
-    assert [] == ref.actor_inbox.kept["heap"]
+    assert 0 == len(ref.actor_inbox.kept["by_seconds"])
 
 
 def at(ref: Any, clock: ManualHost, seconds: float) -> Any:
@@ -143,6 +143,18 @@ def test_a_wall_clock_that_is_set_forward_rings_soon_after(inline: InlineLoop) -
     clock.jump(7_200.0)
     clock.advance(LOOK_SECONDS)
     assert (True, False) == (alarm.done(), other.done())
+
+
+def test_any_number_of_times_of_day_are_one_look_at_the_clock(inline: InlineLoop) -> None:
+    """However far off they are: a hundred thousand sleepers cost nothing while they sleep."""
+    ref, clock = inline.spawn(WakeupActor), clock_of(inline)
+    many = [at(ref, clock, 3_600.0 + n) for n in range(100)]
+    inline.settle()
+    looks = []
+    ring = ref.actor_inbox.instance()._ring  # type: ignore[union-attr]
+    ref.actor_inbox.instance()._ring = lambda: (looks.append(1), ring())  # type: ignore[union-attr, method-assign]
+    clock.advance(10 * LOOK_SECONDS)
+    assert (10, 0) == (len(looks), sum(alarm.done() for alarm in many))
 
 
 def test_a_wall_clock_that_is_set_back_makes_it_wait_longer(inline: InlineLoop) -> None:

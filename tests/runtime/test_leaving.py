@@ -282,6 +282,25 @@ def test_a_runtime_drains_all_its_streams(runtime: Runtime, gate: Gate) -> None:
     assert ["one", "two"] == [run.get(timeout=PATIENCE).output for run in runs]
 
 
+def test_a_cancel_that_a_stop_overtakes_is_carried_out_by_whoever_goes_on(any_runtime: Runtime) -> None:
+    """It is not said to have ended before: it goes on, as the store has it."""
+
+    async def parked(ctx: Any, data: Any) -> None:
+        await ctx.receive("news")
+
+    stream = any_runtime.open_stream(point("asyncio"), parked).get(timeout=PATIENCE)
+    for _ in range(3):
+        execution_id = stream.execute().get(timeout=PATIENCE)
+        until(lambda: stream.get_context(execution_id).get(timeout=PATIENCE).status == "parked")  # type: ignore[union-attr]  # noqa: B023
+        stopping, cancelling = stream.stop(), stream.cancel_execution(execution_id, grace=0.0)
+        assert cancelling.get(timeout=PATIENCE).outcome in ("cancelling", "cancelled")
+        stopping.get(timeout=PATIENCE)
+        stream.start().get(timeout=PATIENCE)
+        result = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert result is not None
+        assert "cancelled" == result.status
+
+
 def test_a_blocked_caller_is_turned_away_by_a_stop(runtime: Runtime, gate: Gate) -> None:
     """It has no id yet, and nothing of it is kept."""
     stream = held_stream(runtime, "asyncio", gate, max_concurrent=1, max_pending=0, on_full="block")

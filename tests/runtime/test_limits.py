@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from propolis import Backoff, RestartPolicy, Runtime, Stream
-from propolis.messages import ExecutionResult, InvalidInput
+from propolis import Backoff, RestartPolicy, Runtime, Stream, ask
+from propolis.messages import ExecutionResult, InvalidInput, WakeMe
 from propolis.testing import ManualHost
 
 from .support import GRACE, PATIENCE, Gate, executor_for, pass_time, pass_time_until, point, until
@@ -181,8 +181,10 @@ def test_a_total_timeout_spans_restarts_and_is_not_retried(
     timed_runtime: Runtime, clock: ManualHost, placement: str
 ) -> None:
     """And a restart that would come too late for it is not waited for."""
+    began: list[int] = []
 
     async def fail(ctx: Any, data: Any) -> None:
+        began.append(ctx.attempt)
         raise ValueError("again")
 
     restart = RestartPolicy(backoff=Backoff(initial=20.0, maximum=20.0, jitter=0.0), max_restarts=1_000)
@@ -190,8 +192,11 @@ def test_a_total_timeout_spans_restarts_and_is_not_retried(
         point(placement, restart=restart, total_timeout=LIMIT), executor_for(placement, fail)
     ).get(timeout=PATIENCE)
     run = stream.run()
-    for _ in range(2):
-        pass_time(clock, 20.0)
+    wakeups = timed_runtime.ref.proxy().children().get(timeout=PATIENCE)["wakeups"]
+    for n in range(2):
+        until(lambda: stream.get_stats().get(timeout=PATIENCE).available_slots == 10 and len(began) == n + 2)  # noqa: B023
+        ask(wakeups, WakeMe(after=0.0)).get(timeout=PATIENCE)  # behind the alarm of the backoff
+        clock.advance(20.001)
     result = run.get(timeout=PATIENCE)
     assert ("failed", 3) == (result.status, result.restarts)  # the first at once, then after 20 and 40 s
 

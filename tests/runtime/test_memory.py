@@ -183,7 +183,20 @@ def test_a_wait_that_is_answered_early_leaves_no_alarm_behind(runtime: Runtime, 
         for wait in waits:
             assert wait.get(timeout=PATIENCE) is not None
     wakeups = runtime.ref.proxy().children().get(timeout=PATIENCE)["wakeups"]
-    assert len((wakeups.actor_inbox.kept or {})["heap"]) < 2_100
+    assert len((wakeups.actor_inbox.kept or {})["by_seconds"]) < 2_100
+
+
+def test_what_was_queued_leaves_no_alarm_of_its_time_behind(runtime: Runtime) -> None:
+    """Nor, with that, its input: a total_timeout may be a day."""
+
+    async def work(ctx: Any, data: Any) -> None:
+        pass
+
+    stream = runtime.open_stream(point("asyncio", max_concurrent=1, total_timeout=86_400.0), work).get(timeout=PATIENCE)
+    for run in [stream.run(n) for n in range(20)]:
+        assert run.get(timeout=PATIENCE).success
+    wakeups = runtime.ref.proxy().children().get(timeout=PATIENCE)["wakeups"]
+    assert (wakeups.actor_inbox.kept or {})["by_day"].first() is None
 
 
 def test_waits_that_were_cancelled_do_not_add_up(runtime: Runtime, new_gate: Callable[[], Gate]) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from propolis.actors.wakeup import LOOK_SECONDS
 
 from propolis import Runtime, RuntimeConfig, Stream
 from propolis.messages import AdvanceExecution, InvalidInput
@@ -302,6 +303,72 @@ def test_a_drain_does_not_wait_for_what_is_parked(timed_runtime: Runtime, placem
     assert () == stream.drain().get(timeout=PATIENCE).stragglers
     assert () == stream.active_execution_ids
     assert "parked" == timed_runtime.executions().get(timeout=PATIENCE)[0].status
+
+
+def test_a_wall_clock_that_is_set_forward_ends_a_sleep_and_a_deadline_soon(
+    timed_runtime: Runtime, clock: ManualHost, placement: str
+) -> None:
+    """As when a machine has slept: the monotonic clock stood still, and says that neither is due."""
+    stream = open_with(timed_runtime, placement, nap)
+    sleeper = stream.execute("x").get(timeout=PATIENCE)
+    other = stream.execute("y", deadline=clock.now() + timedelta(seconds=50.0)).get(timeout=PATIENCE)
+    until_parked(stream, sleeper, other)
+    clock.jump(7_200.0)
+    clock.advance(LOOK_SECONDS)
+    results = [stream.wait_for_completion(id).get(timeout=PATIENCE) for id in (sleeper, other)]
+    assert ["completed", "failed"] == [result.status for result in results if result is not None]
+
+
+def test_a_wall_clock_that_is_set_back_puts_a_deadline_off(timed_runtime: Runtime, clock: ManualHost) -> None:
+    """Of what is parked, and of what has not begun."""
+    gate = Gate()
+
+    async def work(ctx: Any, data: Any) -> None:
+        if data == "parks":
+            await ctx.receive("news")
+        await gate.passed(ctx)
+
+    due = clock.now() + timedelta(seconds=60.0)
+    stream = open_with(timed_runtime, "asyncio", work, max_concurrent=1)
+    parked = stream.execute("parks", deadline=due).get(timeout=PATIENCE)
+    until_parked(stream, parked)
+    running = stream.execute().get(timeout=PATIENCE)
+    gate.wait_for()
+    queued = stream.execute(deadline=due).get(timeout=PATIENCE)
+    clock.jump(-60.0)
+    for _ in range(9):
+        clock.advance(10.0)
+        stream.get_stats().get(timeout=PATIENCE)
+    assert {"parked", "running", "pending"} == {status(stream, id) for id in (parked, running, queued)}
+    pass_time_until(clock, lambda: stream.active_execution_ids == (running,), step=5.0)
+    gate.open()
+    assert "completed" == stream.wait_for_completion(running).get(timeout=PATIENCE).status  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("when", ["before", "while it drains"])
+def test_a_drain_does_not_wait_for_who_is_behind_what_is_parked(any_runtime: Runtime, gate: Gate, when: str) -> None:
+    """It has its turn on the session when that goes on, which may be in days."""
+
+    async def work(ctx: Any, data: Any) -> None:
+        if data == "first":
+            await gate.passed(ctx)
+            await ctx.receive("news")
+
+    stream = open_with(any_runtime, "asyncio", work)
+    first = stream.execute("first").get(timeout=PATIENCE)
+    gate.wait_for()
+    second = stream.execute("second", session_id=first).get(timeout=PATIENCE)
+    if when == "before":
+        gate.open()
+        until_parked(stream, first)
+    draining = stream.drain()
+    stream.get_stats().get(timeout=PATIENCE)
+    gate.open()
+    assert () == draining.get(timeout=PATIENCE).stragglers
+    stream.start().get(timeout=PATIENCE)
+    stream.send(first, "news", 1).get(timeout=PATIENCE)
+    results = [stream.wait_for_completion(id).get(timeout=PATIENCE) for id in (first, second)]
+    assert ["completed"] * 2 == [result.status for result in results if result is not None]
 
 
 def test_its_actor_may_crash_while_it_is_parked(timed_runtime: Runtime, clock: ManualHost, placement: str) -> None:
