@@ -6,7 +6,6 @@ import functools
 import inspect
 import types
 import typing
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -18,7 +17,7 @@ from propolis.messages import EventDraft, InvalidInput, Payload, line_of
 if TYPE_CHECKING:
     from ..specs import EntryPoint
 
-__all__ = ["Announcing", "Executor", "ExecutorPlan", "announced", "is_coroutine_function", "plan_executor", "prepared"]
+__all__ = ["Executor", "ExecutorPlan", "announced", "is_coroutine_function", "Preparing", "plan_executor", "prepared"]
 
 _TAKES_INPUT: Final = frozenset(
     {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
@@ -37,14 +36,18 @@ class Executor(Protocol):
         ...
 
 
-class Announcing(ABC):
-    """An executor of ours that knows what each execution begins with, and so has one write less to make. A class to
-    inherit from, and not a name to look for: a method of the user's may be called like that.
+class Preparing:
+    """An executor of ours, which knows more of what it runs than a function does. A class to inherit from, and not
+    names to look for: methods of the user's may be called like these.
     """
 
-    @abstractmethod
+    def prepare(self, entry_point: EntryPoint) -> EntryPoint:
+        """The entry point with what it knows filled in. Raises what is wrong with it."""
+        return entry_point
+
     def announce(self, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
-        """The events of that."""
+        """The events that each fresh execution begins with, which so has one write less to make."""
+        return ()
 
 
 class ExecutorPlan:
@@ -100,7 +103,7 @@ def plan_executor(executor: Any) -> ExecutorPlan:
         # a static or class method is bound already; anything else gets the instance first
         declared = inspect.getattr_static(executor, "execute", None)
         bound_arguments = 0 if isinstance(declared, (staticmethod, classmethod)) else 1
-    elif hasattr(executor, "execute"):
+    elif _has_execute(executor):
         function, bound_arguments = executor.execute, 0
         make = lambda: executor.execute  # noqa: E731
     else:
@@ -126,19 +129,28 @@ def plan_executor(executor: Any) -> ExecutorPlan:
     )
 
 
+def _has_execute(executor: Any) -> bool:
+    """Whether it is an object with such a method. A mock has any name that is asked for, and is called instead."""
+    if callable(executor):
+        return inspect.getattr_static(executor, "execute", None) is not None
+    return hasattr(executor, "execute")
+
+
 def prepared(executor: Any, entry_point: EntryPoint) -> EntryPoint:
-    """The entry point as the executor wants it: one with a method `prepare` checks it, and fills in what it knows."""
-    if not hasattr(executor, "prepare"):
-        return entry_point
-    asked: Any = executor() if inspect.isclass(executor) else executor
-    result: EntryPoint = asked.prepare(entry_point)
-    return result
+    """The entry point as the executor wants it."""
+    known = _preparing(executor)
+    return entry_point if known is None else known.prepare(entry_point)
 
 
 def announced(executor: Any, entry_point: EntryPoint) -> tuple[EventDraft, ...]:
     """What the commit that counts the first attempt of a fresh execution says of it besides."""
-    asked = executor() if inspect.isclass(executor) and issubclass(executor, Announcing) else executor
-    return asked.announce(entry_point) if isinstance(asked, Announcing) else ()
+    known = _preparing(executor)
+    return () if known is None else known.announce(entry_point)
+
+
+def _preparing(executor: Any) -> Preparing | None:
+    made = executor() if inspect.isclass(executor) and issubclass(executor, Preparing) else executor
+    return made if isinstance(made, Preparing) else None
 
 
 def is_coroutine_function(function: Any) -> bool:

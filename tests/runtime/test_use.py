@@ -13,6 +13,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from pydantic import BaseModel
@@ -101,6 +102,33 @@ def test_every_form_of_executor_runs(runtime: Runtime, executor: Any) -> None:
         with pytest.raises(InvalidInput, match=r"input_data\.number"):
             stream.run({"number": "many"})
     assert 2 == stream.get_stats().get(timeout=PATIENCE).total_executions
+
+
+class OwnNames:
+    """Has methods that are called as some of ours are, and take what they like."""
+
+    def prepare(self, ctx: Any, ticket: Ticket) -> int:
+        """A part of the work."""
+        return ticket.number
+
+    async def announce(self) -> None:
+        """Another one."""
+
+    async def execute(self, ctx: Any, ticket: Ticket) -> int:
+        """The work."""
+        await self.announce()
+        return self.prepare(ctx, ticket)
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [OwnNames, OwnNames(), mock.AsyncMock(return_value=7), mock.Mock(return_value=7)],
+    ids=["class", "instance", "async mock", "mock"],
+)
+def test_an_executor_may_have_any_names_of_its_own(runtime: Runtime, executor: Any) -> None:
+    """Nothing is looked for in it but `execute`; and a mock, which has that too, is called."""
+    stream = runtime.open_stream(EntryPoint(id="work"), executor).get(timeout=PATIENCE)
+    assert 7 == stream.run({"number": 7}).get(timeout=PATIENCE).output
 
 
 class NoExecute:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from propolis.messages import ExecutionReport, InvalidInput
 
-from ...specs import EntryPoint
 from ..context import Context
+from ..protocol import Preparing
 from .libraries import need_models
 from .providers import Models
 
@@ -22,7 +22,7 @@ CONVERSATION = "__conversation__"
 """Where in the memory of the session it is kept."""
 
 
-class AgentExecutor:
+class AgentExecutor(Preparing):
     """Runs an agent: `open_stream(entry_point, AgentExecutor(Agent("openai:gpt-5", tools=[…])))`.
 
     For worker processes, which import their executor by name, it is a class at the top level of a module:
@@ -67,10 +67,6 @@ class AgentExecutor:
         self._budget = token_budget
         self._stream = stream
         self._conversation = conversation
-
-    def prepare(self, entry_point: EntryPoint) -> EntryPoint:
-        """Nothing to fill in: a wrong agent has been refused when it was made."""
-        return entry_point
 
     async def execute(self, ctx: Context, input: Any) -> Any:
         """Run the agent to its end. Raises what `Asking.run` does."""

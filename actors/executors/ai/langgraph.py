@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 
 from propolis.messages import InvalidInput
 
-from ...specs import EntryPoint
 from ..context import Context
+from ..protocol import Preparing
 from .libraries import need_langgraph
 
 __all__ = ["LangGraphExecutor"]
@@ -19,7 +19,7 @@ RUN: Final = "propolis_run"
 QUESTION: Final = "interrupt"
 
 
-class LangGraphExecutor:
+class LangGraphExecutor(Preparing):
     """Runs a compiled graph: `open_stream(entry_point, LangGraphExecutor(builder.compile(checkpointer=…)))`.
 
     For worker processes it is a class at the top level of a module, with `graph = builder.compile(…)`.
@@ -46,10 +46,6 @@ class LangGraphExecutor:
             remedy = "Pass LangGraphExecutor(builder.compile(…)), or make a subclass with `graph = builder.compile(…)`."
             raise InvalidInput(what="LangGraphExecutor.graph", reason=reason, remedy=remedy)
         self._config = dict(config or {})
-
-    def prepare(self, entry_point: EntryPoint) -> EntryPoint:
-        """Nothing to fill in: a wrong graph has been refused when it was made."""
-        return entry_point
 
     async def execute(self, ctx: Context, input: Any) -> Any:
         """Run the graph to its end: the values of its state."""

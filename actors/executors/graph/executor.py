@@ -11,7 +11,7 @@ from propolis.messages import EventDraft, GraphChanged, GraphInvalid, GraphProbl
 from ...specs import EntryPoint
 from ..ai.nodes import ModelNodes
 from ..context import Context
-from ..protocol import Announcing
+from ..protocol import Preparing
 from .chart import Chart, visit_begins
 from .expressions import need_evaluator
 from .position import Position
@@ -26,7 +26,7 @@ POSITION: Final = "__graph__"
 """Where a run's position is kept in the memory of its session, until it has ended."""
 
 
-class GraphExecutor(Announcing):
+class GraphExecutor(Preparing):
     """Runs a graph: `open_stream(entry_point, GraphExecutor(graph))`.
 
     For worker processes, which import their executor by name, it stands at the top level of a module, or is a class:
