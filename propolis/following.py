@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import weakref
 from abc import abstractmethod
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from propolis.actors import QueueSubscriber, Reply, StoreThreads, wait_for
-from propolis.messages import Event, EventFilter, Payload, RuntimeStopped
+from propolis.messages import Event, EventFilter, ForkedRuntime, Payload, RuntimeStopped
 
 from .calls import Call
 
@@ -51,6 +52,7 @@ class Following(AsyncIterator[T], Iterator[T], Generic[T]):
         self._done = False
         """There will be nothing more."""
         self._closed = False
+        self._pid = os.getpid()
         self._wake = threading.Event()
         self._wake_async: Callable[[], None] | None = None
         hint = weakref.WeakMethod(self._hint)  # the subscription holds the queue, and would hold its lost reader
@@ -80,7 +82,9 @@ class Following(AsyncIterator[T], Iterator[T], Generic[T]):
     # -- both ways ---------------------------------------------------------------------------------------------------
 
     def _take(self) -> T | None:
-        """What is at hand: live events first, since they are of now, then the page."""
+        """What is at hand: live events first, since they are of now, then the page. Raises ForkedRuntime."""
+        if os.getpid() != self._pid:  # who would read the store for it is not there
+            raise ForkedRuntime(parent_pid=self._pid)
         while (event := self._queue.take()) is not None:
             if isinstance(event, Event) and event.seq is None:
                 given = self._live(event)

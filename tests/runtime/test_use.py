@@ -335,6 +335,7 @@ def test_a_store_that_cannot_be_opened_is_the_callers_error(tmp_path: Path) -> N
 def test_a_forked_child_is_told_that_the_runtime_is_not_its_own(runtime: Runtime) -> None:
     """Whatever it touches, the end of `with` included; it may have a runtime of its own."""
     stream = runtime.open_stream(EntryPoint(id="work"), plain).get(timeout=PATIENCE)
+    followed = runtime.events()
     child = os.fork()
     if child == 0:
         code = 1
@@ -346,6 +347,8 @@ def test_a_forked_child_is_told_that_the_runtime_is_not_its_own(runtime: Runtime
                 runtime.stop,
                 stream.get_stats,
                 lambda: stream.run({"number": 1}),
+                lambda: next(followed),
+                lambda: asyncio.run(asyncio.wait_for(anext(followed), PATIENCE)),
             ):
                 try:
                     touch()
@@ -361,6 +364,7 @@ def test_a_forked_child_is_told_that_the_runtime_is_not_its_own(runtime: Runtime
     _, status = os.waitpid(child, 0)
     assert 0 == os.waitstatus_to_exitcode(status)
     assert 1 == stream.run({"number": 1}).get(timeout=PATIENCE).output
+    followed.close()
 
 
 def test_a_start_that_nobody_waits_for_any_more_is_taken_back(file_store: str) -> None:
