@@ -1,9 +1,11 @@
-"""What README.md says is so: its example, what that prints, the files that it names."""
+"""What README.md says is so: its example, what that prints, the files that it names; and the links of all documents."""
 
 from __future__ import annotations
 
 import ast
 import re
+
+import pytest
 
 from .test_examples import EXAMPLES, RESTART, ROOT
 
@@ -34,11 +36,18 @@ def test_every_other_block_of_python_compiles() -> None:
         compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-def test_every_link_leads_to_a_file() -> None:
-    """Of those within the project."""
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", TEXT)
+@pytest.mark.parametrize("path", ["README.md", "ARCHITECTURE.md", "docs"])
+def test_every_link_leads_to_a_file(path: str) -> None:
+    """Of those within the project, from where each stands."""
+    documents = sorted((ROOT / path).glob("*.md")) if path == "docs" else [ROOT / path]
+    links = [
+        (document.name, link)
+        for document in documents
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8"))
+    ]
     assert links
-    assert [] == [link for link in links if not (ROOT / link).exists()]
+    folders = {document.name: document.parent for document in documents}
+    assert [] == [(name, link) for name, link in links if not (folders[name] / link).exists()]
 
 
 def test_every_name_imported_from_propolis_is_there() -> None:
