@@ -6,6 +6,8 @@ child that is forked meanwhile has a copy. So whoever forks waits for the commit
 
 And SQLite counts its locks on a file in memory: a child takes those that its parent has for its own, and takes none
 (sqlite.org/howtocorrupt.html, 2.6). So what was open at the fork is not opened in the child.
+
+Only the thread that forks goes on in the child: what is sent to a loop of actors there would never be answered.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import threading
 import weakref
 from typing import Any, Final, Protocol, TypeAlias
 
-__all__ = ["Identity", "closed_here", "opened_here", "wait_before_forks", "was_inherited"]
+__all__ = ["Identity", "closed_here", "opened_here", "stays_behind", "wait_before_forks", "was_inherited"]
 
 Identity: TypeAlias = tuple[int, int]
 """Of a file: its device, its number there."""
@@ -26,6 +28,10 @@ class _File(Protocol):
     def identity(self) -> Identity | None: ...
 
 
+class _Threaded(Protocol):
+    parent_pid: int | None
+
+
 PATIENCE: Final = 1.0
 """Seconds. A disk that stalls does not hold up a fork for longer; most of a commit is waiting, with no lock held."""
 
@@ -33,6 +39,7 @@ _locks: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
 _held: Final = threading.local()
 _files: Final[weakref.WeakSet[_File]] = weakref.WeakSet()
 _inherited: Final[set[Identity]] = set()
+_threaded: Final[weakref.WeakSet[_Threaded]] = weakref.WeakSet()
 
 
 def wait_before_forks(lock: Any) -> None:
@@ -55,7 +62,15 @@ def was_inherited(file: Identity | None) -> bool:
     return file in _inherited
 
 
+def stays_behind(threaded: _Threaded) -> None:
+    """Have a process that is forked know that the thread of this is in another one, by its `parent_pid`."""
+    _threaded.add(threaded)
+
+
 def _inherit() -> None:
+    for threaded in list(_threaded):
+        if threaded.parent_pid is None:
+            threaded.parent_pid = os.getppid()
     _inherited.update(identity for file in list(_files) if (identity := file.identity) is not None)
     _files.clear()
     _release_locks()

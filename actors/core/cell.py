@@ -10,7 +10,17 @@ from typing import Any, Final
 
 from pykka.messages import _ActorStop
 
-from propolis.messages import Encoded, MailboxFull, Message, MessageError, PropolisError, decode, encode, rebuild
+from propolis.messages import (
+    Encoded,
+    ForkedRuntime,
+    MailboxFull,
+    Message,
+    MessageError,
+    PropolisError,
+    decode,
+    encode,
+    rebuild,
+)
 
 from .answers import answer, answer_error, send_reply
 from .life import Life
@@ -33,7 +43,9 @@ class Cell(Life):
     # -- sending, any thread -----------------------------------------------------------------------------------------
 
     def send(self, envelope: Envelope, *, control: bool = False, original: Any = None) -> None:
-        """Queue a message and wake the actor. Raises MailboxFull, from outside of the loop only."""
+        """Queue a message and wake the actor. Raises MailboxFull, from outside of the loop only, and ForkedRuntime."""
+        if self.loop.parent_pid is not None:
+            raise ForkedRuntime(parent_pid=self.loop.parent_pid)
         if control:
             self.push_control(envelope)
         else:

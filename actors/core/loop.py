@@ -14,6 +14,7 @@ import pykka
 
 from propolis.messages import MessageError, decode
 
+from ..forks import stays_behind
 from .cell import Cell
 from .ref import Ref
 from .waker import Waker, mark_actor_loop, waker_of, waking_together
@@ -36,6 +37,9 @@ class ActorLoop:
 
     Nothing that blocks belongs here, and no user code runs here, except that of actors which users wrote themselves.
     """
+
+    parent_pid: int | None = None
+    """In a process that was forked from its own: the pid of that."""
 
     def __init__(self, host: Host, name: str = "propolis-actors", mailbox_limit: int | None = 10_000) -> None:
         self.host = host
@@ -60,6 +64,7 @@ class ActorLoop:
         """Start the thread."""
         self._open(self.host.new_event_loop())
         self._thread = self.host.spawn_loop(self)
+        stays_behind(self)
         return self
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
-from propolis.messages import Encoded, MailboxFull, Message, MessageError, WouldBlock, encode
+from propolis.messages import Encoded, ForkedRuntime, MailboxFull, Message, MessageError, WouldBlock, encode
 
 from .future import Reply
 from .mailbox import Envelope, Notice
@@ -61,6 +61,7 @@ class Ref(pykka.ActorRef[A]):
             pykka.ActorDeadError: the actor has stopped for good.
             MailboxFull: called from outside of the actor loop, and the mailbox is at its limit.
             MessageError: a message of ours that cannot be encoded.
+            ForkedRuntime: in a process that was forked from the actor's.
         """
         cell = self.actor_inbox
         if cell.stopped.on:
@@ -111,7 +112,7 @@ class Ref(pykka.ActorRef[A]):
                 cell.send(Envelope(message, reply, chain), original=message)
             else:
                 reply.set_error(MessageError(reason="not_a_message", detail=f"{type(message)} was asked of {self}"))
-        except (MessageError, MailboxFull) as error:
+        except (MessageError, MailboxFull, ForkedRuntime) as error:
             reply.offer_error(error)
         return reply
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,11 +19,12 @@ from unittest import mock
 import pytest
 from pydantic import BaseModel
 
-from propolis import EntryPoint, Placement, Runtime
+from propolis import EntryPoint, Placement, Runtime, SyncContext
 from propolis.actors import Host
 from propolis.messages import (
     DuplicateStream,
     ForkedRuntime,
+    GetTree,
     InvalidInput,
     RuntimeStopped,
     StoreCorrupt,
@@ -365,6 +367,33 @@ def test_a_forked_child_is_told_that_the_runtime_is_not_its_own(runtime: Runtime
     assert 0 == os.waitstatus_to_exitcode(status)
     assert 1 == stream.run({"number": 1}).get(timeout=PATIENCE).output
     followed.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_an_executor_forks_is_told_so_by_its_context(runtime: Runtime) -> None:
+    """As multiprocessing makes one. Nobody would answer it: it would hang, and the executor that waits for it."""
+
+    def forks(ctx: SyncContext, data: Any) -> int:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(int(PATIENCE))
+            told = 0
+            for call in (
+                ctx.checkpoint,
+                lambda: ctx.step("s", int),
+                lambda: ctx.emit("said"),
+                lambda: ctx.memory.write("key", 1, scope="global"),
+                lambda: runtime.ref.ask(GetTree()),
+            ):
+                try:
+                    call()
+                except ForkedRuntime:
+                    told += 1
+            os._exit(told)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    stream = runtime.open_stream(EntryPoint(id="work", isolation_level="shared"), forks).get(timeout=PATIENCE)
+    assert 5 == stream.run().get(timeout=PATIENCE).output
 
 
 def test_a_start_that_nobody_waits_for_any_more_is_taken_back(file_store: str) -> None:
