@@ -188,7 +188,7 @@ class EntryPoint(Validated):
     timeout: Seconds | None = None
     """Of one attempt's running; retried."""
     total_timeout: Seconds | None = None
-    """From acceptance to the end, restarts and waiting included; not retried."""
+    """From acceptance, or a replay, to the end, restarts and waiting included; not retried."""
     idle_timeout: Seconds | None = None
     """Without an event, checkpoint, progress or heartbeat while running."""
     result_retention_max: int = Field(default=1_000, ge=0)

@@ -62,8 +62,9 @@ class Replaying(Accepting):
         state = ExecutionState(
             execution_id=before.execution_id, epoch=before.epoch + 1, attempt=before.attempt, owner=self.plan.owner
         )
-        spec, version = row.spec, self.plan.entry_point.version
-        new_spec = None if spec.version == version else spec.model_copy(update={"version": version})
+        spec, point, new_spec = row.spec, self.plan.entry_point, None
+        if spec.version != point.version or point.total_timeout is not None:  # which begins anew, as the budget does
+            new_spec = spec.model_copy(update={"version": point.version, "accepted_at": self.host.now()})
         entry = Entry(new_spec or spec, state, record.memory_payload)
         entry.takes = True
         if state.execution_id in self.books.opening:

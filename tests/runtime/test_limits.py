@@ -201,6 +201,22 @@ def test_a_total_timeout_spans_restarts_and_is_not_retried(
     assert ("failed", 3) == (result.status, result.restarts)  # the first at once, then after 20 and 40 s
 
 
+def test_a_replay_has_a_total_timeout_of_its_own(timed_runtime: Runtime, clock: ManualHost, gate: Gate) -> None:
+    """Or nobody could give another chance to what has used up the first."""
+    stream = held_stream(timed_runtime, "asyncio", gate, total_timeout=LIMIT)
+    execution_id = stream.execute().get(timeout=PATIENCE)
+    gate.wait_for()
+    for began in (1, 2):
+        pass_time_until(clock, lambda: not stream.active_execution_ids, step=LIMIT / 2)
+        failed = stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        assert ("failed", "total_timeout", 0) == outcome(failed)  # type: ignore[arg-type]
+        clock.advance(2 * LIMIT)
+        timed_runtime.replay(execution_id).get(timeout=PATIENCE)
+        gate.wait_for(began + 1)
+    gate.open()
+    assert "completed" == stream.wait_for_completion(execution_id).get(timeout=PATIENCE).status  # type: ignore[union-attr]
+
+
 def test_an_idle_timeout_is_put_off_by_every_sign_of_life(
     timed_runtime: Runtime, clock: ManualHost, placement: str
 ) -> None:
