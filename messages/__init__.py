@@ -155,6 +155,7 @@ from .records import (
     SessionPolicy,
     SessionRecord,
     SessionStatus,
+    Standing,
     Timestamps,
     session_status,
 )
@@ -403,6 +404,7 @@ __all__ = [
     "SlotReturned",
     "SlotWanted",
     "StaleWriter",
+    "Standing",
     "StartExecution",
     "StartStream",
     "StateChange",

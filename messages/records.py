@@ -26,6 +26,7 @@ __all__ = [
     "SessionPolicy",
     "SessionRecord",
     "SessionStatus",
+    "Standing",
     "Timestamps",
     "session_status",
 ]
@@ -87,8 +88,8 @@ class ExecutionSpec(Message, tag="execution.spec.v1"):
         return self.run or self.execution_id
 
 
-class ExecutionState(Message, tag="execution.state.v1"):
-    """How an execution stands. Every write of it carries the epoch that it was made under."""
+class Standing(Message):
+    """How an execution stands: the fields of ExecutionState, and of the write that brings it there."""
 
     execution_id: str
     status: ExecutionStatus = "pending"
@@ -103,6 +104,10 @@ class ExecutionState(Message, tag="execution.state.v1"):
     paused_at: datetime | None = None
     result: bytes | None = None
     """An encoded ExecutionResult, once it has ended; the same bytes go to the waiters and to the store."""
+
+
+class ExecutionState(Standing, tag="execution.state.v1"):
+    """How an execution stands. Every write of it carries the epoch that it was made under."""
 
     @classmethod
     def accepted(cls, spec: ExecutionSpec, owner: str, started_at: datetime | None) -> ExecutionState:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .base import Message, Request
-from .codec import decode_as
+from .codec import decode_as, upcaster
 from .events import Event, EventDraft, EventOrigin
 from .goals import LeaveGoal, MoveGoal, OpenGoal
 from .history import RecordedStep
 from .payload import Payload
 from .questions import AnswerQuestion
-from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy
+from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy, Standing
 from .state import ChangeState
 from .triggers import MoveTrigger, OpenTrigger
 
@@ -109,15 +109,14 @@ class Advanced(Message, tag="write.advanced.v1"):
     """Where the checkpoint was made that the memory is of."""
 
 
-class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
-    """Bring an execution's row to `state` if it is still at `expected_epoch`, with what belongs to the same moment.
+class AdvanceExecution(Standing, Request[Advanced | None], tag="write.advance.v2"):
+    """Bring an execution's row to this state if it is still at `expected_epoch`, with what belongs to the same moment.
 
     None is the reply where there was nothing to claim: it is committed.
 
     Errors: StaleWriter.
     """
 
-    state: ExecutionState
     expected_epoch: int
     at: datetime
     session_id: str
@@ -151,8 +150,15 @@ class AdvanceExecution(Request[Advanced | None], tag="write.advance.v1"):
     @property
     def event_origin(self) -> EventOrigin:
         """For its events."""
-        ids = (self.state.execution_id, self.session_id, self.stream_id, self.correlation_id)
+        ids = (self.execution_id, self.session_id, self.stream_id, self.correlation_id)
         return EventOrigin(*ids, self.graph_id, self.at)
+
+
+@upcaster("write.advance.v1", "write.advance.v2")
+def _flattened(fields: dict[str, Any]) -> dict[str, Any]:
+    """The state was a message of its own, which had to be put together on its way."""
+    state = fields.pop("state")
+    return {**fields, **state}
 
 
 class Appended(Message, tag="write.appended.v1"):

@@ -130,9 +130,7 @@ class SessionActor(AsyncioActor):
             return
         flying = self._ledger.flying
         ended = {
-            write.state.execution_id
-            for write, _ in flying
-            if isinstance(write, AdvanceExecution) and write.state.status in ENDED
+            write.execution_id for write, _ in flying if isinstance(write, AdvanceExecution) and write.status in ENDED
         }
 
         def in_turn(pending: Pending) -> Pending:
@@ -274,8 +272,8 @@ class SessionActor(AsyncioActor):
             queues = spec.origin != "fresh" and write.session_policy != "parallel"
             if queues and isinstance(outcome, Opened) and not outcome.duplicate:
                 self._turns.join(spec.session_id, spec.execution_id)
-        elif self._turns and isinstance(write, AdvanceExecution) and write.state.status in ENDED:
-            self._turns.leave(write.session_id, write.state.execution_id)
+        elif self._turns and isinstance(write, AdvanceExecution) and write.status in ENDED:
+            self._turns.leave(write.session_id, write.execution_id)
             self._wake_first(self._turns.first(write.session_id))
 
     def await_turn(self, message: AwaitTurn) -> object:

@@ -87,7 +87,7 @@ def gives_up(write: AdvanceExecution) -> bool:
 
 def check_given_up(connection: Connection, write: AdvanceExecution) -> None:
     """An answer that was left in time counts, also when the owner has yet to hear of it. Raises QuestionAnswered."""
-    answered = _answered(connection, {write.state.execution_id}, but=write.inbox)
+    answered = _answered(connection, {write.execution_id}, but=write.inbox)
     for step in write.steps if answered else ():
         question = step.about.value()["question_id"] if step.kind == "ask" and step.about is not None else None
         if step.status != "begun" and question in answered:

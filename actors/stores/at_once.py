@@ -22,6 +22,7 @@ from propolis.messages import (
     Message,
     OpenExecution,
     RecordSteps,
+    Standing,
     Write,
     encode,
 )
@@ -59,8 +60,8 @@ _NO_EVENT: Final[EventDraft | tuple[None, None, None]] = (None, None, None)
 _PLAIN_FIELDS: Final[dict[type[Message], frozenset[str]]] = {
     OpenExecution: frozenset({"spec", "started_at", "memory", "graph_id", "events"}),
     AdvanceExecution: frozenset(
-        {"state", "expected_epoch", "at", "session_id", "stream_id", "correlation_id", "graph_id", "events"}
-        | {"run", "steps", "memory", "progress", "checkpoint", "keep_checkpoints", "drop_checkpoints_before"}
+        {*Standing.model_fields, "expected_epoch", "at", "session_id", "stream_id", "correlation_id", "graph_id"}
+        | {"events", "run", "steps", "memory", "progress", "checkpoint", "keep_checkpoints", "drop_checkpoints_before"}
     ),
     RecordSteps: frozenset(RecordSteps.model_fields),
     AppendEvents: frozenset({"events", "execution_id", "expected_epoch"}),
@@ -202,16 +203,16 @@ class _Rows:
     def _advance(self, write: AdvanceExecution) -> Committed:
         if names_another(write, self._owner):
             raise Odd
-        state, events = write.state, write.events
-        last_seq = self.next_seq + len(events) - 1 if state.status in ENDED else None
+        events = write.events
+        last_seq = self.next_seq + len(events) - 1 if write.status in ENDED else None
         type, node_id, data = events[0] if events else _NO_EVENT
         self.rows.append(
             (
                 ADVANCE,
-                state.execution_id,
+                write.execution_id,
                 write.expected_epoch,
                 last_seq,
-                *state_row(state),
+                *state_row(write),
                 self.next_seq,
                 type,
                 write.stream_id,

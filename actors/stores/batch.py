@@ -134,14 +134,14 @@ def names_another(write: AdvanceExecution, runtime_id: str) -> bool:
     """Whether it gives its execution to another runtime: it was made under the name that this one had before it lost
     its lease.
     """
-    owner = write.state.owner
+    owner = write.owner
     return owner != runtime_id and owner is not None and not owner.startswith(VERSION_OWNER)
 
 
 def advance_row(batch: Batch, write: AdvanceExecution) -> tuple[Any, ...]:
     """The row of `ADVANCE_EXECUTIONS`, once the events of this write have their numbers."""
-    last_seq = batch.next_seq() - 1 if write.state.status in ENDED else None
-    return (write.state.execution_id, write.expected_epoch, last_seq, *state_row(write.state))
+    last_seq = batch.next_seq() - 1 if write.status in ENDED else None
+    return (write.execution_id, write.expected_epoch, last_seq, *state_row(write))
 
 
 def first_session_row(spec: ExecutionSpec, memory: Payload) -> tuple[Any, ...]:

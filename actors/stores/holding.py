@@ -110,7 +110,7 @@ def claim(batch: Batch, write: AdvanceExecution) -> Start | None:
 
     One that has it and has begun goes on with what it has, and one that runs beside takes nothing.
     """
-    own, run = write.state.execution_id, write.run or write.state.execution_id
+    own, run = write.execution_id, write.run or write.execution_id
     row = find_session_to_take(batch, write.session_id)
     mine, owns = row["holder"] == own, row["owner_execution_id"] == own
     if write.beside or (mine and (not row["shared"] or _has_begun(batch, own))):

@@ -36,7 +36,7 @@ def change_shared(batch: Batch, write: AdvanceExecution | RecordSteps) -> None:
     if write.memory is not None:
         new = write.memory.data
     if new is not None:
-        own = write.state.execution_id if isinstance(write, AdvanceExecution) else write.execution_id
+        own = write.execution_id
         memory, before = memory_in(row), start_of(batch.connection, row, own, write.run or own).memory
         after = merged(memory, before, new)
         if after != memory:

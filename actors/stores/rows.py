@@ -27,6 +27,7 @@ from propolis.messages import (
     RecordSteps,
     RuntimeRow,
     SessionRecord,
+    Standing,
     Timestamps,
     decode_as,
     encode,
@@ -110,7 +111,7 @@ EVENT_COLUMNS: Final = (
 )
 
 
-def state_row(state: ExecutionState) -> tuple[Any, ...]:
+def state_row(state: Standing) -> tuple[Any, ...]:
     """The values of STATE_COLUMNS."""
     return (
         state.status,

@@ -70,13 +70,13 @@ def _stale(batch: Batch, execution_id: str, epoch: int) -> StaleWriter:
 
 def _check_advance(batch: Batch, write: AdvanceExecution) -> None:
     if names_another(write, batch.runtime_id):
-        raise _stale(batch, write.state.execution_id, write.expected_epoch)
+        raise _stale(batch, write.execution_id, write.expected_epoch)
     if gives_up(write):
         check_given_up(batch.connection, write)
 
 
 def _advance(batch: Batch, write: AdvanceExecution) -> Advanced | Committed:
-    execution_id = write.state.execution_id
+    execution_id = write.execution_id
     start = None
     _check_advance(batch, write)
     if write.claim:

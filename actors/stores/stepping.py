@@ -94,7 +94,7 @@ PUT_CHECKPOINTS: Final = Bulk([given(column) for column in checkpoints.c], _put_
 def step_rows(write: AdvanceExecution | RecordSteps | ChangeState) -> list[tuple[Any, ...]]:
     """The rows of the steps that come with a write."""
     at = to_micros(write.at)
-    run = write.run or write.state.execution_id if isinstance(write, AdvanceExecution) else write.run
+    run = write.run or write.execution_id if isinstance(write, AdvanceExecution) else write.run
     steps = write.steps if not isinstance(write, ChangeState) else (write.step,) if write.step is not None else ()
     return [
         (

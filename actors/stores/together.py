@@ -81,9 +81,9 @@ class Run:
         if isinstance(write, AdvanceExecution):
             changes = changes_session(write)
             if changes:
-                self._keep_apart(write.state.execution_id, write.session_id)
+                self._keep_apart(write.execution_id, write.session_id)
             else:
-                self._keep_apart(write.state.execution_id)
+                self._keep_apart(write.execution_id)
             return self._advance(write, changes=changes)
         if isinstance(write, OpenExecution):
             self._keep_apart(write.spec.execution_id)  # a fresh session has the same id

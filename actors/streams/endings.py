@@ -72,16 +72,16 @@ def make_advance(
     events: tuple[EventDraft, ...],
     **changes: Any,
 ) -> Encoded:
-    """The write that brings an execution to a state. What of `changes` is None is left out."""
+    """The write that brings an execution to a state. What of `changes` is at its default does not travel."""
     return _encode_advance(
-        state=state,
+        **vars(state),
         expected_epoch=expected_epoch,
         at=now,
         session_id=spec.session_id,
         stream_id=spec.stream_id,
         correlation_id=spec.correlation_id,
         events=events,
-        **given(**changes),
+        **changes,
     )
 
 

@@ -93,12 +93,12 @@ class Finishing(AsyncioActor):
             memory=memory,
             progress=progress,
             checkpoint=checkpoint,
-            claim=claim or None,
-            inbox=tuple(row.id for row in inbox) or None,
-            steps=steps or None,
-            forget=forget or None,
+            claim=claim,
+            inbox=tuple(row.id for row in inbox),
+            steps=steps,
+            forget=forget,
             run=self._spec.run,
-            beside=self._spec.beside or None,
+            beside=self._spec.beside,
             **prune,
         )
         self.request(self._plan.sessions, request, then, failed or self.gone)

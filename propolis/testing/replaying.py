@@ -239,7 +239,7 @@ class _Mortal:
             self.recorded.append(" and ".join(told))
         for write in writes:
             if isinstance(write, AdvanceExecution):
-                parked = write.state.status == "parked"
+                parked = write.status == "parked"
                 dues = [step.due_at for step in write.steps if step.due_at is not None]
                 self.due = min(dues, default=self.due) if parked else None
         return list(outcomes)
@@ -253,7 +253,7 @@ def _records(write: Write) -> list[str]:
     point = write if isinstance(write, RecordSteps) else write.checkpoint
     if point is not None and point.ordinal:
         told.append(f"checkpoint {point.ordinal}" + (f" ({point.node!r})" if point.node is not None else ""))
-    if isinstance(write, AdvanceExecution) and write.state.status in ENDED:
+    if isinstance(write, AdvanceExecution) and write.status in ENDED:
         told.append("its end")
     return told
 

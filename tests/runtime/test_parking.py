@@ -190,7 +190,7 @@ def test_what_is_cancelled_while_its_wait_is_being_written_ends_once() -> None:
             until(lambda: status(stream, execution_id) == "cancelled", "its end is on its way")
         assert "cancelled" == cancelling.get(timeout=PATIENCE).outcome
         runtime.stop().get(timeout=PATIENCE)
-        ends = [write.state.status for batch in store.batches for write in batch if isinstance(write, AdvanceExecution)]
+        ends = [write.status for batch in store.batches for write in batch if isinstance(write, AdvanceExecution)]
         assert ["parked", "cancelled"] == ends
 
 

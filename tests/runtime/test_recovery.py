@@ -288,7 +288,7 @@ def advance_to(state: ExecutionState) -> AdvanceExecution:
     """The write that brings a fresh execution from its first epoch to this state."""
     own = state.execution_id
     return AdvanceExecution(
-        state=state,
+        **vars(state),
         expected_epoch=1,
         at=datetime.now(UTC),
         session_id=own,

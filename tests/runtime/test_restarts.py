@@ -105,10 +105,10 @@ def test_a_restart_is_counted_before_it_runs(placement: str, gate: Gate) -> None
         assert run.get(timeout=PATIENCE).success
         assert [1, 2] == attempts
         counted = [
-            write.state.attempt
+            write.attempt
             for batch in failing.batches
             for write in batch
-            if isinstance(write, AdvanceExecution) and write.state.status == "running"
+            if isinstance(write, AdvanceExecution) and write.status == "running"
         ]
         assert [2] == counted
 

@@ -235,7 +235,7 @@ def test_progress_is_in_the_write_that_it_belongs_to(placement: str) -> None:
         told: list[Any] = []
         for write in (write for batch in failing.batches for write in batch):
             if isinstance(write, (AdvanceExecution, RecordSteps)) and write.progress is not None:
-                of = write.state.status if isinstance(write, AdvanceExecution) else write.ordinal
+                of = write.status if isinstance(write, AdvanceExecution) else write.ordinal
                 told.append((of, write.progress.value()["note"]))
         assert [(1, "half"), ("completed", "whole"), (1, "half"), ("failed", "whole")] == told
 

@@ -85,10 +85,10 @@ def unchecked(write: Any, epochs: dict[str, int]) -> Any:
     """The same write, under whatever epoch its execution is in."""
     if getattr(write, "expected_epoch", None) is None:
         return write
-    execution_id = write.state.execution_id if isinstance(write, AdvanceExecution) else write.execution_id
+    execution_id = write.execution_id
     now = epochs.get(execution_id, write.expected_epoch)
     if isinstance(write, AdvanceExecution):
-        epochs[execution_id] = write.state.epoch
+        epochs[execution_id] = write.epoch
     return write.model_copy(update={"expected_epoch": now})
 
 

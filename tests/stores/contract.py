@@ -285,7 +285,7 @@ class AdvancingContract:
         client.one(opening("e1"))
         write = advance("e1", output={"label": "x"}, memory={"m": 1}, progress={"fraction": 1.0})
         assert Committed(first_seq=None) == client.one(write)
-        assert write.state == store.get_execution("e1")[1]  # type: ignore[index]
+        assert vars(store.get_execution("e1")[1]).items() <= vars(write).items()  # type: ignore[index]
         record = store.get_session("e1")
         assert record is not None
         assert record.result is not None

@@ -115,7 +115,7 @@ class Model:
             case OpenExecution():
                 own = write.spec.execution_id
             case AdvanceExecution():
-                own = write.state.execution_id
+                own = write.execution_id
             case _:
                 own = write.execution_id
         for _ in write.events:
@@ -191,7 +191,7 @@ class Model:
         return memory, True
 
     def advance(self, write: AdvanceExecution) -> Any:
-        own, memory = write.state.execution_id, None
+        own, memory = write.execution_id, None
         execution = self.executions.get(own)
         if execution is None or execution.epoch != write.expected_epoch:
             return "StaleWriter"
@@ -200,8 +200,8 @@ class Model:
             if not write.beside and session.holder != own and self.is_held(session):
                 return (False, None, None)
             memory = session.begun_with(own) if write.beside else self.claim(session, own, execution)
-        execution.status, execution.epoch = write.state.status, write.state.epoch
-        execution.owner, execution.lost = write.state.owner, write.state.lost_attempts
+        execution.status, execution.epoch = write.status, write.epoch
+        execution.owner, execution.lost = write.owner, write.lost_attempts
         self.change(session, own, write)
         return (True, memory, self.number(write)) if write.claim else (self.number(write),)
 

@@ -551,7 +551,7 @@ def test_a_result_is_stored_byte_for_byte(store: SqlStore) -> None:
     record = store.get_session("e1")
     assert record is not None
     assert record.result is not None
-    assert write.state.result == encode(record.result)
+    assert write.result == encode(record.result)
 
 
 class SeenLock:

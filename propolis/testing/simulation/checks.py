@@ -91,13 +91,10 @@ def epochs_respected(before: Rows, writes: Sequence[Write], outcomes: Sequence[A
     for write, outcome in zip(writes, outcomes, strict=True):
         if isinstance(outcome, PropolisError):
             continue
-        if isinstance(write, AdvanceExecution):
-            execution_id = write.state.execution_id
-        elif isinstance(write, (AppendEvents, RecordSteps)) and write.execution_id is not None:
-            execution_id = write.execution_id
-        else:
+        if not isinstance(write, (AdvanceExecution, AppendEvents, RecordSteps)) or write.execution_id is None:
             continue
+        execution_id = write.execution_id
         if epochs.get(execution_id) not in (None, write.expected_epoch):
             yield f"{execution_id} is in epoch {epochs[execution_id]}, and took a write of {write.expected_epoch}"
         if isinstance(write, AdvanceExecution):
-            epochs[execution_id] = write.state.epoch
+            epochs[execution_id] = write.epoch
