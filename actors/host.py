@@ -18,8 +18,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
-from typing import IO, Any, NamedTuple, Protocol, TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any, Final, NamedTuple, Protocol, TypeAlias
 
 from .crash_points import CrashPoint
 
@@ -71,6 +71,9 @@ class Fairness(NamedTuple):
     turns: int = 128
     """Of actors, before their event loop may look at its timers and sockets."""
 
+
+_NO_TIME: Final = timedelta()
+_SECOND: Final = timedelta(seconds=1)
 
 Job: TypeAlias = Callable[[], Callable[[], None]]
 """Something to do; it gives back what is called when it is done, to tell whom it is for."""
@@ -126,7 +129,7 @@ class Host:
 
     def __init__(self, seed: int | None = None) -> None:
         self._random = random.Random(seed)
-        self._second: tuple[datetime | None, str] = (None, "")
+        self._second: tuple[datetime, str] = (datetime.fromtimestamp(0, UTC), "")
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
@@ -155,9 +158,9 @@ class Host:
         """
         now = at or self.now()
         second, text = self._second
-        if (moment := now.replace(microsecond=0)) != second:
+        if not _NO_TIME <= now - second < _SECOND:
             text = f"{now:session_%Y%m%d_%H%M%S}"  # formatting takes three times as long as all else here
-            self._second = (moment, text)
+            self._second = (now.replace(microsecond=0), text)
         return f"{text}_{now.microsecond:05x}{self._random.getrandbits(44):011x}"
 
     def new_execution_id(self) -> str:

@@ -53,12 +53,14 @@ def _fields(message: Message) -> dict[str, Any]:
 _pack: Final = make_field_packer(_encode_special)
 
 
-def encode(message: Message) -> bytes:
-    """The bytes of a message.
+def encode(message: Message | Encoded) -> bytes:
+    """The bytes of a message; of one that is bytes already, those.
 
     Raises:
         MessageError: it is no message, has no tag, or holds what cannot travel (an integer of over 64 bits, say).
     """
+    if type(message) is Encoded:
+        return message.data
     if not isinstance(message, Message) or not message.tag:
         raise MessageError(reason="not_a_message", detail=f"{type(message)} is no Message with a tag")
     return encode_fields(message.tag, _fields(message))

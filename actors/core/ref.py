@@ -15,6 +15,7 @@ from .waker import on_actor_loop
 
 if TYPE_CHECKING:
     from .cell import Cell
+    from .life import StopFlag
     from .mailbox import Asker
 
 __all__ = ["Ref"]
@@ -37,9 +38,6 @@ class Ref(pykka.ActorRef[A]):
     def __init__(self, cell: Cell) -> None:
         # not super().__init__(): that would tie the reference to one instance, and instances are replaced on a restart
         self.actor_inbox = cell  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.actor_class = cell.actor_class  # type: ignore[assignment] # A is it
-        self.actor_stopped = cell.stopped  # type: ignore[assignment]
-        self._actor_weakref = cell.instance  # type: ignore[assignment]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Ref) and self.actor_inbox is other.actor_inbox
@@ -47,10 +45,25 @@ class Ref(pykka.ActorRef[A]):
     def __hash__(self) -> int:
         return hash(self.actor_inbox)
 
+    # What pykka keeps as fields is looked up where it is: most references are used once, for nothing of this.
+
     @property
     def actor_urn(self) -> str:  # type: ignore[override]
         """The actor's unique name."""
         return self.actor_inbox.urn
+
+    @property
+    def actor_class(self) -> type[A]:  # type: ignore[override]
+        """The class of the actor."""
+        return self.actor_inbox.actor_class  # type: ignore[return-value] # A is it
+
+    @property
+    def actor_stopped(self) -> StopFlag:  # type: ignore[override]
+        """Whether it has ended."""
+        return self.actor_inbox.stopped
+
+    def _actor_weakref(self) -> A | None:  # type: ignore[override] # it is only called
+        return self.actor_inbox.actor  # type: ignore[return-value] # A is it
 
     def tell(self, message: Any) -> None:
         """Send without waiting for an answer.
@@ -75,14 +88,15 @@ class Ref(pykka.ActorRef[A]):
         else:
             cell.dead_letter(message, "not_a_message")
 
-    def deliver(self, message: Message) -> None:
+    def deliver(self, message: Message | Encoded) -> None:
         """As `tell`, for the machinery's own messages: exempt from the mailbox's bound, dropped when the actor is gone.
 
         How an attempt's end reaches its actor, in order with what it told before. Any thread.
         """
         cell = self.actor_inbox
         if not cell.stopped.on:
-            (cell.push_control if message.control else cell.push)(Notice(encode(message)))
+            ahead = isinstance(message, Message) and message.control
+            (cell.push_control if ahead else cell.push)(Notice(encode(message)))
             cell.wake()
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:

@@ -13,6 +13,7 @@ from propolis.messages import (
     Checkpoint,
     Checkpointed,
     EmitEvents,
+    Encoded,
     Event,
     EventDraft,
     ExecutionReport,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Beginning"]
 
-_new_end: Final = unchecked(AttemptEnded)
+_encode_end: Final = encoder(AttemptEnded)
 _new_event: Final = unchecked(Event)
 _encode_emit: Final = encoder(EmitEvents)
 _encode_save: Final = encoder(SaveCheckpoint)
@@ -279,8 +280,8 @@ class Attempt:
 
     # -- how it ends -------------------------------------------------------------------------------------------------
 
-    def returned(self, output: Any) -> AttemptEnded:
-        """It returned; or it failed, when what it returned cannot be kept."""
+    def returned(self, output: Any) -> AttemptEnded | Encoded:
+        """It returned, which is bytes at once; or it failed, when what it returned cannot be kept."""
         try:
             if inspect.iscoroutine(output):
                 output.close()  # nobody awaits it
@@ -295,7 +296,7 @@ class Attempt:
             memory = self._final_memory()
         except Exception as error:  # noqa: BLE001 - a property of a returned model may raise anything
             return self.failed(error)
-        return _new_end(
+        return _encode_end(
             epoch=self.begin.epoch,
             how="returned",
             output=payload,
@@ -373,7 +374,7 @@ class Attempt:
         except Exception:  # noqa: BLE001 - progress that cannot be kept does not hide the failure
             return None
 
-    def report(self, ended: AttemptEnded) -> None:
+    def report(self, ended: AttemptEnded | Encoded) -> None:
         """Tell the ExecutionActor, once; after that no call of this attempt counts."""
         self.finished = True
         self.ref.deliver(ended)

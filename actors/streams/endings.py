@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from propolis.messages import (
@@ -26,6 +26,7 @@ from propolis.messages import (
 __all__ = ["attempt_data", "draft", "ended_state", "given", "make_advance", "make_event", "make_result"]
 
 _EMPTY: Final = Payload.of({})
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 _encode_advance: Final = encoder(AdvanceExecution)
 _encode_result: Final = encoder(ExecutionResult)
@@ -121,7 +122,7 @@ def make_result(
         session_id=spec.session_id,
         status=status,
         success=success,
-        total_latency_ms=max(0, int((now - spec.accepted_at).total_seconds() * 1000)),
+        total_latency_ms=max(0, (now - spec.accepted_at) // _MILLISECOND),
         execution_quality=("clean" if clean else "degraded") if status in ("completed", "paused") else "failed",
         output_payload=output,
         memory_payload=memory if memory != _EMPTY else None,

@@ -11,7 +11,7 @@ import pytest
 
 from propolis import Runtime, RuntimeConfig
 from propolis.actors import Host, open_store
-from propolis.messages import CancelOutcome, InboxRow, Payload, PostToInbox
+from propolis.messages import AdvanceExecution, CancelOutcome, InboxRow, Payload, PostToInbox
 from propolis.testing import FailingStore, ManualHost
 
 from .support import PATIENCE, Gate, executor_for, point, until
@@ -265,9 +265,9 @@ def test_the_effect_and_the_row_are_one_transaction(new_gate: Callable[[], Gate]
         runtime.sessions_ref.ask(row, timeout=PATIENCE)
         stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
         ends = [
-            write.inbox  # type: ignore[union-attr]
+            write.inbox
             for batch in failing.batches
             for write in batch
-            if getattr(getattr(write, "state", None), "status", "") == "cancelled"
+            if isinstance(write, AdvanceExecution) and write.status == "cancelled"
         ]
         assert [(1,)] == ends

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from propolis.messages import (
     AttemptEnded,
+    Encoded,
     Failure,
     InterruptAttempt,
     LearnExecutor,
@@ -152,6 +153,7 @@ class _Child:
         attempt.entry_point = known.entry_point
         self._logs.belong_to(attempt)
         short = False
+        ended: AttemptEnded | Encoded
         try:
             if known.plan is None:
                 ended = AttemptEnded(epoch=attempt.begin.epoch, how="failed", failure=known.failure)
@@ -186,7 +188,7 @@ class _Child:
         """Whether the next execution would feel something of the last one."""
         return threading.active_count() > self._threads or not self._state.is_unchanged()
 
-    def _execute(self, running: BlockingRun, plan: ExecutorPlan) -> tuple[AttemptEnded, bool]:
+    def _execute(self, running: BlockingRun, plan: ExecutorPlan) -> tuple[AttemptEnded | Encoded, bool]:
         """How it ended, and whether it was for memory."""
         attempt = running.attempt
         try:

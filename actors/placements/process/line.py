@@ -90,13 +90,13 @@ class Line:
         """False in a process that an executor has forked: two that talk on one line would be taken for one."""
         return os.getpid() == self._pid
 
-    def send(self, *messages: Message) -> None:
+    def send(self, *messages: Message | Encoded) -> None:
         """Tell the runtime. Any thread; blocks while the runtime does not read. Raises ForkedRuntime."""
         self._send(b"".join(frame(encode(message)) for message in messages))
 
     def request(self, message: Message | Encoded, reply: Reply[Any]) -> None:
         """Ask the runtime; the answer goes to the reply. Any thread. Raises MessageError, and asks nothing."""
-        data = message.data if isinstance(message, Encoded) else encode(message)
+        data = encode(message)
         number = next(self._numbers)
         self._waiting[number] = reply
         self._send(frame(data, number))
@@ -217,7 +217,7 @@ class LineRef(Ref[Any]):
         """Send it down the line."""
         self._line.send(message)
 
-    def deliver(self, message: Message) -> None:
+    def deliver(self, message: Message | Encoded) -> None:
         """Send it down the line."""
         self._line.send(message)
 
