@@ -2,7 +2,7 @@
 
 from .attempt_errors import LoopBlocked
 from .base import Message, Pairs, Request, registered
-from .codec import Encoded, decode, decode_as, encode, is_scalar, upcaster
+from .codec import Encoded, decode, decode_as, encode, fields_of, is_scalar, upcaster
 from .commands import (
     Accepted,
     CancelExecution,
@@ -460,6 +460,7 @@ __all__ = [
     "decode_as",
     "encode",
     "encoder",
+    "fields_of",
     "is_scalar",
     "is_unicode",
     "line_of",

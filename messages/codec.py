@@ -14,9 +14,9 @@ from .base import _TAG, Message, Pairs, registered
 from .errors import MessageError
 from .payload import FROM_WIRE, Payload
 from .text import line_of
-from .wire import make_field_packer, unpack_fields
+from .wire import make_field_packer, unpack_fields, unpack_own
 
-__all__ = ["Encoded", "Upcaster", "decode", "decode_as", "encode", "encode_fields", "upcaster"]
+__all__ = ["Encoded", "Upcaster", "decode", "decode_as", "encode", "encode_fields", "fields_of", "upcaster"]
 
 M = TypeVar("M", bound=Message)
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -72,6 +72,12 @@ def encode_fields(tag: str, fields: dict[str, Any]) -> bytes:
         return _pack((tag, fields))
     except (TypeError, ValueError, OverflowError) as error:
         raise MessageError(reason="not_encodable", tag=tag, detail=str(error)) from None
+
+
+def fields_of(data: bytes) -> dict[str, Any]:
+    """The fields of a message in bytes that `encode()` made in this process, as they travel: those that were given."""
+    fields: dict[str, Any] = unpack_own(data)[1]
+    return fields
 
 
 def decode(data: bytes) -> Message:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar
 
 from .base import Message, Request
-from .codec import decode_as, upcaster
+from .codec import decode_as, encode_fields, upcaster
 from .events import Event, EventDraft, EventOrigin
 from .goals import LeaveGoal, MoveGoal, OpenGoal
 from .history import RecordedStep
 from .payload import Payload
 from .questions import AnswerQuestion
-from .records import Checkpoint, ExecutionSpec, ExecutionState, SessionPolicy, Standing
+from .records import Checkpoint, ExecutionSpec, ExecutionState, Origin, SessionPolicy, Standing
 from .state import ChangeState
 from .triggers import MoveTrigger, OpenTrigger
 
@@ -59,8 +60,8 @@ class Opened(Message, tag="write.opened.v1"):
     first_seq: int | None = None
 
 
-class OpenExecution(Request[Opened | None], tag="write.open.v1"):
-    """Insert an execution, and by `spec.origin` open (`fresh`), join or take over (`resume`) its session.
+class OpenExecution(Request[Opened | None], tag="write.open.v2"):
+    """Insert an execution, and by its `origin` open (`fresh`), join or take over (`resume`) its session.
 
     `fork` opens a session that begins where another one (`source`) stood at a checkpoint. A `resume` whose spec names
     no run begins one likewise.
@@ -72,7 +73,10 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     resume of what may not be resumed).
     """
 
-    spec: ExecutionSpec
+    encoded_spec: bytes
+    """As it is stored: it is encoded once, and put together again only by who needs the whole of it."""
+    origin: Origin = "fresh"
+    """The spec's."""
     started_at: datetime | None = None
     memory: Payload | None = None
     """fresh: the initial memory. join, resume: pairs to put on top of the session's."""
@@ -86,6 +90,11 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
     wait_turn: bool = False
     """join, with the policy `queue`: others wait for the session already; do not take it though it be free."""
 
+    @cached_property
+    def spec(self) -> ExecutionSpec:
+        """What the execution is."""
+        return decode_as(ExecutionSpec, self.encoded_spec)
+
     @property
     def event_origin(self) -> EventOrigin:
         """For its events."""
@@ -93,6 +102,14 @@ class OpenExecution(Request[Opened | None], tag="write.open.v1"):
         at = self.started_at or spec.accepted_at
         ids = (spec.execution_id, spec.session_id, spec.stream_id, spec.correlation_id)
         return EventOrigin(*ids, self.graph_id, at)
+
+
+@upcaster("write.open.v1", "write.open.v2")
+def _with_encoded_spec(fields: dict[str, Any]) -> dict[str, Any]:
+    """The spec was a message of its own in it, which was put together on its way, and encoded again for the store."""
+    spec = fields.pop("spec")
+    origin = {"origin": spec["origin"]} if "origin" in spec else {}
+    return {**fields, **origin, "encoded_spec": encode_fields(ExecutionSpec.tag, spec)}
 
 
 class Advanced(Message, tag="write.advanced.v1"):

@@ -98,7 +98,8 @@ class Asked(Reply[R]):
     def _settled(self) -> None:
         owner = self.owner
         if (cell := owner.actor_inbox).actor is owner:
-            cell.send_continuation(self)
+            cell.push_control(self)
+            cell.wake()
         if self._callbacks:
             self._run_callbacks()
 

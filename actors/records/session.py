@@ -135,7 +135,7 @@ class SessionActor(AsyncioActor):
 
         def in_turn(pending: Pending) -> Pending:
             write = pending.write
-            if not isinstance(write, OpenExecution) or write.spec.origin != "join":
+            if not isinstance(write, OpenExecution) or write.origin != "join":
                 return pending
             if self._turns.waits(write.spec.session_id, besides=ended):
                 return Pending(write.model_copy(update={"wait_turn": True}), pending.reply)
@@ -268,10 +268,9 @@ class SessionActor(AsyncioActor):
 
     def _keep_turns(self, write: Write, outcome: Any) -> None:
         if isinstance(write, OpenExecution):
-            spec = write.spec
-            queues = spec.origin != "fresh" and write.session_policy != "parallel"
+            queues = write.origin != "fresh" and write.session_policy != "parallel"
             if queues and isinstance(outcome, Opened) and not outcome.duplicate:
-                self._turns.join(spec.session_id, spec.execution_id)
+                self._turns.join(write.spec.session_id, write.spec.execution_id)
         elif self._turns and isinstance(write, AdvanceExecution) and write.status in ENDED:
             self._turns.leave(write.session_id, write.execution_id)
             self._wake_first(self._turns.first(write.session_id))

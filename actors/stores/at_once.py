@@ -24,7 +24,7 @@ from propolis.messages import (
     RecordSteps,
     Standing,
     Write,
-    encode,
+    fields_of,
 )
 
 from .asking import gives_up
@@ -58,7 +58,7 @@ _NO_EVENT: Final[EventDraft | tuple[None, None, None]] = (None, None, None)
 
 
 _PLAIN_FIELDS: Final[dict[type[Message], frozenset[str]]] = {
-    OpenExecution: frozenset({"spec", "started_at", "memory", "graph_id", "events"}),
+    OpenExecution: frozenset({"encoded_spec", "origin", "started_at", "memory", "graph_id", "events"}),
     AdvanceExecution: frozenset(
         {*Standing.model_fields, "expected_epoch", "at", "session_id", "stream_id", "correlation_id", "graph_id"}
         | {"events", "run", "steps", "memory", "progress", "checkpoint", "keep_checkpoints", "drop_checkpoints_before"}
@@ -79,7 +79,7 @@ def is_plain(write: Write) -> bool:
         return False
     if isinstance(write, AdvanceExecution):
         return not (write.steps and gives_up(write))
-    return not isinstance(write, OpenExecution) or write.spec.origin == "fresh"
+    return not isinstance(write, OpenExecution) or write.origin == "fresh"
 
 
 class Outrun(Odd):
@@ -175,17 +175,18 @@ class _Rows:
         return Appended(first_seq=first_seq)
 
     def _open(self, write: OpenExecution) -> Committed:
-        spec = write.spec
-        at, started_at = to_micros(spec.accepted_at), to_micros(write.started_at)
+        spec = fields_of(write.encoded_spec)
+        execution_id = spec["execution_id"]
+        at, started_at = to_micros(spec["accepted_at"]), to_micros(write.started_at)
         first_event = write.events[0] if write.events else _NO_EVENT
         self.rows.append(
             (
                 OPEN,
-                spec.execution_id,
-                spec.stream_id,
-                spec.entry_point,
-                spec.idempotency_key,
-                encode(spec),
+                execution_id,
+                spec["stream_id"],
+                spec["entry_point"],
+                spec.get("idempotency_key"),
+                write.encoded_spec,
                 at,
                 self.next_seq,
                 *ExecutionState.begins(counted=started_at is not None),
@@ -193,11 +194,11 @@ class _Rows:
                 started_at,
                 *first_event,
                 write.graph_id,
-                spec.correlation_id,
+                spec["correlation_id"],
             )
         )
         if write.memory is not None:
-            self.rows.append((SESSION, spec.session_id, at, write.memory.data))
+            self.rows.append((SESSION, execution_id, at, write.memory.data))
         return self._more_events(write)
 
     def _advance(self, write: AdvanceExecution) -> Committed:

@@ -33,7 +33,7 @@ def open_execution(batch: Batch, write: OpenExecution) -> Opened | Committed:
     earlier = _find_earlier(batch, write)
     if earlier is not None:
         return earlier
-    match write.spec.origin:
+    match write.origin:
         case "fresh":
             return _open_fresh(batch, write)
         case "join":

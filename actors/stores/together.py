@@ -71,7 +71,7 @@ class Run:
             apart = write.claim or write.beside or write.forget or write.keep_checkpoints or write.new_spec
             return not (apart or gives_up(write) or names_another(write, self._batch.runtime_id))
         if isinstance(write, OpenExecution):
-            return write.spec.origin == "fresh" and not self._is_taken(write)
+            return write.origin == "fresh" and not self._is_taken(write)
         if isinstance(write, RecordSteps):
             return not write.keep_checkpoints
         return isinstance(write, (AppendEvents, ChangeState))

@@ -27,6 +27,7 @@ from propolis.messages import (
     StreamNotRunning,
     StreamSaturated,
     StreamTripped,
+    encode,
     encoder,
     unchecked,
 )
@@ -267,7 +268,8 @@ class Accepting(Supervising):
         self.books.opening[spec.execution_id] = opening
         point = self.plan.entry_point
         request = _encode_opening(
-            spec=spec,
+            encoded_spec=encode(spec),
+            origin=spec.origin,
             started_at=started_at,
             memory=opening.memory,
             checkpoint_id=opening.checkpoint_id,

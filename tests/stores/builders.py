@@ -91,7 +91,8 @@ def opening(
         beside=origin == "join" and policy == "parallel",
     )
     return OpenExecution(
-        spec=spec,
+        encoded_spec=encode(spec),
+        origin=origin,
         started_at=START if started else None,
         memory=None if memory is None else Payload.of(memory),
         session_policy=policy,
@@ -102,7 +103,9 @@ def opening(
 
 def with_spec(write: OpenExecution, **changes: Any) -> OpenExecution:
     """The same, of an execution that differs in this."""
-    return write.model_copy(update={"spec": write.spec.model_copy(update=changes)})
+    spec = write.spec.model_copy(update=changes)
+    given = {name: getattr(write, name) for name in write.model_fields_set}
+    return OpenExecution(**given | {"encoded_spec": encode(spec), "origin": spec.origin})
 
 
 def drafts(type: str, events: int | Sequence[EventDraft]) -> tuple[EventDraft, ...]:
