@@ -12,7 +12,6 @@ from propolis.messages import (
     AppendEvents,
     CancelOutcome,
     Checkpoint,
-    Encoded,
     Event,
     EventDraft,
     ExecutionEnded,
@@ -29,7 +28,7 @@ from propolis.messages import (
     StoreCorrupt,
     WakeAt,
     WakeMe,
-    encoder,
+    unchecked,
 )
 
 from ..alarms import has_crashed, wake
@@ -42,7 +41,7 @@ __all__ = ["Finishing"]
 
 logger = logging.getLogger("propolis.streams")
 
-_encode_end: Final = encoder(ExecutionEnded)
+_new_end: Final = unchecked(ExecutionEnded)
 
 
 class Finishing(AsyncioActor):
@@ -180,7 +179,7 @@ class Finishing(AsyncioActor):
         """The end is committed: tell the stream and whoever cancelled, and be gone."""
         state = self._life.state
         outcome: Literal["cancelled", "ended"] = "cancelled" if state.status == "cancelled" else "ended"
-        ended = _encode_end(
+        ended = _new_end(
             execution_id=state.execution_id,
             status=state.status,
             result=state.result,
@@ -197,7 +196,7 @@ class Finishing(AsyncioActor):
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None
-        self._depart(_encode_end(execution_id=self._spec.execution_id), None)
+        self._depart(_new_end(execution_id=self._spec.execution_id), None)
 
     def gone(self, error: BaseException) -> None:
         """A write was refused, or nobody is left to write: this actor has no say in the execution any more.
@@ -222,12 +221,14 @@ class Finishing(AsyncioActor):
         )
         self._plan.sessions.deliver(AppendEvents(events=(event,)))
 
-    def _depart(self, ended: Encoded, outcome: Literal["cancelled", "ended"] | None) -> None:
+    def _depart(self, ended: ExecutionEnded, outcome: Literal["cancelled", "ended"] | None) -> None:
         self._life.phase = "ended"
         for alarm in self._alarms:
             alarm.abandoned = True
         self.answer_cancels(outcome)
-        self.tell_stream(ended)
+        parent = self.actor_inbox.parent
+        if parent is not None:
+            parent.child_left(ended)
         self.stop_now()
 
     def alarm(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
@@ -253,7 +254,7 @@ class Finishing(AsyncioActor):
             else:
                 reply.set(CancelOutcome(execution_id=execution_id, outcome=outcome))
 
-    def tell_stream(self, message: Message | Encoded) -> None:
+    def tell_stream(self, message: Message) -> None:
         """Tell the supervisor, if it is there."""
         parent = self.actor_inbox.parent
         if parent is not None and not parent.stopped.on:
