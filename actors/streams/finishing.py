@@ -117,6 +117,8 @@ class Finishing(AsyncioActor):
         """Commit the end, then tell it. With `ordinal` it is that checkpoint of its run, to start from again."""
         life, state = self._life, self._life.state
         now = self.host.now()
+        if status in ("cancelled", "failed"):
+            self.cancel_children(status)
         life.phase = "writing"
         final = memory if memory is not None else life.memory
         result = make_result(
@@ -158,6 +160,10 @@ class Finishing(AsyncioActor):
             inbox=life.inbox or (),
             forget=forget,
         )
+
+    def cancel_children(self, status: EndingStatus) -> None:
+        """What it was to wait for nobody waits for any more."""
+        raise AssertionError("the part that calls others knows them")
 
     def checkpoint_of(self, now: datetime, ordinal: int, memory: Payload, node: str | None) -> Checkpoint:
         """A checkpoint of its run."""

@@ -122,12 +122,10 @@ class Parenting(Parking):
     def _child_failed(self, wait: RecordedStep, error: BaseException) -> None:
         self.wait_is_over(wait.model_copy(update={"status": "failed", "failure": Failure.of(error)}))
 
-    def finish(self, status: EndingStatus, **how: Any) -> None:
+    def cancel_children(self, status: EndingStatus) -> None:
         """What it was to wait for nobody waits for any more."""
-        if status in ("cancelled", "failed"):
-            for stream_id, child in (self._children or {}).values():
-                stream = self._plan.streams.get(stream_id)
-                if stream is not None and stream.is_alive():
-                    reason = f"its parent, {self._spec.execution_id}, was {status}"
-                    stream.deliver(CancelExecution(execution_id=child, reason=reason))
-        super().finish(status, **how)
+        for stream_id, child in (self._children or {}).values():
+            stream = self._plan.streams.get(stream_id)
+            if stream is not None and stream.is_alive():
+                reason = f"its parent, {self._spec.execution_id}, was {status}"
+                stream.deliver(CancelExecution(execution_id=child, reason=reason))
