@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from propolis.messages import decode, encode, registered
+from propolis.messages import OpenExecution, decode, decode_as, encode, registered
 
 from ..processes import unmeasured
 from .golden_file import load, reading, save
@@ -80,3 +80,14 @@ def test_the_same_message_is_the_same_bytes_in_every_process() -> None:
         ran = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
         digests.add(ran.stdout)
     assert 1 == len(digests)
+
+
+def test_a_write_that_held_a_message_says_the_same_as_before() -> None:
+    """Its state stands in it field by field now, its spec as bytes."""
+    for entry in GOLDEN["write.advance.v1"]:
+        said = {name: value for name, value in entry["fields"].items() if name != "state"}
+        assert said | entry["fields"]["state"] == reading(decode(bytes.fromhex(entry["hex"])))
+    for entry in GOLDEN["write.open.v1"]:
+        opening = decode_as(OpenExecution, bytes.fromhex(entry["hex"]))
+        assert entry["fields"]["spec"] == reading(opening.spec)
+        assert opening.spec.origin == opening.origin
