@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from propolis.messages import InvalidInput, is_unicode
 
-__all__ = ["flag", "moment", "one_of", "seconds", "text", "whole"]
+__all__ = ["flag", "moment", "one_of", "real_threads", "seconds", "text", "whole"]
 
 GREATEST = 2**63 - 1
 """What a column of the store holds."""
@@ -74,6 +75,19 @@ def one_of(what: str, value: Any, words: Iterable[str]) -> Any:
     if value is not None and value not in known:
         raise InvalidInput(what=what, reason=f"{value!r:.200} is none", remedy=f"Pass one of {', '.join(known)}.")
     return value
+
+
+def real_threads() -> None:
+    """Threads are the system's. With green ones, all on one thread, a runtime would wait for itself for ever, without a
+    word. (Debuggers replace the function too, and start threads.) Raises InvalidInput.
+    """
+    library = str(getattr(_thread.start_new_thread, "__module__", None)).partition(".")[0]
+    if library in ("gevent", "eventlet"):
+        raise InvalidInput(
+            what="Runtime",
+            reason=f"{library} has replaced the threads of this process by its own, which share one",
+            remedy=f"Start it in a process that {library} has not patched, such as one of gunicorn's gthread workers.",
+        )
 
 
 def _refused(what: str, value: Any, wanted: str) -> InvalidInput:

@@ -29,7 +29,7 @@ from propolis.messages import (
 )
 
 from .calls import Call, settled, then
-from .checks import flag, seconds, text
+from .checks import flag, real_threads, seconds, text
 from .engine import Engine
 from .looking import Looking
 from .otel import Tracing
@@ -90,7 +90,7 @@ class Runtime(Looking, Sharing):
         """Open the store and start the actors. The reply comes when the runtime can be used.
 
         Raises (from the reply):
-            InvalidInput: the store's URL.
+            InvalidInput: the store's URL; or the process has no threads of the system's, but gevent's.
             StoreCorrupt, StoreTooNew, StoreUnavailable: the store.
             ExtraMissing: spans are asked for, and OpenTelemetry is not installed.
         """
@@ -102,6 +102,7 @@ class Runtime(Looking, Sharing):
             if self._engine is None:
                 self._pid = os.getpid()
                 try:
+                    real_threads()
                     tracing = Tracing(self._tracer_provider, self._host) if self.config.tracing else None
                 except (ExtraMissing, InvalidInput) as error:
                     refused: Call[Runtime] = Call()

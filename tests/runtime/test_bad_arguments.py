@@ -172,3 +172,18 @@ def test_a_handler_of_another_signature_gets_nothing_and_disturbs_nobody(runtime
     runtime.subscribe("execution_completed", seen).get(timeout=PATIENCE)
     stream.run(1).get(timeout=PATIENCE)
     seen.wait_for("execution_completed")
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_process_with_green_threads_is_refused(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    """What such a library does to a process is not undone, so the one thing that is looked at is replaced here."""
+
+    def start_new_thread(*_: object) -> int:
+        raise AssertionError("no thread is started")
+
+    start_new_thread.__module__ = f"{library}.thread"
+    with monkeypatch.context() as patched:
+        patched.setattr("_thread.start_new_thread", start_new_thread)
+        starting = Runtime().start()
+    with pytest.raises(InvalidInput, match=f"Runtime: {library} has replaced the threads"):
+        starting.get(timeout=PATIENCE)
