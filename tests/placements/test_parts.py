@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import select
 import signal
 import socket
@@ -138,10 +139,24 @@ class Outer:
     def made(cls, ctx: Any, data: Any) -> None: ...
 
 
-@pytest.mark.parametrize("thing", [bodies.echo, Outer.Inner, Outer.made, ValueError, len])
+def _plain(ctx: Any, data: Any) -> None: ...
+
+
+@functools.wraps(_plain)
+def decorated(ctx: Any, data: Any) -> None:
+    """Says that it is called as what it wraps."""
+
+
+@pytest.mark.parametrize("thing", [bodies.echo, Outer.Inner, Outer.made, ValueError, len, decorated])
 def test_what_has_a_name_is_found_under_it(thing: Any) -> None:
-    """Functions, classes, class methods, builtins."""
+    """Functions, classes, class methods, builtins, what a decorator made of another function."""
     assert thing == import_name(name_of_import(thing))
+
+
+def test_a_method_of_an_object_is_refused() -> None:
+    """Of whichever: under its name there is the function."""
+    with pytest.raises(ExecutorNotImportable, match="a method of one object"):
+        name_of_import(Outer.Inner().execute)
 
 
 def test_a_name_that_leads_elsewhere_is_refused() -> None:
@@ -159,9 +174,12 @@ def test_a_module_that_was_made_up_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(bodies.held, "__module__", "made.up")
     with pytest.raises(ExecutorNotImportable, match="made up"):
         name_of_import(bodies.held)
-    monkeypatch.setattr(bodies.fails, "__qualname__", "exits")
-    with pytest.raises(ExecutorNotImportable, match="something else"):
-        name_of_import(bodies.fails)
+
+    def gone(ctx: Any, data: Any) -> None: ...
+
+    gone.__module__, gone.__qualname__ = bodies.__name__, "echo"
+    with pytest.raises(ExecutorNotImportable, match=r"echo of module .* is something else"):
+        name_of_import(gone)
     monkeypatch.setattr(bodies.exits, "__module__", None)
     with pytest.raises(ExecutorNotImportable, match="no name or no module"):
         name_of_import(bodies.exits)

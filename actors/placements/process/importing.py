@@ -40,9 +40,13 @@ def name_of_import(thing: Any, what: str | None = None) -> str:
     found: Any = there
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    if found is not thing and not (isinstance(thing, types.MethodType) and found == thing):
-        raise refuse(f"{qualname} of module {module} is something else: {found!r:.100}")
-    return f"{module}:{qualname}"
+    if found is thing or (isinstance(thing, types.MethodType) and found == thing):
+        return f"{module}:{qualname}"
+    if (name := _name_of_object(thing)) is not None:  # what a decorator made of another one, under a name of its own
+        return name
+    if isinstance(thing, types.MethodType):
+        raise refuse("it is a method of one object, which no other process has")
+    raise refuse(f"{qualname} of module {module} is something else: {found!r:.100}")
 
 
 def _why_nameless(qualname: Any, module: Any) -> str | None:
