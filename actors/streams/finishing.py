@@ -113,6 +113,7 @@ class Finishing(AsyncioActor):
         quarantined: bool = False,
         ordinal: int | None = None,
         forget: tuple[tuple[int, str, str, int], ...] = (),
+        steps: tuple[RecordedStep, ...] = (),
     ) -> None:
         """Commit the end, then tell it. With `ordinal` it is that checkpoint of its run, to start from again."""
         life, state = self._life, self._life.state
@@ -158,6 +159,7 @@ class Finishing(AsyncioActor):
             progress=life.progress,
             checkpoint=point,
             inbox=life.inbox or (),
+            steps=steps,
             forget=forget,
         )
 

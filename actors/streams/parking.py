@@ -22,7 +22,7 @@ from propolis.messages import (
 from ..core import LATER, Handlers, Reply
 from .endings import draft, given
 from .finding import ask_surely
-from .life import Phase
+from .life import EndingStatus, Phase
 from .posted import ended_by, expired, reopened
 from .sharing import Sharing
 
@@ -58,7 +58,8 @@ class Parking(Sharing):
         if reply is not None:
             loop = self.actor_inbox.loop
             reply.on_abandoned = lambda: loop.post(lambda: self.later(lambda: self._withdraw(wait, message.epoch)))
-        ended, row = self._find_end(wait)
+        given_up = reply is not None and reply.abandoned
+        ended, row = (None, None) if given_up else self._find_end(wait)
         if ended is None:
             self._park((wait,), reply, "running")
         else:
@@ -298,6 +299,11 @@ class Parking(Sharing):
         self.reopen(over)
         self.tell_parked()
         self.settle_early()
+
+    def finish(self, status: EndingStatus, **how: Any) -> None:
+        """What the inbox has given to a wait, and there was no slot to go on with, is its run's: a resume finds it."""
+        given = [over for over in self.take_over() if over.row is not None]
+        super().finish(status, steps=steps_of(given), **how)
 
     def take_over(self) -> list[Over]:
         """The waits that are over, to be recorded now, and who waits for them."""

@@ -243,3 +243,39 @@ def test_a_wait_that_is_being_written_while_another_one_is_over_is_not_forgotten
     finally:
         stopping = runtime.stop()
         pass_time_until(clock, stopping.done, step=0.01)
+
+
+@pytest.mark.parametrize("ends", ["pause", "cancel"])
+def test_an_answer_that_has_no_slot_to_go_on_with_is_there_for_the_resume(
+    any_runtime: Runtime, placement: str, ends: str
+) -> None:
+    """It was acknowledged, and a second one would be refused. The same with a signal."""
+    gate = Gate()
+
+    async def work(ctx: Any, data: str) -> Any:
+        if data == "other":
+            return await gate.passed(ctx)
+        if data == "asks":
+            return await ctx.ask_human("Well?")
+        return await ctx.receive("news")
+
+    stream = open_with(any_runtime, placement, work, max_concurrent=1)
+    asking, receiving = (stream.execute(data).get(timeout=PATIENCE) for data in ("asks", "receives"))
+    until_parked(stream, asking, receiving)
+    other = stream.execute("other").get(timeout=PATIENCE)
+    gate.wait_for()
+    (question,) = stream.open_questions().get(timeout=PATIENCE)
+    stream.answer(question.id, 1).get(timeout=PATIENCE)
+    stream.send(receiving, "news", 2).get(timeout=PATIENCE)
+    until(lambda: stream.get_stats().get(timeout=PATIENCE).queue_depth == 2)
+    resumed = []
+    for execution_id in (asking, receiving):
+        if ends == "pause":
+            assert stream.pause_execution(execution_id).get(timeout=PATIENCE)
+        else:
+            assert stream.cancel_execution(execution_id).get(timeout=PATIENCE)
+        stream.wait_for_completion(execution_id).get(timeout=PATIENCE)
+        resumed.append(stream.resume(execution_id).get(timeout=PATIENCE))
+    gate.open()
+    assert [1, 2] == [output(stream, execution_id) for execution_id in resumed]
+    output(stream, other)
