@@ -122,7 +122,7 @@ class AsyncioActor(pykka.Actor):
         return None
 
     def handle_other(self, message: Any) -> Any:
-        """What passes as it is: the messages of pykka itself, which carry live objects, and a child's last word."""
+        """The messages of pykka itself, which carry live objects and pass as they are."""
         if type(message) is ProxyCall:
             return get_attr_directly(self, message.attr_path)(*message.args, **message.kwargs)
         if type(message) is ProxyGetAttr:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pykka
 from pykka.messages import _ActorStop
 
-from propolis.messages import ActorRestarted, Failure, Message
+from propolis.messages import ActorRestarted, Failure
 
 from .answers import answer, answer_error
 from .future import Reply
@@ -305,16 +305,6 @@ class Life(Mailbox):
         """Tell this actor, the parent: whichever instance is there when its turn comes."""
         if not self.stopped.on:
             self.send_call(lambda: self.actor.on_child_ended(child.ref, failure) if self.actor is not None else None)
-
-    def child_left(self, word: Message) -> None:
-        """Give this actor, the parent, the last word of a child that ends now, behind what it has told before.
-
-        It is the end of a child that is heard here, as above, and no message of somebody else's: being frozen, the word
-        is handed over as it is.
-        """
-        if not self.stopped.on:
-            self.push(Notice(word))
-            self.wake()
 
     def fail_waiting(self) -> None:
         """Answer everything that still waits in a stopped actor (fact 7), or make it a dead letter. Any thread."""

@@ -28,8 +28,7 @@ class Asker:
 
 
 class Envelope:
-    """A message on its way: `message` is bytes (ours), or one of pykka's own or a child's last word, which pass as they
-    are.
+    """A message on its way: `message` is bytes (ours) or one of pykka's own, which pass as they are.
 
     `foreign` bytes were not encoded by this process, or not just now; the receiver validates what they hold.
     """

@@ -12,6 +12,7 @@ from propolis.messages import (
     AppendEvents,
     CancelOutcome,
     Checkpoint,
+    Encoded,
     Event,
     EventDraft,
     ExecutionEnded,
@@ -28,7 +29,7 @@ from propolis.messages import (
     StoreCorrupt,
     WakeAt,
     WakeMe,
-    unchecked,
+    encoder,
 )
 
 from ..alarms import has_crashed, wake
@@ -41,7 +42,7 @@ __all__ = ["Finishing"]
 
 logger = logging.getLogger("propolis.streams")
 
-_new_end: Final = unchecked(ExecutionEnded)
+_encode_end: Final = encoder(ExecutionEnded)
 
 
 class Finishing(AsyncioActor):
@@ -187,7 +188,7 @@ class Finishing(AsyncioActor):
         """The end is committed: tell the stream and whoever cancelled, and be gone."""
         state = self._life.state
         outcome: Literal["cancelled", "ended"] = "cancelled" if state.status == "cancelled" else "ended"
-        ended = _new_end(
+        ended = _encode_end(
             execution_id=state.execution_id,
             status=state.status,
             result=state.result,
@@ -204,7 +205,7 @@ class Finishing(AsyncioActor):
         if life.launched is not None:
             life.launched.supersede()
             life.launched = None
-        self._depart(_new_end(execution_id=self._spec.execution_id), None)
+        self._depart(_encode_end(execution_id=self._spec.execution_id), None)
 
     def gone(self, error: BaseException) -> None:
         """A write was refused, or nobody is left to write: this actor has no say in the execution any more.
@@ -229,14 +230,12 @@ class Finishing(AsyncioActor):
         )
         self._plan.sessions.deliver(AppendEvents(events=(event,)))
 
-    def _depart(self, ended: ExecutionEnded, outcome: Literal["cancelled", "ended"] | None) -> None:
+    def _depart(self, ended: Encoded, outcome: Literal["cancelled", "ended"] | None) -> None:
         self._life.phase = "ended"
         for alarm in self._alarms:
             alarm.abandoned = True
         self.answer_cancels(outcome)
-        parent = self.actor_inbox.parent
-        if parent is not None:
-            parent.child_left(ended)
+        self.tell_stream(ended)
         self.stop_now()
 
     def alarm(self, seconds: float, then: Callable[[], object]) -> Reply[Any]:
@@ -262,7 +261,7 @@ class Finishing(AsyncioActor):
             else:
                 reply.set(CancelOutcome(execution_id=execution_id, outcome=outcome))
 
-    def tell_stream(self, message: Message) -> None:
+    def tell_stream(self, message: Message | Encoded) -> None:
         """Tell the supervisor, if it is there."""
         parent = self.actor_inbox.parent
         if parent is not None and not parent.stopped.on:

@@ -196,24 +196,3 @@ def test_a_parent_that_is_restarting_hears_of_a_childs_end_in_its_new_instance(i
     new = middle.actor_inbox.instance()
     assert new is not old
     assert [(new, "child")] == heard
-
-
-def test_a_childs_last_word_comes_behind_what_it_told_before_also_to_a_new_instance(inline: InlineLoop) -> None:
-    """In the control lane it would overtake that."""
-
-    def end(actor: Any, _: Do) -> None:
-        parent = actor.actor_inbox.parent
-        parent.ref.tell(Note(n=1))
-        parent.child_left(Note(n=2))
-        actor.stop_now()
-
-    root = inline.spawn(Boss, Intensity(backoff=Backoff(initial=5.0, immediate_first=False)))
-    middle = inline.spawn(Boss, parent=root.actor_inbox, name="middle", do=boom)
-    child = inline.spawn(Scripted, parent=middle.actor_inbox, name="child", do=end)
-    middle.tell(Do())
-    inline.settle()
-    child.tell(Do())
-    inline.settle()
-    assert [] == middle.actor_inbox.kept["seen"]
-    inline.host.advance(5.0)  # type: ignore[attr-defined]
-    assert [1, 2] == middle.actor_inbox.kept["seen"]
