@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -95,6 +96,10 @@ def tell_fault(error: BaseException) -> tuple[Fault, str]:
     return _FAULTS.get(code & 0xFF, Fault.BUG), f"{cause} ({name})"  # the low byte of an extended code is its kind
 
 
+_OPTIONS: Final = re.compile(r"\?\w+=")
+"""As other libraries take them in a URL."""
+
+
 def parse_url(url: str) -> Path | None:
     """The file that a store's URL names; None for one in memory.
 
@@ -112,6 +117,9 @@ def parse_url(url: str) -> Path | None:
         raise InvalidInput(what=f"store {url!r}", reason="this is no URL of a store", remedy=kinds)
     if name == ":memory:":
         raise InvalidInput(what=f"store {url!r}", reason="this would be a file of that name", remedy=kinds)
+    if _OPTIONS.search(name):  # it would be a file of that name, and another store than without them
+        reason, remedy = "options are not taken", "Leave them out, with the question mark."
+        raise InvalidInput(what=f"store {url[:200]!r}", reason=reason, remedy=remedy)
     path = Path(name).absolute()
     try:
         str(path).encode()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from propolis.actors import Host, Store, open_store
 
@@ -17,15 +16,13 @@ __all__ = ["EVERYTHING", "changing", "file_of", "must_exist", "reading"]
 EVERYTHING = 2**31 - 1
 """As a limit: none."""
 
+_PREFIX: Final = "sqlite:///"
+
 
 def file_of(url: str) -> Path | None:
     """The file behind a URL, absolute; None when there is none, or the URL is bad (which opening it will say)."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return None
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database
-    return Path(parsed.database or "").absolute() if is_file else None
+    name = url.removeprefix(_PREFIX)
+    return Path(name).absolute() if url.startswith(_PREFIX) and name else None
 
 
 def must_exist(url: str) -> None:

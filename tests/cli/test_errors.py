@@ -99,6 +99,14 @@ def test_a_file_that_is_no_store_is_status_1(propolis: Run) -> None:
         assert_one_line(propolis("sessions", "list", "--store", f"sqlite:///{name}"), 1, name)
 
 
+def test_a_file_with_an_odd_name_is_found(propolis: Run) -> None:
+    """What a URL holds is the name of a file, and nothing in it means anything else."""
+    url = "sqlite:///odd ?name#1%.db"
+    with Runtime(url):
+        pass
+    assert 0 == propolis("sessions", "list", "--store", url).exit_code
+
+
 def test_an_export_into_a_place_that_cannot_be_written_is_status_1(propolis: Run, recorded: Recorded) -> None:
     """Here a file stands where a folder has to be."""
     Path("out").mkdir()

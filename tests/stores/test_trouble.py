@@ -81,6 +81,7 @@ def store(path: Path, host: HastyHost) -> Iterator[SqlStore]:
         ("sqlite:///nowhere/at/all/x.db", "no folder"),
         ("sqlite:///.", "is a folder"),
         ("sqlite:///:memory:", "a file of that name"),
+        ("sqlite:///store.db?timeout=20", "options are not taken"),
         ("sqlite:///" + "x" * 5_000, "no file can be named so"),
         ("sqlite:///\ud800.db", "no file can be named so"),
     ],
