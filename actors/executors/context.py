@@ -216,7 +216,8 @@ class Context(_Shared, Deciding):
         """The next signal that is sent to this execution under a topic (`stream.send`), parked until there is one.
 
         In the order in which they were sent, each once, also those that came while nobody waited, or no process was
-        there. A call that is cancelled, as by `asyncio.wait_for`, takes none from then on.
+        there. A call that is cancelled, as by `asyncio.wait_for`, takes none from then on; what it has just taken is
+        gone with it, which a `timeout` avoids.
 
         Raises:
             TimeoutError: none came within `timeout` seconds.
