@@ -34,21 +34,30 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Propolis needs Python 3.11 or newer; say which: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
+# pip compiles on one processor, and nobody what is installed as editable: the first to import it does, in every process
+# that starts at once.
+installed = $(BIN)/python -m pip install --quiet --no-compile --editable '$(1)'
+compiled  = @$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib $(SOURCES) || true
+
 # A stamp is newer than pyproject.toml, or what that file asks for is installed again.
 $(RUNTIME): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(call installed,.)
+	$(compiled)
 	@touch $@
 
 $(TEST): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(call installed,.[test])
+	$(compiled)
 	@touch $@ $(RUNTIME) $(DESK)
 
 $(DEV): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(call installed,.[dev])
+	$(compiled)
 	@touch $@ $(TEST) $(RUNTIME) $(DESK)
 
 $(DESK): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[ai,graph]'
+	$(call installed,.[ai,graph])
+	$(compiled)
 	@touch $@ $(RUNTIME)
 
 install: $(DEV) ## make the venv with everything for development
