@@ -47,12 +47,12 @@ def desk(*args: str) -> str:
 def test_killed_at_drawn_moments_it_sends_each_reply_exactly_once(tmp_path: Path) -> None:
     """SIGKILL between approval and send: before the line is in the outbox, between it and its record, anywhere."""
     seed = str(random.randrange(2**32))
-    command = [sys.executable, "-m", "tests.examples.desk_killer", str(tmp_path), str(some(tmp_path, 18)), seed]
+    command = [sys.executable, "-m", "tests.examples.desk_killer", str(tmp_path), str(some(tmp_path, 13)), seed]
     ran = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=110, check=False)
     assert 0 == ran.returncode, (seed, ran.stderr)
     *killed, last = json.loads(ran.stdout)
     assert ({-signal.SIGKILL}, 0) == ({end for end, *_ in killed}, last[0]), (seed, ran.stdout)
-    sent = letters(tmp_path, 18)
+    sent = letters(tmp_path, 13)
     assert PAID.format(39) in sent["T01"]
     assert REFUSED in sent["T13"]
     assert not any(text in sent["T02"] for text in ("EUR back", REFUSED))

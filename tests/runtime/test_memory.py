@@ -108,8 +108,8 @@ def test_executions_of_every_kind_leave_nothing_behind(placement: str) -> None:
         fields: dict[str, Any] = {"restart": restart, "result_retention_max": 8}
         stream = runtime.open_stream(point(placement, **fields), executor_for(placement, work)).get(timeout=PATIENCE)
         roots = (runtime, stream, runtime.ref.actor_inbox)
-        for _ in range(1_100):  # what is bounded is full then: latencies, for one
-            stream.run("ok").get(timeout=PATIENCE)
+        for run in [stream.run("ok") for _ in range(1_100)]:  # what is bounded is full then: latencies, for one
+            run.get(timeout=PATIENCE)
         for n in range(5):
             a_round(stream, n)
         gc.collect()

@@ -174,10 +174,10 @@ PLANTED: dict[Plant, tuple[Faults | None, int]] = {
     double_admission: (None, 0),
     stale_epoch_accepted: (Faults(actor_crash=0.02), 25),
     forgotten_waiter: (None, 0),
-    slot_leaked_on_cancel: (None, 18),
+    slot_leaked_on_cancel: (None, 20),
     recovery_without_a_new_epoch: (None, 4),
     attempt_before_its_commit: (None, 0),
-    in_doubt_is_committed_anew: (Faults(commit_in_doubt=0.2), 0),
+    in_doubt_is_committed_anew: (Faults(commit_in_doubt=0.2), 2),
     last_one_has_the_memory: (None, 5),
 }
 """With what trouble, and the seed that found it last: with another order of things it is another one."""

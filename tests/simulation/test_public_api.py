@@ -302,9 +302,9 @@ SLOW = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too
 SHORT = settings(deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=SLOW)
 
 TestPublicApi = PublicApi.TestCase
-TestPublicApi.settings = settings(SHORT, max_examples=15, stateful_step_count=15)
+TestPublicApi.settings = settings(SHORT, max_examples=10, stateful_step_count=15)
 TestPublicApiOnAFile = PublicApiOnAFile.TestCase
-TestPublicApiOnAFile.settings = settings(SHORT, max_examples=4, stateful_step_count=10)
+TestPublicApiOnAFile.settings = settings(SHORT, max_examples=3, stateful_step_count=10)
 
 
 @pytest.mark.chaos
