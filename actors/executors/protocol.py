@@ -222,18 +222,44 @@ def _declared_input(name: str, function: Callable[..., Any], bound_arguments: in
         raise InvalidInput(
             what=f"executor {name}",
             reason=f"its input is annotated {written!r}, which cannot be resolved: {line_of(error)}",
-            remedy="Import it at run time, define it at the top level of its module, or annotate with Any.",
+            remedy="Import it at run time, define it where the stream is opened or at the top level of its module, or "
+            "annotate with Any.",
         ) from None
 
 
 def _known_in(code: Any) -> dict[str, Any]:
-    """The names of a function that are not its module's: those of the functions around it that it uses, its type
-    parameters.
+    """The names that the annotations of a function may use and that are not its module's: of the classes and functions
+    that it is written in, its type parameters.
     """
     names = getattr(getattr(code, "__code__", None), "co_freevars", ())
     cells = [cell for cell in zip(names, getattr(code, "__closure__", None) or (), strict=False) if _is_set(cell[1])]
     of_types = {parameter.__name__: parameter for parameter in getattr(code, "__type_params__", ())}
-    return of_types | {name: cell.cell_contents for name, cell in cells}
+    return _known_around(code) | of_types | {name: cell.cell_contents for name, cell in cells}
+
+
+def _known_around(code: Any) -> dict[str, Any]:
+    """Of a function those that it does not use itself are known only while it runs: as a rule it opens the stream."""
+    known: dict[str, Any] = {}
+    module: dict[str, Any] = getattr(code, "__globals__", {})
+    space, path = module, ""
+    for part in getattr(code, "__qualname__", "").split(".")[:-1]:
+        if part == "<locals>":
+            space = _locals_of(path, module)
+        else:
+            written_in = space.get(part)
+            space = dict(vars(written_in)) if isinstance(written_in, type) else {}
+        known |= space
+        path = f"{path}.{part}" if path else part
+    return known
+
+
+def _locals_of(qualname: str, module: dict[str, Any]) -> dict[str, Any]:
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code.co_qualname == qualname and frame.f_globals is module:
+            return dict(frame.f_locals)
+        frame = frame.f_back
+    return {}
 
 
 def _is_set(cell: types.CellType) -> bool:

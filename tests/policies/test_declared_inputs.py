@@ -85,6 +85,42 @@ def test_an_input_is_checked_wherever_its_type_is_written(executor: Any) -> None
         plan.bind(Payload.of({"number": "many"}))
 
 
+class Nesting:
+    """An executor with a model of its own."""
+
+    class Input(BaseModel):
+        """What it takes."""
+
+        number: int
+
+    def execute(self, ctx: Context, input: Input) -> int:
+        """The work."""
+        return input.number
+
+
+def test_a_model_may_be_written_where_the_executor_is() -> None:
+    """In its class; in the function that opens the stream, also where the executor does not name it but so."""
+
+    class Local(BaseModel):
+        number: int
+
+    class Inner:
+        class Input(BaseModel):
+            number: int
+
+        def execute(self, ctx: Context, input: Input) -> int:
+            return input.number
+
+    def execute(ctx: Context, ticket: Local) -> int:
+        return ticket.number
+
+    for executor in (Nesting, Nesting(), Inner, execute):
+        plan = plan_executor(executor)
+        assert 7 == plan.bind(Payload.of({"number": "7"})).number
+        with pytest.raises(InvalidInput, match=r"input_data\.number"):
+            plan.bind(Payload.of({"number": "many"}))
+
+
 def of_unknown(ctx: Context, input: Unknown) -> None: ...
 
 
