@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from propolis import Context, EdgeSpec, EntryPoint, GraphExecutor, GraphSpec, NodeSpec, Runtime, RuntimeConfig
+from propolis import (
+    Context,
+    EdgeSpec,
+    EntryPoint,
+    GraphExecutor,
+    GraphSpec,
+    NodeSpec,
+    Runtime,
+    RuntimeConfig,
+    SyncContext,
+)
 from propolis.cli import main
 from propolis.messages import InvalidInput, LogEntry, Payload
 
@@ -235,12 +245,12 @@ def test_a_record_of_ctx_log_says_where_it_was_written(runtime: Runtime, caplog:
 def test_the_command_prints_a_line_each_and_no_more_than_the_limit(runtime: Runtime, url: str) -> None:
     """Of thousands, the last ones; how many there were before goes to stderr."""
 
-    async def tells(ctx: Context, _: Any) -> None:
+    def tells(ctx: SyncContext, _: Any) -> None:  # on a thread: it takes so long that an event loop would be blocked
         events = [ctx._attempt.event("custom", Payload.of({"n": n})) for n in range(2_500)]
         from propolis.actors import ask
         from propolis.messages import EmitEvents
 
-        await ask(ctx._attempt.ref, EmitEvents(epoch=ctx.epoch, events=tuple(events)))
+        ask(ctx._attempt.ref, EmitEvents(epoch=ctx.epoch, events=tuple(events))).get(timeout=PATIENCE)
 
     stream = runtime.open_stream(EntryPoint(id="tells"), tells).get(timeout=PATIENCE)
     session_id = stream.run().get(timeout=PATIENCE).session_id
