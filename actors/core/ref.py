@@ -138,6 +138,8 @@ class Ref(pykka.ActorRef[A]):
         cell = self.actor_inbox
         if cell.stopped.on:
             reply.set(False)
+        elif cell.loop.parent_pid is not None:
+            reply.set_error(ForkedRuntime(parent_pid=cell.loop.parent_pid))
         else:
             cell.send_stop(reply)
         return reply.get(timeout=timeout) if block else reply

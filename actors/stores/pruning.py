@@ -47,7 +47,7 @@ TRIGGER_PATIENCE: Final = timedelta(days=7)
 _PRUNABLE: Final = executions.c.status.in_(("completed", "failed", "cancelled"))
 _IS_FIRST: Final = executions.c.execution_id == executions.c.session_id
 _EVERY: Final = 1 << 62
-_CALL: Final = re.compile(r"call:(.+):(\d+):(\d+)", re.ASCII)
+_CALL: Final = re.compile(r"call:(.+):(\d{1,18}):(\d{1,18})", re.ASCII)
 """The key of an execution that another one calls: the run of that, and which call of its it is (see `Parenting`)."""
 
 

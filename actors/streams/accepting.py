@@ -299,7 +299,7 @@ class Accepting(Supervising):
             entry.state = entry.state.model_copy(update={"owner": self.plan.owner})
         self.books.live[execution_id] = entry
         self.books.accepted += 1
-        if (victim := self.admission.settle(execution_id)) is not None:
+        for victim in self.admission.settle(execution_id):
             self.end_pending(victim, DROPPED)
         if opening.wait and reply is not None:
             self.books.add_waiter(execution_id, reply)

@@ -126,15 +126,21 @@ class Admission:
             return Drop()
         return Reject(self._max_pending or 0)
 
-    def settle(self, id: str) -> str | None:
-        """A newcomer is accepted. Who is out for it: cancel that one. None when it had room, or has some by now."""
+    def settle(self, id: str) -> tuple[str, ...]:
+        """A newcomer is accepted. Who is out for it: cancel those. Nobody when it had room, or has some by now.
+
+        Who is yet to be accepted takes no room: nobody is out for it before, and when it is out itself, so is another.
+        """
         if id not in self._dropping:
-            return None
+            return ()
         self._dropping.discard(id)
-        victim = None if self._has_room(besides=1) else self._next_to_drop.first(self._is_current)
-        if victim is not None:
+        out: list[str] = []
+        makes_room = self._has_room(besides=len(self._dropping) + 1)
+        while not makes_room and (victim := self._next_to_drop.first(self._is_current)) is not None:
+            makes_room = victim not in self._dropping
             self._take(victim)
-        return victim
+            out.append(victim)
+        return tuple(out)
 
     def recover(self, id: str, priority: int = 0) -> Admit:
         """An execution that was accepted before this runtime, or this actor, and has not run: in, whatever the bound.
@@ -270,6 +276,7 @@ class Admission:
         admitted: list[str] = []
         while self.available_slots and (first := self._next_to_start.first(self._is_current)) is not None:
             self._running[first] = self._queued.pop(first).priority
+            self._dropping.discard(first)
             start.append(first)
         while self._blocked and (self.available_slots or self._has_room()):
             first, priority = self._blocked.popitem(last=False)

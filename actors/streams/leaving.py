@@ -33,6 +33,9 @@ LAST_WORDS_SECONDS = 5.0
 class Leaving(Replaying):
     """Ends a stream: by waiting for its executions, by interrupting them, or by cancelling them."""
 
+    _drained = False
+    """Who waits was told to leave: once, for each of them that goes has this actor look again."""
+
     # -- the stream begins and ends ----------------------------------------------------------------------------------
 
     def stop_stream(self, message: StopStream | CloseStream) -> object:
@@ -97,6 +100,7 @@ class Leaving(Replaying):
             self.kept("enders", list[Reply[Any]]).append(reply)
         if self.mode in ("running", "starting"):
             self.mode = "draining"
+        self._drained = False
         self._turn_away()
         if message.timeout is not None:
             wake(self, self.plan.wakeups, WakeMe(after=message.timeout), self._drained_too_long)
@@ -109,7 +113,9 @@ class Leaving(Replaying):
 
     def look_at_end(self) -> None:
         """A stop or a drain is through when nothing is under way; a drain leaves alone what is parked."""
-        if self.mode == "draining" and not self.books.opening and self._only_waits():
+        draining = self.mode == "draining" and not self._drained
+        if draining and not self.books.opening and self._only_waits():
+            self._drained = True
             for entry in self.books.live.values():
                 if entry.ref is not None:
                     entry.ref.deliver(GiveUp())

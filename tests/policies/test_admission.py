@@ -133,7 +133,7 @@ def test_the_oldest_of_the_lowest_priority_is_dropped() -> None:
     for each, priority in [("a", 1), ("b", 0), ("c", 0)]:
         admission.offer(each, priority)
     assert [Drop(), Drop()] == [admission.offer("d", 1), admission.offer("e", 0)]
-    assert ["b", "c", None] == [admission.settle("d"), admission.settle("e"), admission.settle("e")]
+    assert [("b",), ("c",), ()] == [admission.settle("d"), admission.settle("e"), admission.settle("e")]
     assert (3, None) == (admission.queue_depth, admission.where("b"))
     assert ["a", "d", "e"] == started(admission)
 
@@ -143,7 +143,7 @@ def test_nothing_is_dropped_for_a_newcomer_of_lower_priority() -> None:
     admission = one_slot(max_pending=1, on_full="drop_oldest")
     admission.offer("a", 1)
     assert [Reject(1), Drop()] == [admission.offer("b", 0), admission.offer("c", 1)]
-    assert "a" == admission.settle("c")
+    assert ("a",) == admission.settle("c")
 
 
 def test_nobody_is_dropped_for_who_is_not_accepted_nor_where_there_is_room_by_then() -> None:
@@ -154,8 +154,31 @@ def test_nobody_is_dropped_for_who_is_not_accepted_nor_where_there_is_room_by_th
     admission.withdraw("refused")
     assert Drop() == admission.offer("b")
     assert Freed(start=("a",)) == admission.release("running")
-    assert [None, None] == [admission.settle("refused"), admission.settle("b")]
+    assert [(), ()] == [admission.settle("refused"), admission.settle("b")]
     assert ("running", "queued") == (admission.where("a"), admission.where("b"))
+
+
+def test_nobody_is_dropped_for_the_next_one_before_that_is_accepted() -> None:
+    """Who was queued past the bound has the room of whoever has started, until the next one is accepted too."""
+    admission = one_slot(max_pending=1, on_full="drop_oldest")
+    admission.offer("a")
+    assert [Drop(), Drop()] == [admission.offer("b"), admission.offer("refused")]
+    assert Freed(start=("a",)) == admission.release("running")
+    assert () == admission.settle("b")
+    admission.withdraw("refused")
+    assert "queued" == admission.where("b")
+    assert Drop() == admission.offer("c")
+    assert ("b",) == admission.settle("c")
+
+
+def test_who_is_dropped_before_it_is_accepted_makes_no_room() -> None:
+    """It had none: of those that were accepted one is out as well, or the queue would stay too long."""
+    admission = one_slot(max_pending=1, on_full="drop_oldest")
+    admission.offer("a")
+    for each, priority in [("b", 9), ("c", 9), ("d", 0)]:
+        assert Drop() == admission.offer(each, priority)
+    assert [("a",), ("d", "b"), ()] == [admission.settle(each) for each in "bcd"]
+    assert ["c"] == started(admission)
 
 
 def test_what_has_run_is_never_dropped() -> None:
@@ -193,7 +216,7 @@ def test_recovered_work_that_has_not_run_can_be_dropped() -> None:
     admission.recover("a")
     admission.recover("b")
     assert Drop() == admission.offer("c")
-    assert "a" == admission.settle("c")
+    assert ("a",) == admission.settle("c")
     assert 2 == admission.queue_depth
 
 

@@ -73,16 +73,16 @@ class AdmissionMachine(RuleBasedStateMachine):
             return Drop()
         return Reject(self.room or 0)
 
-    def expected_victim(self, execution: str) -> str | None:
-        if execution not in self.dropping:
-            return None
+    def expected_victims(self, execution: str) -> tuple[str, ...]:
         self.dropping.remove(execution)
-        fresh = [waiting for waiting in self.queue if not waiting.returning]
-        if not fresh or self.room is None or len(self.queue) <= self.room:
-            return None
-        victim = min(fresh, key=lambda waiting: waiting.priority).id  # of several the first
-        self.forget(victim)
-        return victim
+        victims: list[str] = []
+        too_many = self.room is not None and len(self.queue) - len(self.dropping) > self.room
+        while too_many and (fresh := [waiting for waiting in self.queue if not waiting.returning]):
+            victim = min(fresh, key=lambda waiting: waiting.priority).id  # of several the first
+            too_many = victim in self.dropping  # it had no room to give
+            self.forget(victim)
+            victims.append(victim)
+        return tuple(victims)
 
     def forget(self, execution: str) -> None:
         self.dropping.discard(execution)
@@ -99,6 +99,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             candidates = [waiting for waiting in self.queue if waiting.priority == highest]
             chosen = next((waiting for waiting in candidates if waiting.returning), candidates[0])
             self.queue.remove(chosen)
+            self.dropping.discard(chosen.id)
             self.running.append(chosen.id)
             start.append(chosen.id)
         while self.blocked and (self.has_slot() or self.has_room()):
@@ -126,8 +127,8 @@ class AdmissionMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def settle(self, data: Any) -> None:
         execution = data.draw(st.sampled_from(sorted(self.dropping)))
-        assert self.expected_victim(execution) == self.real.settle(execution)
-        assert self.real.settle(execution) is None
+        assert self.expected_victims(execution) == self.real.settle(execution)
+        assert () == self.real.settle(execution)
 
     @rule(priority=PRIORITIES)
     def recover(self, priority: int) -> None:

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from propolis.actors.streams import leaving
 from propolis.actors.wakeup import LOOK_SECONDS
 
 from propolis import Runtime, RuntimeConfig, Stream
-from propolis.messages import AdvanceExecution, InvalidInput
+from propolis.messages import AdvanceExecution, GiveUp, InvalidInput
 from propolis.testing import FailingStore, HeldCommit, ManualHost
 
 from .support import PATIENCE, Gate, Recorder, executor_for, pass_time, pass_time_until, point, until
@@ -295,14 +296,19 @@ def test_time_that_was_slept_does_not_count_for_the_timeout_of_an_attempt(
     assert ("completed", 1) == (result.status, result.restarts)
 
 
-def test_a_drain_does_not_wait_for_what_is_parked(timed_runtime: Runtime, placement: str) -> None:
-    """It is left to whoever comes next."""
+def test_a_drain_does_not_wait_for_what_is_parked(
+    timed_runtime: Runtime, placement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left to whoever comes next; each is told once, as there may be many."""
+    told: list[GiveUp] = []
+    monkeypatch.setattr(leaving, "GiveUp", lambda: told.append(GiveUp()) or told[-1])
     stream = open_with(timed_runtime, placement, nap)
-    execution_id = stream.execute("x").get(timeout=PATIENCE)
-    until_parked(stream, execution_id)
+    ids = [stream.execute(n).get(timeout=PATIENCE) for n in range(5)]
+    until_parked(stream, *ids)
     assert () == stream.drain().get(timeout=PATIENCE).stragglers
     assert () == stream.active_execution_ids
-    assert "parked" == timed_runtime.executions().get(timeout=PATIENCE)[0].status
+    assert {"parked"} == {row.status for row in timed_runtime.executions().get(timeout=PATIENCE)}
+    assert len(ids) == len(told)
 
 
 def test_a_wall_clock_that_is_set_forward_ends_a_sleep_and_a_deadline_soon(

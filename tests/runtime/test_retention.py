@@ -90,10 +90,11 @@ def test_without_settings_everything_is_kept_and_nobody_looks(timed_runtime: Run
 
 
 def test_sessions_go_when_they_have_ended_for_so_long(start: Start, clock: ManualHost) -> None:
-    """With their executions and events; a younger one stays."""
+    """With their executions and events, and whatever their keys look like; a younger one stays."""
     runtime = start(session_retention_seconds=60.0)
     stream = opened(runtime)
     old = [ran(stream, n) for n in range(3)]
+    old += [stream.run(4, idempotency_key=f"call:run:{10**20}:1").get(timeout=PATIENCE).session_id]
     clock.advance(40.0)
     young = ran(stream, "young")
     assert {*old, young} == kept(runtime)

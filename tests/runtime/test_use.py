@@ -372,6 +372,7 @@ def test_a_forked_child_is_told_that_the_runtime_is_not_its_own(runtime: Runtime
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_that_an_executor_forks_is_told_so_by_its_context(runtime: Runtime) -> None:
     """As multiprocessing makes one. Nobody would answer it: it would hang, and the executor that waits for it."""
+    ref = runtime.ref
 
     def forks(ctx: SyncContext, data: Any) -> int:
         child = os.fork()
@@ -383,7 +384,8 @@ def test_a_child_that_an_executor_forks_is_told_so_by_its_context(runtime: Runti
                 lambda: ctx.step("s", int),
                 lambda: ctx.emit("said"),
                 lambda: ctx.memory.write("key", 1, scope="global"),
-                lambda: runtime.ref.ask(GetTree()),
+                lambda: ref.ask(GetTree()),
+                ref.stop,
             ):
                 try:
                     call()
@@ -393,7 +395,7 @@ def test_a_child_that_an_executor_forks_is_told_so_by_its_context(runtime: Runti
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     stream = runtime.open_stream(EntryPoint(id="work", isolation_level="shared"), forks).get(timeout=PATIENCE)
-    assert 5 == stream.run().get(timeout=PATIENCE).output
+    assert 6 == stream.run().get(timeout=PATIENCE).output
 
 
 def test_a_start_that_nobody_waits_for_any_more_is_taken_back(file_store: str) -> None:
