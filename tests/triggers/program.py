@@ -17,7 +17,7 @@ from propolis import EntryPoint, Runtime
 from propolis.actors import Host, Store, open_store
 from propolis.messages import MoveTrigger, OpenExecution, Write
 
-from ..processes import ready_to_fork
+from ..processes import in_forks
 
 BEGAN = datetime(2026, 1, 2, tzinfo=UTC)
 EACH_ROUND = 4
@@ -117,17 +117,8 @@ def react() -> EntryPoint:
 
 
 def rounds(role: Callable[[str, int], None], store: str, count: int) -> None:
-    """So many rounds, each in a fork of this process, which has no thread; write down how each of them ended."""
-    ready_to_fork()
-    ends = []
-    for round in range(count):
-        child = os.fork()
-        if child == 0:
-            role(store, round)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        ends.append(os.waitstatus_to_exitcode(status))
-    sys.stdout.write(json.dumps(ends))
+    """So many rounds, each in a process that dies; write down how each of them ended."""
+    sys.stdout.write(json.dumps(in_forks(lambda round: role(store, round), count)))
 
 
 if __name__ == "__main__":
